@@ -1,0 +1,1 @@
+"""qbackends: see README.md."""

@@ -1,0 +1,1 @@
+"""qflow: see README.md."""

@@ -1,0 +1,1 @@
+"""qgraph: see README.md."""

@@ -1,0 +1,1 @@
+"""qobserve: see README.md."""

@@ -1,0 +1,149 @@
+"""Quantization parameters: what maps the integers of a quantized tensor to real values."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ._dtypes import (
+    QDType,
+    QScheme,
+    as_qdtype,
+    per_channel_affine,
+    per_channel_affine_float_qparams,
+    per_tensor_affine,
+    quint8,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class QParams:
+    """``real = (integer - zero_point) * scale``, per tensor or along one axis.
+
+    Attributes:
+        scale: a positive float; per channel, a float32 tensor of shape ``(channels,)``.
+        zero_point: an integer within ``quant_min … quant_max``; per channel, an int64 tensor of
+            shape ``(channels,)`` (float32 for embedding tables, whose zero points are real).
+        dtype: the quantized dtype, :data:`qtensor.quint8` by default.
+        axis: the channel axis, or ``None`` per tensor.
+        quant_min, quant_max: the integers in use, both included; the dtype's full range by
+            default. Quantizing and requantizing clamp to them.
+
+    Raises:
+        ValueError: a scale that is not positive and finite, a zero point or range outside the
+            dtype's, an empty range, or per-channel tensors that do not fit together.
+        TypeError: a dtype that is not quantized.
+
+    Example:
+        >>> from qtensor import QParams, quint8
+        >>> QParams(0.5, 3, quint8)
+        QParams(scale=0.5, zero_point=3, dtype=qtensor.quint8, axis=None, quant_min=0, quant_max=255)
+    """
+
+    scale: float | Tensor
+    zero_point: int | Tensor = 0
+    dtype: QDType = quint8
+    axis: int | None = None
+    quant_min: int = None  # type: ignore[assignment]  # filled from the dtype below
+    quant_max: int = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        dtype = as_qdtype(self.dtype)
+        object.__setattr__(self, "dtype", dtype)
+        for name in ("quant_min", "quant_max"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, getattr(dtype, name) if given is None else int(given))
+        if not dtype.quant_min <= self.quant_min < self.quant_max <= dtype.quant_max:
+            raise ValueError(
+                f"expected quant_min < quant_max within {dtype.quant_min} … {dtype.quant_max} "
+                f"of {dtype}, got {self.quant_min} … {self.quant_max}"
+            )
+        if self.axis is None:
+            self._check_per_tensor()
+        else:
+            self._check_per_channel()
+
+    def _check_per_tensor(self) -> None:
+        for name, kind in (("scale", float), ("zero_point", int)):
+            given = getattr(self, name)
+            if isinstance(given, Tensor) and given.numel() != 1:
+                raise ValueError(
+                    f"expected one {name} per tensor, got {given.numel()}; give an axis for "
+                    "per-channel parameters"
+                )
+            object.__setattr__(self, name, kind(given))
+        check_scale(self.scale)
+        check_zero_point(self.zero_point, self.quant_min, self.quant_max)
+
+    def _check_per_channel(self) -> None:
+        scale, zero_point = self.scale, self.zero_point
+        if not isinstance(scale, Tensor) or not isinstance(zero_point, Tensor):
+            raise ValueError("per-channel parameters need a scale tensor and a zero_point tensor")
+        if scale.ndim != 1 or scale.shape != zero_point.shape:
+            raise ValueError(
+                "expected scale and zero_point of one shape (channels,), got "
+                f"{tuple(scale.shape)} and {tuple(zero_point.shape)}"
+            )
+        if not scale.dtype.is_floating_point:
+            raise ValueError(f"expected floating-point scales, got {scale.dtype}")
+
+    @property
+    def qscheme(self) -> QScheme:
+        """The scheme these parameters follow."""
+        if self.axis is None:
+            return per_tensor_affine
+        if isinstance(self.zero_point, Tensor) and self.zero_point.dtype.is_floating_point:
+            return per_channel_affine_float_qparams
+        return per_channel_affine
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some attributes changed."""
+        return replace(self, **changes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, QParams):
+            return NotImplemented
+        same = (self.dtype, self.axis, self.quant_min, self.quant_max) == (
+            other.dtype,
+            other.axis,
+            other.quant_min,
+            other.quant_max,
+        )
+        return (
+            same
+            and _equal(self.scale, other.scale)
+            and _equal(self.zero_point, other.zero_point)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.dtype, self.axis, self.quant_min, self.quant_max))
+
+
+def _equal(a: float | Tensor, b: float | Tensor) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.equal(a, b)
+    return type(a) is type(b) and a == b
+
+
+def check_scale(scale: float | Tensor, name: str = "scale") -> None:
+    """Raise ``ValueError`` unless every scale is positive and finite."""
+    if isinstance(scale, Tensor):
+        ok = bool((torch.isfinite(scale) & (scale > 0)).all())
+    else:
+        ok = math.isfinite(scale) and scale > 0
+    if not ok:
+        raise ValueError(f"expected a positive, finite {name}, got {scale}")
+
+
+def check_zero_point(
+    zero_point: int | Tensor, quant_min: int, quant_max: int, name: str = "zero_point"
+) -> None:
+    """Raise ``ValueError`` unless every zero point lies within ``quant_min … quant_max``."""
+    if isinstance(zero_point, Tensor):
+        ok = bool(((zero_point >= quant_min) & (zero_point <= quant_max)).all())
+    else:
+        ok = quant_min <= zero_point <= quant_max
+    if not ok:
+        raise ValueError(f"expected {name} within {quant_min} … {quant_max}, got {zero_point}")

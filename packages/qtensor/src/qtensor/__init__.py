@@ -1,0 +1,1 @@
+"""Quantized tensors, their operators, and exact int8 CPU kernels."""

@@ -1,0 +1,71 @@
+"""Defines an operator of ``torch.ops.qtensor`` and the callable that the rest of qtensor uses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._direct import direct
+
+_library = torch.library.Library("qtensor", "DEF")  # the operators live as long as this object
+
+
+def operator(
+    schema: str,
+    *,
+    cpu: Callable[..., Tensor],
+    reference: Callable[..., Tensor],
+    fake: Callable[..., Tensor],
+) -> Callable[..., Tensor]:
+    """Registers ``torch.ops.qtensor.<name>`` and returns the fast way to call it.
+
+    Args:
+        schema: torch's schema string, such as ``"add(Tensor a, Tensor b) -> Tensor"``.
+        cpu: takes the schema's arguments and runs the compiled kernel; it may also take
+            ``cache=``, an object that only the direct path can hand over.
+        reference: the same in plain torch operators; runs on every other device.
+        fake: the same on meta tensors, for shapes and dtypes only.
+
+    Returns:
+        A function of the schema's arguments, and ``cache`` if ``cpu`` takes it. In plain eager
+        execution it calls ``cpu`` itself, else ``torch.ops.qtensor.<name>`` (see ``_direct``).
+        Its ``op`` attribute is the latter.
+    """
+    name = _library.define(schema)
+    _library.impl(name, cpu, "CPU")
+    _library.impl(name, reference, "CompositeExplicitAutograd")
+    qualified = f"qtensor::{name}"
+    torch.library.register_fake(qualified, fake, lib=_library)
+    torch.library.register_autograd(qualified, _no_backward(name), lib=_library)
+    registered = getattr(torch.ops.qtensor, name).default
+
+    arguments = registered._schema.arguments
+    indices = [i for i, argument in enumerate(arguments) if "Tensor" in str(argument.type)]
+    names = [arguments[i].name for i in indices]
+
+    def call(*args: Any, cache: Any = None, **kwargs: Any) -> Tensor:
+        tensors = [args[i] for i in indices if i < len(args)]
+        if kwargs:
+            tensors += [kwargs[name] for name in names if name in kwargs]
+        if not direct(*tensors):
+            return registered(*args, **kwargs)
+        if cache is None:
+            return cpu(*args, **kwargs)
+        return cpu(*args, cache=cache, **kwargs)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = reference.__doc__
+    call.op = registered  # type: ignore[attr-defined]  # functions take attributes, mypy knows not
+    return call
+
+
+def _no_backward(name: str) -> Callable[..., None]:
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise RuntimeError(
+            f"qtensor.{name} has no gradient: it computes on integers, which cannot be "
+            "differentiated. Train the float model (with fake quantization, if it must learn "
+            "to live with int8) and quantize afterwards, or call it under torch.no_grad()."
+        )
+
+    return backward

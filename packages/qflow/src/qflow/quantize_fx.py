@@ -1,0 +1,185 @@
+"""FX graph mode quantization: prepare, calibrate, convert."""
+
+from typing import Any
+
+import qgraph
+from qbackends import get_native_backend_config
+from qgraph import (
+    BackendConfig,
+    ConvertCustomConfig,
+    FuseCustomConfig,
+    PrepareCustomConfig,
+)
+from qobserve import QConfigMapping
+from torch import nn
+
+from ._checks import as_config, as_example_inputs, check_model
+
+__all__ = [
+    "BackendConfig",
+    "ConvertCustomConfig",
+    "FuseCustomConfig",
+    "PrepareCustomConfig",
+    "QConfigMapping",
+    "convert_fx",
+    "convert_to_reference_fx",
+    "fuse_fx",
+    "prepare_fx",
+]
+
+
+def prepare_fx(
+    model: nn.Module,
+    qconfig_mapping: QConfigMapping | dict[str, Any],
+    example_inputs: tuple[Any, ...],
+    prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None,
+    _equalization_config: None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+    *,
+    strict: bool = False,
+) -> nn.Module:
+    """A copy of ``model``, traced and fused, that observes the values flowing through it.
+
+    Run it on representative data, then give it to :func:`convert_fx`.
+
+    Args:
+        model: the float model, in eval mode.
+        qconfig_mapping: how to observe which parts of the model, such as
+            :func:`~qflow.get_default_qconfig_mapping` gives.
+        example_inputs: positional arguments that ``model`` accepts, such as one batch.
+        prepare_custom_config: what to leave out of tracing, custom module classes, and the like.
+        backend_config: which operators can be quantized, and how. By default what qtensor's own
+            kernels can run.
+        strict: raise where a part of the model cannot be traced. By default it stays float and
+            :func:`qgraph.plan_of` names it, with the line that stopped the tracer.
+
+    Returns:
+        The observed model, which still computes in float.
+
+    Raises:
+        TypeError: an argument is of the wrong type.
+        ValueError: the mapping asks for what the backend does not have, or with ``strict`` a part
+            cannot be traced.
+
+    Warns:
+        FutureWarning: a configuration is given as a dictionary, the form of old.
+
+    Example:
+        >>> import qflow, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()).eval()
+        >>> batch = torch.rand(2, 3, 8, 8)
+        >>> mapping = qflow.get_default_qconfig_mapping("x86")
+        >>> prepared = qflow.prepare_fx(model, mapping, (batch,))
+        >>> _ = prepared(batch)
+        >>> quantized = qflow.convert_fx(prepared)
+        >>> quantized(batch).shape
+        torch.Size([2, 8, 6, 6])
+    """
+    caller = "prepare_fx"
+    check_model(model, caller)
+    mapping = as_config(qconfig_mapping, QConfigMapping, "qconfig_mapping", caller)
+    if mapping is None:
+        raise TypeError(f"{caller} needs a qconfig_mapping, got None")
+    if _equalization_config is not None:
+        raise ValueError(f"{caller} cannot equalize; leave out _equalization_config")
+    return qgraph.prepare(
+        model,
+        mapping,
+        as_example_inputs(example_inputs, caller),
+        as_config(prepare_custom_config, PrepareCustomConfig, "prepare_custom_config", caller),
+        _backend(backend_config, caller),
+        strict=strict,
+    )
+
+
+def convert_fx(
+    graph_module: nn.Module,
+    convert_custom_config: ConvertCustomConfig | dict[str, Any] | None = None,
+    _remove_qconfig: bool = True,
+    qconfig_mapping: QConfigMapping | dict[str, Any] | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+    *,
+    strict: bool = False,
+) -> nn.Module:
+    """The int8 model that a calibrated model describes.
+
+    Args:
+        graph_module: what :func:`prepare_fx` returned, after calibration.
+        convert_custom_config: custom module classes and attributes to keep.
+        _remove_qconfig: take the ``qconfig`` attributes off the modules.
+        qconfig_mapping: the mapping given to :func:`prepare_fx`, with ``None`` for what shall
+            stay float after all.
+        backend_config: the one given to :func:`prepare_fx`.
+        strict: raise where an observer has seen no data. By default one warning names them all.
+
+    Returns:
+        The quantized model: float tensors in and out, integers between its quantized operators.
+
+    Raises:
+        TypeError: an argument is of the wrong type.
+        ValueError: ``graph_module`` was not prepared, or see ``strict``.
+    """
+    return _convert(
+        "convert_fx",
+        graph_module,
+        convert_custom_config,
+        _remove_qconfig,
+        qconfig_mapping,
+        backend_config,
+        to_reference=False,
+        strict=strict,
+    )
+
+
+def convert_to_reference_fx(
+    graph_module: nn.Module,
+    convert_custom_config: ConvertCustomConfig | dict[str, Any] | None = None,
+    _remove_qconfig: bool = True,
+    qconfig_mapping: QConfigMapping | dict[str, Any] | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+    *,
+    strict: bool = False,
+) -> nn.Module:
+    """The reference model: float operators between explicit quantize and dequantize steps.
+
+    It is what a backend that brings its own kernels lowers further, and computes the numbers that
+    :func:`convert_fx`'s model should give. Arguments and errors are those of :func:`convert_fx`.
+    """
+    return _convert(
+        "convert_to_reference_fx",
+        graph_module,
+        convert_custom_config,
+        _remove_qconfig,
+        qconfig_mapping,
+        backend_config,
+        to_reference=True,
+        strict=strict,
+    )
+
+
+def _convert(
+    caller: str,
+    graph_module: nn.Module,
+    convert_custom_config: Any,
+    remove_qconfig: bool,
+    qconfig_mapping: Any,
+    backend_config: Any,
+    *,
+    to_reference: bool,
+    strict: bool,
+) -> nn.Module:
+    check_model(graph_module, caller)
+    return qgraph.convert(
+        graph_module,
+        as_config(convert_custom_config, ConvertCustomConfig, "convert_custom_config", caller),
+        as_config(qconfig_mapping, QConfigMapping, "qconfig_mapping", caller),
+        _backend(backend_config, caller),
+        to_reference=to_reference,
+        strict=strict,
+        remove_qconfig=remove_qconfig,
+    )
+
+
+def _backend(backend_config: Any, caller: str) -> BackendConfig:
+    given = as_config(backend_config, BackendConfig, "backend_config", caller)
+    return get_native_backend_config() if given is None else given

@@ -1,0 +1,166 @@
+"""Every check of the repository, each in an environment of its own.
+
+    python -m nox -s demo                # two real models quantized, measured, checked
+    python -m nox -s tests               # all tests; "tests(qtensor)" for those of one package
+    python -m nox -s lint types wheels bench
+
+``-R`` runs a session again in the environment it left, without installing anything; the packages
+are installed editable, so it sees changed Python files (changed C files need ``-r``).
+"""
+
+import itertools
+import tarfile
+import tempfile
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+# From the bottom up: each may import those before it, and no others.
+PACKAGES = ("qtensor", "qobserve", "qgraph", "qbackends", "qflow")
+TESTING = "tools/quintet_testing"
+GUARD = ("-p", "quintet_testing.guard")
+NO_TESTS_COLLECTED = 5
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_venv = "yes"
+
+
+def each(*names: str):
+    """Parametrizes a session by package name."""
+    return nox.parametrize("package", [nox.param(name, id=name) for name in names])
+
+
+def layers(package: str) -> tuple[str, ...]:
+    """The package and those below it."""
+    return PACKAGES[: PACKAGES.index(package) + 1]
+
+
+def editable(*folders: str) -> list[str]:
+    """Arguments that make pip install these folders in place."""
+    return [argument for folder in folders for argument in ("-e", folder)]
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group in the root pyproject.toml."""
+    return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install with the pinned versions, those of isolated build environments included."""
+    constraints = (ROOT / "constraints.txt").as_uri()
+    session.env.update(PIP_CONSTRAINT=constraints, PIP_BUILD_CONSTRAINT=constraints)
+    session.install(*requirements)
+
+
+def install_torch(session: nox.Session) -> None:
+    """Torch comes first, by its exact version, so that nothing after it can pick another build."""
+    install(session, "torch==2.13.0")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Quantize a digits classifier and a sentence encoder; fail if they are not good enough."""
+    install_torch(session)
+    install(session, *editable(*(f"packages/{name}" for name in PACKAGES), TESTING), *group("demo"))
+    session.run("python", "-m", "demo", *session.posargs)
+
+
+@nox.session
+@each(*PACKAGES, "repository")
+def tests(session: nox.Session, package: str) -> None:
+    """Run one package's tests where only it and those below it are installed."""
+    install_torch(session)
+    if package == "repository":
+        everything = editable(*(f"packages/{name}" for name in PACKAGES), TESTING)
+        install(session, *everything, *group("test"))
+        session.run("pytest", "tests", f"{TESTING}/tests", *session.posargs)
+        return
+    below = (f"packages/{name}" for name in layers(package))
+    install(session, *editable(*below, TESTING), *group("test"))
+    run_tests(session, f"packages/{package}/tests")
+
+
+def run_tests(session: nox.Session, folder: str, *options: str) -> None:
+    """Run a package's tests with every choice of kernels, legacy torch blocked where it can be.
+
+    The last run is one that has tests, whatever the package, so that pytest's closing line says so.
+    """
+    for isa in ("", "scalar"):  # "" is the fastest of this machine
+        session.log(f"kernels: {isa or 'fastest'}")
+        pytest = ("pytest", folder, *options, *session.posargs)
+        session.run(
+            *pytest, "-m", "parity", env={"QTENSOR_ISA": isa}, success_codes=[0, NO_TESTS_COLLECTED]
+        )
+        session.run(*pytest, *GUARD, "-m", "not parity", env={"QTENSOR_ISA": isa})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict over the sources of the packages and the tools."""
+    install_torch(session)
+    install(session, *group("types"))
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, for mistakes and for format."""
+    install(session, *group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check", "--diff")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build each package's sdist, and its wheel from that sdist, into dist/."""
+    install(session, *group("build"))
+    for package in PACKAGES:
+        session.run("python", "-m", "build", "--outdir", "dist", f"packages/{package}")
+
+
+@nox.session(requires=["build"])
+@each(*PACKAGES)
+def wheels(session: nox.Session, package: str) -> None:
+    """Install a package's wheel, and only those below it, and run the tests that its sdist holds."""
+    install_torch(session)
+    install(session, *(built(name, ".whl") for name in layers(package)))
+    session.run("python", "-c", f"import {package}; print({package}.__file__)")
+    install(session, TESTING, *group("test"))
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(built(package, ".tar.gz")) as archive:
+            archive.extractall(folder, filter="data")
+        (unpacked,) = Path(folder).iterdir()
+        config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(unpacked))
+        run_tests(session, str(unpacked / "tests"), *config)
+
+
+def built(package: str, ending: str) -> str:
+    """The newest file of a package in dist/."""
+    files = Path("dist").glob(f"quintet_{package}-*{ending}")
+    return str(max(files, key=lambda file: file.stat().st_mtime))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time ours beside the peers. Arguments pick benchmarks by name: -- linear conv2d."""
+    install_torch(session)
+    packages = (f"packages/{name}" for name in PACKAGES)
+    install(session, *editable(*packages), "-e", f"{TESTING}[bench]")
+    for script in sorted(ROOT.glob("packages/*/benchmarks/[!_]*.py")):
+        if not session.posargs or script.stem in session.posargs:
+            session.run("python", str(script.relative_to(ROOT)))
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Write constraints.txt anew, with the latest versions of everything but torch."""
+    session.install("torch==2.13.0")
+    groups = map(group, ("demo", "test", "types", "lint", "build"))
+    session.install(*itertools.chain.from_iterable(groups), "hatchling", "cython")
+    freeze = ("python", "-m", "pip", "freeze", "--all", "--exclude", "pip")
+    frozen = session.run(*freeze, silent=True)
+    lines = sorted(line.partition("+")[0] for line in frozen.splitlines() if "==" in line)
+    header = "# Everything that any session installs. Written by `python -m nox -s constraints`.\n"
+    Path("constraints.txt").write_text(header + "\n".join(lines) + "\n")

@@ -3,6 +3,8 @@
 DESIGN §1 is the source: nothing under ``packages/*/src`` may import, call or need any of these.
 """
 
+DTYPES = ("qint8", "qint32", "quint2x4", "quint4x2", "quint8")
+
 # Attributes of a module, by the module's name.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "torch": (
@@ -12,11 +14,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "quantize_per_channel",
         "quantize_per_tensor",
         "quantize_per_tensor_dynamic",
-        "qint8",
-        "qint32",
-        "quint2x4",
-        "quint4x2",
-        "quint8",
+        *DTYPES,
     ),
     # Old aliases of torch.ao.nn.
     "torch.nn": ("intrinsic", "qat", "quantizable", "quantized"),

@@ -1,0 +1,75 @@
+"""The documents are true: examples run, links lead somewhere, generated pages are current."""
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import support_matrix
+
+ROOT = Path(__file__).resolve().parents[1]
+# Where a document may point to. Package registries are not among them: which one to use, and
+# which of torch's builds, is for the reader's own pip configuration to say.
+HOSTS = {"arxiv.org", "doi.org", "docs.pytorch.org", "github.com"}
+
+
+def _tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    paths = [ROOT / line for line in listed.stdout.splitlines()]
+    return [path for path in paths if path.is_file()]
+
+
+def _examples() -> list[tuple[Path, str]]:
+    return [
+        (path, code)
+        for path in _tracked("*.md")
+        for code in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        pytest.param(path, code, id=f"{path.relative_to(ROOT)}-{number}")
+        for number, (path, code) in enumerate(_examples())
+    ],
+)
+def test_examples_run(
+    path: Path, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(path), "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("path", _tracked("*.md"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    missing = [
+        target
+        for target in targets
+        if not urlsplit(target).scheme and not (path.parent / target).exists()
+    ]
+    assert not missing, f"{path.relative_to(ROOT)} links to what is not there: {missing}"
+
+
+def test_the_support_matrix_is_current() -> None:
+    assert support_matrix.PAGE.read_text(encoding="utf-8") == support_matrix.page(), (
+        "docs/support_matrix.md is not what the backends say; run `python tools/support_matrix.py`"
+    )
+
+
+def test_no_registry_is_named() -> None:
+    found = []
+    for path in _tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:  # a picture
+            continue
+        hosts = {urlsplit(url).hostname for url in re.findall(r"https?://[^\s'\"<>)\]]+", text)}
+        found += [f"{path.relative_to(ROOT)}: {host}" for host in sorted(hosts - HOSTS - {None})]
+        if re.search(r"--(extra-)?index-url|--find-links", text) and path != Path(__file__):
+            found.append(f"{path.relative_to(ROOT)}: an option that picks a registry")
+    assert not found, "\n".join(found)

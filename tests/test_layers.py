@@ -1,0 +1,54 @@
+"""Imports go one way only, and only to what DESIGN §2 allows from outside."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LAYERS = ("qtensor", "qobserve", "qgraph", "qbackends", "qflow")
+# Behind an extra: only ever imported where it is used, inside a function.
+OPTIONAL = {"qbackends": {"onnx"}, "qflow": {"matplotlib", "rich", "typer"}}
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name.partition(".")[0] for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_imports_go_down_only(root: Path, package: str) -> None:
+    below = set(LAYERS[: LAYERS.index(package) + 1])
+    allowed = below | {"torch"} | sys.stdlib_module_names | OPTIONAL.get(package, set())
+    wrong = [
+        f"{path.relative_to(root)} imports {name}"
+        for path in sorted((root / "packages" / package / "src").glob("**/*.py"))
+        for name in _imported(ast.parse(path.read_text(encoding="utf-8")))
+        if name not in allowed
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_private_modules_stay_private(root: Path, package: str) -> None:
+    """Another package's underscored modules and names are not ours to use."""
+    wrong = []
+    for path in sorted((root / "packages" / package / "src").glob("**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.ImportFrom(module=str(module), names=names, level=0):
+                    dotted = [f"{module}.{alias.name}" for alias in names]
+                case ast.Import(names=names):
+                    dotted = [alias.name for alias in names]
+                case _:
+                    continue
+            for name in dotted:
+                owner, *rest = name.split(".")
+                if owner in LAYERS and owner != package and any(p.startswith("_") for p in rest):
+                    wrong.append(f"{path.relative_to(root)}:{node.lineno} imports {name}")
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,321 @@
+/* Drivers: tensors into pieces, pieces to threads, threads to kernels. See elementwise.h. */
+#include "elementwise.h"
+
+#include <math.h>
+#include <stddef.h>
+
+/* ---- Threads ------------------------------------------------------------------------------- */
+
+typedef void range_function(const void *context, int64_t begin, int64_t end);
+
+/* Calls run on [0, size) cut into one range for each thread, each of `grain` or more. One thread
+ * never enters OpenMP, whose runtime hangs in a forked child. */
+static void parallel(int64_t size, int64_t grain, int threads, range_function *run,
+                     const void *context) {
+    const int64_t pieces = size / (grain > 0 ? grain : 1);
+    if (pieces < threads) {
+        threads = (int)pieces;
+    }
+    if (threads <= 1) {
+        run(context, 0, size);
+        return;
+    }
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int t = 0; t < threads; t++) {
+        run(context, size * t / threads, size * (t + 1) / threads);
+    }
+}
+
+/* Bytes of work that are worth waking a thread for: some five microseconds. */
+enum { GRAIN = 1 << 16 };
+
+static int32_t flip_of(enum element_type type) { return type == ELEMENT_S8 ? 0x80 : 0; }
+
+/* ---- Quantize and dequantize --------------------------------------------------------------- */
+
+typedef struct {
+    const elementwise_kernels *kernels;
+    float *x;
+    void *q;
+    enum element_type type;
+    const channel_layout *layout;
+    int64_t quant_min, quant_max;
+} convert_context;
+
+static int64_t zero_point_of(const channel_layout *layout, int64_t channel) {
+    return layout->zero_points ? layout->zero_points[channel] : 0;
+}
+
+static float real_zero_point_of(const channel_layout *layout, int64_t channel) {
+    return layout->real_zero_points ? layout->real_zero_points[channel] : 0.0f;
+}
+
+/* As the kernel for bytes, but with bounds that float32 cannot hold. */
+static void quantize_s32(const float *x, int32_t *q, int64_t n, float inverse_scale,
+                         int64_t zero_point, int64_t quant_min, int64_t quant_max) {
+    const double lo = (double)(quant_min - zero_point), hi = (double)(quant_max - zero_point);
+    for (int64_t i = 0; i < n; i++) {
+        double t = x[i] * inverse_scale;
+        t = t > lo ? t : lo;
+        t = t < hi ? t : hi;
+        q[i] = (int32_t)(llrint(t) + zero_point);
+    }
+}
+
+static void dequantize_s32(const int32_t *q, float *x, int64_t n, float scale,
+                           int64_t zero_point) {
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = (float)(q[i] - zero_point) * scale;
+    }
+}
+
+static void quantize_slice(const convert_context *c, int64_t channel, int64_t begin, int64_t n) {
+    const float inverse_scale = 1.0f / c->layout->scales[channel];
+    const int64_t zero_point = zero_point_of(c->layout, channel);
+    if (c->type == ELEMENT_S32) {
+        quantize_s32(c->x + begin, (int32_t *)c->q + begin, n, inverse_scale, zero_point,
+                     c->quant_min, c->quant_max);
+        return;
+    }
+    const int32_t flip = flip_of(c->type);
+    const quantize_params params = {
+        .inverse_scale = inverse_scale,
+        .offset = real_zero_point_of(c->layout, channel),
+        .zero_point = (int32_t)zero_point + flip,
+        .quant_min = (int32_t)c->quant_min + flip,
+        .quant_max = (int32_t)c->quant_max + flip,
+    };
+    c->kernels->quantize(c->x + begin, (uint8_t *)c->q + begin, n, &params, (uint8_t)flip);
+}
+
+static void dequantize_slice(const convert_context *c, int64_t channel, int64_t begin, int64_t n) {
+    const float scale = c->layout->scales[channel];
+    const int64_t zero_point = zero_point_of(c->layout, channel);
+    if (c->type == ELEMENT_S32) {
+        dequantize_s32((const int32_t *)c->q + begin, c->x + begin, n, scale, zero_point);
+        return;
+    }
+    const int32_t flip = flip_of(c->type);
+    /* at most one of the two zero points is not 0 */
+    const float both = (float)(zero_point + flip) + real_zero_point_of(c->layout, channel);
+    c->kernels->dequantize((const uint8_t *)c->q + begin, c->x + begin, n, scale, both,
+                           (uint8_t)flip);
+}
+
+/* Calls `slice` for each run of [begin, end) that lies in one channel. */
+static void convert_range(const convert_context *c, int64_t begin, int64_t end,
+                          void (*slice)(const convert_context *, int64_t, int64_t, int64_t)) {
+    const int64_t inner = c->layout->inner;
+    while (begin < end) {
+        const int64_t run = begin / inner;
+        const int64_t run_end = (run + 1) * inner < end ? (run + 1) * inner : end;
+        slice(c, run % c->layout->channels, begin, run_end - begin);
+        begin = run_end;
+    }
+}
+
+static void quantize_range(const void *context, int64_t begin, int64_t end) {
+    convert_range(context, begin, end, quantize_slice);
+}
+
+static void dequantize_range(const void *context, int64_t begin, int64_t end) {
+    convert_range(context, begin, end, dequantize_slice);
+}
+
+static int64_t size_of(const channel_layout *layout) {
+    return layout->outer * layout->channels * layout->inner;
+}
+
+void quantize_tensor(const elementwise_kernels *kernels, const float *x, void *q,
+                     enum element_type type, const channel_layout *layout, int64_t quant_min,
+                     int64_t quant_max, int threads) {
+    const convert_context context = {kernels, (float *)x, q, type, layout, quant_min, quant_max};
+    parallel(size_of(layout), GRAIN / 4, threads, quantize_range, &context);
+}
+
+void dequantize_tensor(const elementwise_kernels *kernels, const void *q, float *x,
+                       enum element_type type, const channel_layout *layout, int threads) {
+    const convert_context context = {kernels, x, (void *)q, type, layout, 0, 0};
+    parallel(size_of(layout), GRAIN / 4, threads, dequantize_range, &context);
+}
+
+/* ---- Add ----------------------------------------------------------------------------------- */
+
+typedef struct {
+    const elementwise_kernels *kernels;
+    const uint8_t *a, *b;
+    uint8_t *out;
+    add_params params;
+    uint8_t flip;
+} add_context;
+
+static void add_range(const void *context, int64_t begin, int64_t end) {
+    const add_context *c = context;
+    c->kernels->add(c->a + begin, c->b + begin, c->out + begin, end - begin, &c->params, c->flip);
+}
+
+void add_tensors(const elementwise_kernels *kernels, const uint8_t *a, const uint8_t *b,
+                 uint8_t *out, enum element_type type, int64_t n, const add_params *p,
+                 int threads) {
+    const int32_t flip = flip_of(type);
+    add_context context = {kernels, a, b, out, *p, (uint8_t)flip};
+    context.params.a_zero_point += flip;
+    context.params.b_zero_point += flip;
+    context.params.zero_point += flip;
+    parallel(n, GRAIN / 2, threads, add_range, &context);
+}
+
+/* ---- Pooling ------------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t begin, size; /* clipped to the input; in units of the dilation */
+    int64_t padded_size; /* with its padding, as torch counts it */
+} axis_window;
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static axis_window window_at(const pool_axis *axis, int64_t i) {
+    if (axis->kernel == 0) {
+        const int64_t begin = i * axis->input / axis->output;
+        const int64_t end = ((i + 1) * axis->input + axis->output - 1) / axis->output;
+        return (axis_window){begin, end - begin, end - begin};
+    }
+    const int64_t d = axis->dilation;
+    const int64_t first = i * axis->stride - axis->padding;
+    const int64_t skipped = first < 0 ? (-first + d - 1) / d : 0; /* taps left of the input */
+    const int64_t begin = first + skipped * d;
+    const int64_t inside = begin < axis->input ? (axis->input - begin + d - 1) / d : 0;
+    return (axis_window){
+        .begin = begin,
+        .size = skipped < axis->kernel ? smaller(axis->kernel - skipped, inside) : 0,
+        .padded_size = smaller(axis->kernel, axis->input + axis->padding - first),
+    };
+}
+
+typedef struct {
+    const elementwise_kernels *kernels;
+    const uint8_t *input;
+    uint8_t *output;
+    uint8_t flip;
+    int64_t channels;
+    const pool_axis *height, *width;
+    /* of the mean only */
+    int32_t zero_point;
+    int count_padding;
+    int64_t divisor_override;
+} pool_context;
+
+static pool_window window_of(const pool_context *c, int64_t image, axis_window y, axis_window x) {
+    const int64_t row_stride = c->width->input * c->channels;
+    return (pool_window){
+        .first = c->input + (image * c->height->input + y.begin) * row_stride +
+                 x.begin * c->channels,
+        .rows = y.size,
+        .columns = x.size,
+        .row_stride = row_stride * c->height->dilation,
+        .column_stride = c->channels * c->width->dilation,
+    };
+}
+
+static void max_rows(const void *context, int64_t begin, int64_t end) {
+    const pool_context *c = context;
+    uint8_t *out = c->output + begin * c->width->output * c->channels;
+    for (int64_t row = begin; row < end; row++) {
+        const int64_t image = row / c->height->output;
+        const axis_window y = window_at(c->height, row % c->height->output);
+        for (int64_t i = 0; i < c->width->output; i++, out += c->channels) {
+            const pool_window w = window_of(c, image, y, window_at(c->width, i));
+            c->kernels->window_max(&w, c->channels, out, c->flip);
+        }
+    }
+}
+
+static int64_t divisor_of(const pool_context *c, axis_window y, axis_window x) {
+    if (c->divisor_override != 0) {
+        return c->divisor_override;
+    }
+    return c->count_padding ? y.padded_size * x.padded_size : y.size * x.size;
+}
+
+static void mean_rows(const void *context, int64_t begin, int64_t end) {
+    const pool_context *c = context;
+    uint8_t *out = c->output + begin * c->width->output * c->channels;
+    for (int64_t row = begin; row < end; row++) {
+        const int64_t image = row / c->height->output;
+        const axis_window y = window_at(c->height, row % c->height->output);
+        for (int64_t i = 0; i < c->width->output; i++, out += c->channels) {
+            const axis_window x = window_at(c->width, i);
+            const pool_window w = window_of(c, image, y, x);
+            c->kernels->window_mean(&w, c->channels, out, c->zero_point, divisor_of(c, y, x),
+                                    c->flip);
+        }
+    }
+}
+
+/* Output rows are shared among threads; a row's work is measured by what it reads. */
+static void pool(const pool_context *c, int64_t batch, range_function *rows, int threads) {
+    const int64_t size = batch * c->height->output;
+    const int64_t work = batch * c->height->input * c->width->input * c->channels;
+    const int64_t work_of_row = size ? work / size + 1 : 1;
+    parallel(size, GRAIN / work_of_row + 1, threads, rows, c);
+}
+
+void max_pool(const elementwise_kernels *kernels, const uint8_t *input, uint8_t *output,
+              enum element_type type, int64_t batch, int64_t channels, const pool_axis *height,
+              const pool_axis *width, int threads) {
+    const pool_context context = {
+        .kernels = kernels, .input = input, .output = output, .flip = (uint8_t)flip_of(type),
+        .channels = channels, .height = height, .width = width,
+    };
+    pool(&context, batch, max_rows, threads);
+}
+
+void mean_pool(const elementwise_kernels *kernels, const uint8_t *input, uint8_t *output,
+               enum element_type type, int64_t batch, int64_t channels, const pool_axis *height,
+               const pool_axis *width, int32_t zero_point, int count_padding,
+               int64_t divisor_override, int threads) {
+    const int32_t flip = flip_of(type);
+    const pool_context context = {
+        .kernels = kernels, .input = input, .output = output, .flip = (uint8_t)flip,
+        .channels = channels, .height = height, .width = width,
+        .zero_point = zero_point + flip, .count_padding = count_padding,
+        .divisor_override = divisor_override,
+    };
+    pool(&context, batch, mean_rows, threads);
+}
+
+/* ---- Embedding ----------------------------------------------------------------------------- */
+
+typedef struct {
+    const elementwise_kernels *kernels;
+    const uint8_t *table;
+    const float *scales, *zero_points;
+    int64_t columns;
+    const int64_t *indices;
+    float *output;
+} lookup_context;
+
+static void lookup_range(const void *context, int64_t begin, int64_t end) {
+    const lookup_context *c = context;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t row = c->indices[i];
+        c->kernels->dequantize(c->table + row * c->columns, c->output + i * c->columns, c->columns,
+                               c->scales[row], c->zero_points[row], 0);
+    }
+}
+
+int64_t embedding_lookup(const elementwise_kernels *kernels, const uint8_t *table,
+                         const float *scales, const float *zero_points, int64_t rows,
+                         int64_t columns, const int64_t *indices, int64_t n, float *output,
+                         int threads) {
+    for (int64_t i = 0; i < n; i++) {
+        if (indices[i] < 0 || indices[i] >= rows) {
+            return i;
+        }
+    }
+    const lookup_context context = {
+        kernels, table, scales, zero_points, columns, indices, output,
+    };
+    parallel(n, GRAIN / 4 / (columns + 1) + 1, threads, lookup_range, &context);
+    return -1;
+}

@@ -1,0 +1,88 @@
+from collections.abc import Sequence
+
+def use_isa(name: str) -> None: ...
+def quantize_per_tensor(
+    x: int,
+    q: int,
+    element: int,
+    n: int,
+    scale: float,
+    zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    threads: int,
+) -> None: ...
+def dequantize_per_tensor(
+    q: int, x: int, element: int, n: int, scale: float, zero_point: int, threads: int
+) -> None: ...
+def quantize_per_channel(
+    x: int,
+    q: int,
+    element: int,
+    shape: Sequence[int],
+    scales: int,
+    zero_points: int,
+    real_zero_points: int,
+    quant_min: int,
+    quant_max: int,
+    threads: int,
+) -> None: ...
+def dequantize_per_channel(
+    q: int,
+    x: int,
+    element: int,
+    shape: Sequence[int],
+    scales: int,
+    zero_points: int,
+    real_zero_points: int,
+    threads: int,
+) -> None: ...
+def add(
+    a: int,
+    b: int,
+    out: int,
+    element: int,
+    n: int,
+    a_multiplier: float,
+    a_zero_point: int,
+    b_multiplier: float,
+    b_zero_point: int,
+    zero_point: int,
+    lo: float,
+    hi: float,
+    threads: int,
+) -> None: ...
+def max_pool(
+    input: int,
+    output: int,
+    element: int,
+    batch: int,
+    channels: int,
+    height: Sequence[int],
+    width: Sequence[int],
+    threads: int,
+) -> None: ...
+def mean_pool(
+    input: int,
+    output: int,
+    element: int,
+    batch: int,
+    channels: int,
+    height: Sequence[int],
+    width: Sequence[int],
+    zero_point: int,
+    count_padding: bool,
+    divisor_override: int,
+    threads: int,
+) -> None: ...
+def embedding_lookup(
+    table: int,
+    scales: int,
+    zero_points: int,
+    rows: int,
+    columns: int,
+    indices: int,
+    n: int,
+    output: int,
+    threads: int,
+) -> int: ...

@@ -1,0 +1,102 @@
+"""Checks of what elementwise operators are given, with messages that say what to do."""
+
+import torch
+from torch import Tensor
+
+from .._qparams import check_zero_point
+
+RANGES = {
+    dtype: (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    for dtype in (torch.uint8, torch.int8, torch.int32)
+}
+"""What the integers of a quantized tensor can hold."""
+
+_FLOAT32 = torch.finfo(torch.float32)
+
+
+def check_float32(input: Tensor, name: str = "input") -> None:
+    """Raise ``TypeError`` unless the tensor is float32."""
+    if input.dtype is not torch.float32:
+        raise TypeError(
+            f"expected a float32 {name}, got {input.dtype} of shape {tuple(input.shape)}; "
+            "convert it with .float()"
+        )
+
+
+def check_integers(
+    input: Tensor,
+    dtypes: tuple[torch.dtype, ...] = (torch.uint8, torch.int8, torch.int32),
+    name: str = "input",
+) -> None:
+    """Raise ``TypeError`` unless the tensor is of one of the dtypes."""
+    if input.dtype not in dtypes:
+        expected = " or ".join(map(str, dtypes))
+        raise TypeError(
+            f"expected {name} of dtype {expected}, got {input.dtype} of shape "
+            f"{tuple(input.shape)}; quantize it first"
+        )
+
+
+def check_range(quant_min: int, quant_max: int, dtype: torch.dtype) -> None:
+    """Raise unless ``dtype`` is a quantized one that holds ``quant_min`` … ``quant_max``."""
+    if dtype not in RANGES:
+        expected = ", ".join(map(str, RANGES))
+        raise TypeError(f"expected a dtype out of {expected}, got {dtype}")
+    lowest, highest = RANGES[dtype]
+    if not lowest <= quant_min < quant_max <= highest:
+        raise ValueError(
+            f"expected quant_min < quant_max within {lowest} … {highest} of {dtype}, "
+            f"got {quant_min} … {quant_max}"
+        )
+
+
+def check_parameters(
+    scale: float, zero_point: int, quant_min: int, quant_max: int, of: str = ""
+) -> None:
+    """Raise ``ValueError`` unless scale and zero point can be computed with in float32.
+
+    Args:
+        of: whose parameters they are, as the prefix of their names: ``"a_"`` for ``a_scale``.
+    """
+    # The reciprocal of a scale below the normal range may be infinite. NaN fails too.
+    if not _FLOAT32.smallest_normal <= scale <= _FLOAT32.max:
+        raise ValueError(
+            f"expected a positive, finite {of}scale within float32's "
+            f"{_FLOAT32.smallest_normal:.3g} … {_FLOAT32.max:.3g}, got {scale}"
+        )
+    check_zero_point(zero_point, quant_min, quant_max, f"{of}zero_point")
+
+
+def check_channels(
+    input: Tensor, scales: Tensor, zero_points: Tensor, axis: int, dtype: torch.dtype
+) -> None:
+    """Raise unless there is one scale and zero point, of a fitting dtype, for each channel."""
+    if not -input.ndim <= axis < input.ndim:
+        raise ValueError(
+            f"expected an axis of input, which has shape {tuple(input.shape)}, got {axis}"
+        )
+    expected = (input.shape[axis],)
+    for name, tensor in (("scales", scales), ("zero_points", zero_points)):
+        if tuple(tensor.shape) != expected:
+            raise ValueError(
+                f"expected {name} of shape {expected}, one for each index of axis {axis} of input "
+                f"of shape {tuple(input.shape)}, got shape {tuple(tensor.shape)}"
+            )
+    check_float32(scales, "scales")
+    if zero_points.dtype is torch.float32:
+        if dtype is not torch.uint8:
+            raise TypeError(f"real (float32) zero_points need torch.uint8 integers, got {dtype}")
+    elif zero_points.dtype is not torch.int64:
+        raise TypeError(f"expected int64 or float32 zero_points, got {zero_points.dtype}")
+
+
+def check_channel_values(
+    scales: Tensor, zero_points: Tensor, quant_min: int, quant_max: int
+) -> None:
+    """:func:`check_parameters` of every channel; reads the tensors."""
+    if not bool(((scales >= _FLOAT32.smallest_normal) & (scales <= _FLOAT32.max)).all()):
+        raise ValueError(f"expected positive, finite scales, got {scales}")
+    if zero_points.dtype is torch.int64:
+        check_zero_point(zero_points, quant_min, quant_max, "zero_points")
+    elif not bool(zero_points.isfinite().all()):
+        raise ValueError(f"expected finite zero_points, got {zero_points}")

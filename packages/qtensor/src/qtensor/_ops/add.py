@@ -1,0 +1,217 @@
+"""Addition of two quantized tensors, with the activation that follows it."""
+
+import torch
+from torch import Tensor
+
+from .. import _elementwise
+from .._threads import num_threads
+from ._checks import RANGES, check_integers, check_parameters, check_range
+from ._layout import ELEMENT, laid_out_as
+from ._registry import operator
+
+
+def add_reference(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> Tensor:
+    """Add two quantized tensors and requantize the sum.
+
+    Args:
+        a, b: both uint8 or both int8, of shapes that broadcast together.
+        a_scale, a_zero_point, b_scale, b_zero_point: how ``a`` and ``b`` are quantized.
+        output_scale, output_zero_point: how the result is.
+        quant_min, quant_max: the integers the result may use, both included.
+        activation_min, activation_max: bounds of the real result: 0 and ``None`` for a ReLU,
+            0 and 6 for a ReLU6; ``None``, the default, for no bound.
+
+    Returns:
+        With real values ``(a - a_zero_point) * a_scale`` and likewise for ``b``: their sum,
+        bounded, divided by ``output_scale``, rounded (ties to even), plus ``output_zero_point``.
+        In float32, each ratio of scales rounded once. The dtype is that of ``a``, the shape the
+        broadcast one, the memory format that of ``a``, or of ``b`` where only it has that shape.
+
+    Raises:
+        TypeError: the dtypes are not as above.
+        ValueError: the shapes do not broadcast, a scale is not positive and finite, or a zero
+            point or the range does not fit the dtype.
+
+    Example:
+        >>> import torch, qtensor
+        >>> a = torch.tensor([10, 20], dtype=torch.uint8)
+        >>> torch.ops.qtensor.add(a, 0.5, 10, a, 0.5, 10, 1.0, 0, 0, 255)
+        tensor([ 0, 10], dtype=torch.uint8)
+    """
+    lowest, highest = integer_bounds(
+        output_scale, output_zero_point, quant_min, quant_max, activation_min, activation_max
+    )
+    sums = _scaled(a, a_zero_point, a_scale / output_scale)
+    sums = sums + _scaled(b, b_zero_point, b_scale / output_scale)
+    rounded = sums.clamp(_float32(lowest), _float32(highest)).round()
+    return (rounded + output_zero_point).to(a.dtype)
+
+
+def _scaled(values: Tensor, zero_point: int, multiplier: float) -> Tensor:
+    return (values.int() - zero_point).float() * _float32(multiplier)
+
+
+def _float32(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float32)
+
+
+def integer_bounds(
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    activation_min: float | None,
+    activation_max: float | None,
+) -> tuple[float, float]:
+    """Bounds of a result in steps of its scale, before its zero point is added.
+
+    Returns:
+        The real bounds of an activation divided by the scale, where there are any, and always
+        within ``quant_min - zero_point … quant_max - zero_point``.
+    """
+    lowest = float(quant_min - output_zero_point)
+    highest = float(quant_max - output_zero_point)
+
+    def within(activation: float | None, default: float) -> float:
+        if activation is None:
+            return default
+        return min(max(activation / output_scale, lowest), highest)
+
+    return within(activation_min, lowest), within(activation_max, highest)
+
+
+def check_add(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+) -> None:
+    check_integers(a, (torch.uint8, torch.int8), "a")
+    if b.dtype is not a.dtype:
+        raise TypeError(f"expected a and b of one dtype, got {a.dtype} and {b.dtype}")
+    check_range(quant_min, quant_max, a.dtype)
+    check_parameters(a_scale, a_zero_point, *RANGES[a.dtype], "a_")
+    check_parameters(b_scale, b_zero_point, *RANGES[a.dtype], "b_")
+    check_parameters(output_scale, output_zero_point, quant_min, quant_max, "output_")
+
+
+def _empty_sum(a: Tensor, b: Tensor) -> Tensor:
+    if a.shape == b.shape:
+        return torch.empty_like(a)
+    try:
+        shape = torch.broadcast_shapes(a.shape, b.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"expected shapes that broadcast together, got {tuple(a.shape)} and {tuple(b.shape)}"
+        ) from None
+    for operand in (a, b):
+        if operand.shape == shape:
+            return torch.empty_like(operand)
+    return a.new_empty(shape)
+
+
+def add_cpu(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> Tensor:
+    check_add(
+        a,
+        a_scale,
+        a_zero_point,
+        b,
+        b_scale,
+        b_zero_point,
+        output_scale,
+        output_zero_point,
+        quant_min,
+        quant_max,
+    )
+    output = _empty_sum(a, b)
+    a, b = laid_out_as(a, output), laid_out_as(b, output)
+    lowest, highest = integer_bounds(
+        output_scale, output_zero_point, quant_min, quant_max, activation_min, activation_max
+    )
+    _elementwise.add(
+        a.data_ptr(),
+        b.data_ptr(),
+        output.data_ptr(),
+        ELEMENT[a.dtype],
+        output.numel(),
+        a_scale / output_scale,
+        a_zero_point,
+        b_scale / output_scale,
+        b_zero_point,
+        output_zero_point,
+        lowest,
+        highest,
+        num_threads(),
+    )
+    return output
+
+
+def add_fake(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> Tensor:
+    check_add(
+        a,
+        a_scale,
+        a_zero_point,
+        b,
+        b_scale,
+        b_zero_point,
+        output_scale,
+        output_zero_point,
+        quant_min,
+        quant_max,
+    )
+    return _empty_sum(a, b)
+
+
+add = operator(
+    "add(Tensor a, float a_scale, int a_zero_point, Tensor b, float b_scale, int b_zero_point, "
+    "float output_scale, int output_zero_point, int quant_min, int quant_max, "
+    "float? activation_min=None, float? activation_max=None) -> Tensor",
+    cpu=add_cpu,
+    reference=add_reference,
+    fake=add_fake,
+)

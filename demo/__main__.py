@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 import torch
-from quintet_testing.bench import machine
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from quintet_testing.bench import machine
 
 from . import digits, sentences
 
@@ -79,14 +80,18 @@ def failures(figures: digits.DigitsResult, encoder: sentences.SentencesResult) -
     found = []
     lost = figures.accuracy("float") - figures.accuracy("int8")
     if lost > MOST_POINTS_LOST:
-        found.append(f"digits lost {lost:.2f} points of accuracy, at most {MOST_POINTS_LOST} allowed")
+        found.append(
+            f"digits lost {lost:.2f} points of accuracy, at most {MOST_POINTS_LOST} allowed"
+        )
     if encoder.cosine["int8"] < LEAST_COSINE:
         found.append(f"an embedding's cosine is {encoder.cosine['int8']:.4f} < {LEAST_COSINE}")
     if encoder.float_linears:
         found.append(f"still float in the encoder: {', '.join(encoder.float_linears)}")
     for name, speedup in (("digits", figures.speedup), ("encoder", encoder.speedup())):
         if speedup < LEAST_SPEEDUP:
-            found.append(f"{name}: int8 is {speedup:.2f}x as fast as float, {LEAST_SPEEDUP} expected")
+            found.append(
+                f"{name}: int8 is {speedup:.2f}x as fast as float, {LEAST_SPEEDUP} expected"
+            )
     return found
 
 

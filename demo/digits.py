@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import qflow
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
+
+import qflow
 
 FOLDS = 5
 EPOCHS = 10

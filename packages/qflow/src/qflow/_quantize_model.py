@@ -4,8 +4,10 @@ import copy
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import qgraph
 import torch
+from torch import nn
+
+import qgraph
 from qbackends import dynamic_module_mapping, get_backend_config, weight_only_module_mapping
 from qobserve import (
     QConfig,
@@ -14,7 +16,6 @@ from qobserve import (
     per_channel_dynamic_qconfig,
     propagate_qconfig_,
 )
-from torch import nn
 
 from ._batches import Batches, Call
 from ._checks import check_model

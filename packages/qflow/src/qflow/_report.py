@@ -24,8 +24,8 @@ class LayerReport:
         bytes_before, bytes_after: parameters and buffers of the layer itself.
         sqnr: how far the layer's output in the quantized model lies from that in the float model,
             both fed the same data: 10·log10(Σ float² / Σ (float - quantized)²), in decibels. More
-            is better, at 20 the error is a tenth of the signal; errors of earlier layers count. ``None`` where
-            it was not measured.
+            is better; at 20 the error is a tenth of the signal. Errors of earlier layers count.
+            ``None`` where it was not measured.
     """
 
     name: str
@@ -65,9 +65,9 @@ class Report:
         >>> from qflow import LayerReport, Report
         >>> report = Report((LayerReport("fc", "Linear", "float", "skipped"),), ("a note",))
         >>> print(report)
-        layer  float type  became  weight  bytes   SQNR dB  why
-        fc     Linear      float                            skipped
-        total                              0 → 0            0 of 1 layers quantized
+        layer  float type  became  weight  bytes  SQNR dB  why
+        fc     Linear      float                           skipped
+        total                              0 → 0           0 of 1 layers quantized
         note: a note
     """
 

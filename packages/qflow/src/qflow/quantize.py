@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 import qtensor
 from qbackends import dynamic_module_mapping, weight_only_module_mapping
 from qobserve import (
@@ -15,7 +17,6 @@ from qobserve import (
     propagate_qconfig_,
     swap_module,
 )
-from torch import nn
 
 from ._checks import check_model
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import nn
+
 import qgraph
 from qbackends import get_native_backend_config
 from qgraph import (
@@ -11,7 +13,6 @@ from qgraph import (
     PrepareCustomConfig,
 )
 from qobserve import QConfigMapping
-from torch import nn
 
 from ._checks import as_config, as_example_inputs, check_model
 

@@ -4,10 +4,11 @@ import copy
 import io
 
 import pytest
-import qflow
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+import qflow
 
 datasets = pytest.importorskip("sklearn.datasets")
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]

@@ -1,9 +1,10 @@
 """Dynamic quantization of a transformer that cannot be traced: modules are swapped."""
 
 import pytest
-import qflow
 import torch
 from torch import nn
+
+import qflow
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.end_to_end

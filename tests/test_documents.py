@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import documents
 import pytest
-import support_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where a document may point to. Package registries are not among them: which one to use, and
@@ -55,9 +55,10 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert not missing, f"{path.relative_to(ROOT)} links to what is not there: {missing}"
 
 
-def test_the_support_matrix_is_current() -> None:
-    assert support_matrix.PAGE.read_text(encoding="utf-8") == support_matrix.page(), (
-        "docs/support_matrix.md is not what the backends say; run `python tools/support_matrix.py`"
+@pytest.mark.parametrize("path", documents.PAGES)
+def test_generated_pages_are_current(path: str) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == documents.PAGES[path](), (
+        f"{path} is not what the code says; run `python tools/documents.py`"
     )
 
 

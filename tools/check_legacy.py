@@ -94,7 +94,9 @@ def _docstrings(tree: ast.AST) -> set[int]:
 def sources() -> list[Path]:
     """The files that the check is for."""
     return sorted(
-        path for suffix in ("py", "pyi", "pyx") for path in ROOT.glob(f"packages/*/src/**/*.{suffix}")
+        path
+        for suffix in ("py", "pyi", "pyx")
+        for path in ROOT.glob(f"packages/*/src/**/*.{suffix}")
     )
 
 

@@ -161,7 +161,9 @@ class Table:
         names = list(dict.fromkeys(name for row in self._rows for name in row.timings))
         notes = list(dict.fromkeys(title for row in self._rows for title in row.notes))
         with_operations = any(row.operations for row in self._rows)
-        table = rich.table.Table(caption=f"medians; ratio is {self.peer} / ours, above 1 ours is faster")
+        table = rich.table.Table(
+            caption=f"medians; ratio is {self.peer} / ours, above 1 ours is faster"
+        )
         table.add_column("case")
         table.add_column("threads", justify="right")
         for name in names:
@@ -179,7 +181,10 @@ class Table:
                 str(row.thread_count),
                 *(_duration(row.timings.get(name)) for name in names),
                 f"[{'green' if ratio >= 1 else 'red'}]{ratio:.2f}",
-                *([f"{row.operations / ours / 1e9:.0f}" if row.operations else ""] * with_operations),
+                *(
+                    [f"{row.operations / ours / 1e9:.0f}" if row.operations else ""]
+                    * with_operations
+                ),
                 *(row.notes.get(title, "") for title in notes),
             )
         return table

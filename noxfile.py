@@ -123,7 +123,7 @@ def build(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 @each(*PACKAGES)
 def wheels(session: nox.Session, package: str) -> None:
-    """Install a package's wheel, and only those below it, and run the tests that its sdist holds."""
+    """Install a package's wheel and only those below it, and run the tests in its sdist."""
     install_torch(session)
     install(session, *(built(name, ".whl") for name in layers(package)))
     session.run("python", "-c", f"import {package}; print({package}.__file__)")

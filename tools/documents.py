@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import public_symbols
+
 import qbackends
 
 ROOT = Path(__file__).resolve().parents[1]

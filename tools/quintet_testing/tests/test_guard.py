@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.export
 import torch.fx
+
 from quintet_testing.guard import guarded
 from quintet_testing.legacy import ATTRIBUTES, NAMES, legacy_part
 

@@ -93,11 +93,8 @@ def _docstrings(tree: ast.AST) -> set[int]:
 
 def sources() -> list[Path]:
     """The files that the check is for."""
-    return sorted(
-        path
-        for suffix in ("py", "pyi", "pyx")
-        for path in ROOT.glob(f"packages/*/src/**/*.{suffix}")
-    )
+    files = ROOT.glob("packages/*/src/**/*")
+    return sorted(file for file in files if file.suffix in {".py", ".pyi", ".pyx"})
 
 
 def main(arguments: list[str]) -> int:

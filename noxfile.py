@@ -42,7 +42,7 @@ def editable(*folders: str) -> list[str]:
     return [argument for folder in folders for argument in ("-e", folder)]
 
 
-def group(name: str) -> list[str]:
+def group(name: str) -> tuple[str, ...]:
     """The requirements of a dependency group in the root pyproject.toml."""
     return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
 

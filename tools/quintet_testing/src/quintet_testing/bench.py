@@ -21,6 +21,7 @@ import math
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -100,6 +101,9 @@ class _Row:
     operations: float | None
     notes: Mapping[str, str]
 
+    def ratio(self, peer: str) -> float:
+        return self.timings[peer] / self.timings[OURS]
+
 
 @dataclass
 class Table:
@@ -139,9 +143,7 @@ class Table:
     def geometric_mean(self, thread_count: int | None = None) -> float:
         """Geometric mean of the ratios, of the lines with ``thread_count`` threads or of all."""
         return statistics.geometric_mean(
-            row.timings[self.peer] / row.timings[OURS]
-            for row in self._rows
-            if thread_count in (None, row.thread_count)
+            row.ratio(self.peer) for row in self._rows if thread_count in (None, row.thread_count)
         )
 
     def print(self) -> None:
@@ -158,36 +160,33 @@ class Table:
             )
 
     def _table(self) -> rich.table.Table:
-        names = list(dict.fromkeys(name for row in self._rows for name in row.timings))
-        notes = list(dict.fromkeys(title for row in self._rows for title in row.notes))
-        with_operations = any(row.operations for row in self._rows)
-        table = rich.table.Table(
-            caption=f"medians; ratio is {self.peer} / ours, above 1 ours is faster"
-        )
-        table.add_column("case")
-        table.add_column("threads", justify="right")
-        for name in names:
-            table.add_column(name, justify="right")
-        table.add_column("ratio", justify="right")
-        if with_operations:
-            table.add_column("GOP/s", justify="right")
-        for title in notes:
-            table.add_column(title)
-        for row in self._rows:
-            ours = row.timings[OURS]
-            ratio = row.timings[self.peer] / ours
-            table.add_row(
-                row.label,
-                str(row.thread_count),
-                *(_duration(row.timings.get(name)) for name in names),
-                f"[{'green' if ratio >= 1 else 'red'}]{ratio:.2f}",
-                *(
-                    [f"{row.operations / ours / 1e9:.0f}" if row.operations else ""]
-                    * with_operations
-                ),
-                *(row.notes.get(title, "") for title in notes),
-            )
+        columns: dict[str, list[str]] = {
+            "case": [row.label for row in self._rows],
+            "threads": [str(row.thread_count) for row in self._rows],
+        }
+        for name in dict.fromkeys(name for row in self._rows for name in row.timings):
+            columns[name] = [_duration(row.timings.get(name)) for row in self._rows]
+        columns["ratio"] = [_colored(row.ratio(self.peer)) for row in self._rows]
+        if any(row.operations for row in self._rows):
+            columns["GOP/s"] = [_rate(row.operations, row.timings[OURS]) for row in self._rows]
+        for note in dict.fromkeys(note for row in self._rows for note in row.notes):
+            columns[note] = [row.notes.get(note, "") for row in self._rows]
+
+        caption = f"medians; ratio is {self.peer} / ours: above 1, ours is faster"
+        table = rich.table.Table(caption=caption)
+        for title in columns:
+            table.add_column(title, justify="left" if title == "case" else "right")
+        for cells in zip(*columns.values(), strict=True):
+            table.add_row(*cells)
         return table
+
+
+def _colored(ratio: float) -> str:
+    return f"[{'green' if ratio >= 1 else 'red'}]{ratio:.2f}"
+
+
+def _rate(operations: float | None, seconds: float) -> str:
+    return f"{operations / seconds / 1e9:.0f}" if operations else ""
 
 
 def _duration(seconds: float | None) -> str:
@@ -198,13 +197,13 @@ def _duration(seconds: float | None) -> str:
 
 def machine() -> str:
     """One line that says where a figure comes from: processor, instruction set, torch."""
-    forced = os.environ.get("QTENSOR_ISA")
+    kernels = sys.modules.get("qtensor._isa")
     return ", ".join(
         (
             _processor(),
             f"{os.cpu_count()} cores",
             f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()})",
-            f"QTENSOR_ISA={forced}" if forced else "fastest instruction set of ours",
+            f"our kernels: {kernels.ISA if kernels else 'qtensor is not loaded'}",
         )
     )
 

@@ -104,7 +104,7 @@ def guarded() -> Iterator[None]:
         name: str,
         globals: Mapping[str, object] | None = None,
         locals: Mapping[str, object] | None = None,
-        fromlist: Sequence[str] = (),
+        fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
         if level == 0 and name.partition(".")[0] == "torch":

@@ -8,6 +8,7 @@ from .._threads import num_threads
 from ._checks import RANGES, check_integers, check_parameters, check_range
 from ._layout import ELEMENT, laid_out_as
 from ._registry import operator
+from ._requantize import integer_bounds, round_within
 
 
 def add_reference(
@@ -56,62 +57,11 @@ def add_reference(
     )
     sums = _scaled(a, a_zero_point, a_scale / output_scale)
     sums = sums + _scaled(b, b_zero_point, b_scale / output_scale)
-    rounded = sums.clamp(_float32(lowest), _float32(highest)).round()
-    return (rounded + output_zero_point).to(a.dtype)
+    return (round_within(sums, lowest, highest) + output_zero_point).to(a.dtype)
 
 
 def _scaled(values: Tensor, zero_point: int, multiplier: float) -> Tensor:
-    return (values.int() - zero_point).float() * _float32(multiplier)
-
-
-def _float32(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float32)
-
-
-def integer_bounds(
-    output_scale: float,
-    output_zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    activation_min: float | None,
-    activation_max: float | None,
-) -> tuple[float, float]:
-    """Bounds of a result in steps of its scale, before its zero point is added.
-
-    Returns:
-        The real bounds of an activation divided by the scale, where there are any, and always
-        within ``quant_min - zero_point … quant_max - zero_point``.
-    """
-    lowest = float(quant_min - output_zero_point)
-    highest = float(quant_max - output_zero_point)
-
-    def within(activation: float | None, default: float) -> float:
-        if activation is None:
-            return default
-        return min(max(activation / output_scale, lowest), highest)
-
-    return within(activation_min, lowest), within(activation_max, highest)
-
-
-def check_add(
-    a: Tensor,
-    a_scale: float,
-    a_zero_point: int,
-    b: Tensor,
-    b_scale: float,
-    b_zero_point: int,
-    output_scale: float,
-    output_zero_point: int,
-    quant_min: int,
-    quant_max: int,
-) -> None:
-    check_integers(a, (torch.uint8, torch.int8), "a")
-    if b.dtype is not a.dtype:
-        raise TypeError(f"expected a and b of one dtype, got {a.dtype} and {b.dtype}")
-    check_range(quant_min, quant_max, a.dtype)
-    check_parameters(a_scale, a_zero_point, *RANGES[a.dtype], "a_")
-    check_parameters(b_scale, b_zero_point, *RANGES[a.dtype], "b_")
-    check_parameters(output_scale, output_zero_point, quant_min, quant_max, "output_")
+    return (values.int() - zero_point).float() * torch.tensor(multiplier, dtype=torch.float32)
 
 
 def _empty_sum(a: Tensor, b: Tensor) -> Tensor:
@@ -129,6 +79,30 @@ def _empty_sum(a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty(shape)
 
 
+def add_fake(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> Tensor:
+    check_integers(a, (torch.uint8, torch.int8), "a")
+    if b.dtype is not a.dtype:
+        raise TypeError(f"expected a and b of one dtype, got {a.dtype} and {b.dtype}")
+    check_range(quant_min, quant_max, a.dtype)
+    check_parameters(a_scale, a_zero_point, *RANGES[a.dtype], "a_")
+    check_parameters(b_scale, b_zero_point, *RANGES[a.dtype], "b_")
+    check_parameters(output_scale, output_zero_point, quant_min, quant_max, "output_")
+    return _empty_sum(a, b)
+
+
 def add_cpu(
     a: Tensor,
     a_scale: float,
@@ -143,7 +117,7 @@ def add_cpu(
     activation_min: float | None = None,
     activation_max: float | None = None,
 ) -> Tensor:
-    check_add(
+    output = add_fake(
         a,
         a_scale,
         a_zero_point,
@@ -155,7 +129,6 @@ def add_cpu(
         quant_min,
         quant_max,
     )
-    output = _empty_sum(a, b)
     a, b = laid_out_as(a, output), laid_out_as(b, output)
     lowest, highest = integer_bounds(
         output_scale, output_zero_point, quant_min, quant_max, activation_min, activation_max
@@ -176,35 +149,6 @@ def add_cpu(
         num_threads(),
     )
     return output
-
-
-def add_fake(
-    a: Tensor,
-    a_scale: float,
-    a_zero_point: int,
-    b: Tensor,
-    b_scale: float,
-    b_zero_point: int,
-    output_scale: float,
-    output_zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
-) -> Tensor:
-    check_add(
-        a,
-        a_scale,
-        a_zero_point,
-        b,
-        b_scale,
-        b_zero_point,
-        output_scale,
-        output_zero_point,
-        quant_min,
-        quant_max,
-    )
-    return _empty_sum(a, b)
 
 
 add = operator(

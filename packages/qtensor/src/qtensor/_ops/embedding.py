@@ -43,7 +43,7 @@ def embedding_reference(
     return (values - zero_points[indices].unsqueeze(-1)) * scales[indices].unsqueeze(-1)
 
 
-def check_embedding(weight: Tensor, scales: Tensor, zero_points: Tensor, indices: Tensor) -> None:
+def embedding_fake(weight: Tensor, scales: Tensor, zero_points: Tensor, indices: Tensor) -> Tensor:
     check_integers(weight, (torch.uint8,), "weight")
     check_float32(scales, "scales")
     check_float32(zero_points, "zero_points")
@@ -59,12 +59,12 @@ def check_embedding(weight: Tensor, scales: Tensor, zero_points: Tensor, indices
                 f"expected {name} of shape ({weight.shape[0]},), one for each row of weight of "
                 f"shape {tuple(weight.shape)}, got shape {tuple(tensor.shape)}"
             )
+    return scales.new_empty((*indices.shape, weight.shape[1]))
 
 
 def embedding_cpu(weight: Tensor, scales: Tensor, zero_points: Tensor, indices: Tensor) -> Tensor:
-    check_embedding(weight, scales, zero_points, indices)
+    output = embedding_fake(weight, scales, zero_points, indices)
     rows, dimension = weight.shape
-    output = scales.new_empty((*indices.shape, dimension))
     weight, scales, zero_points = weight.contiguous(), scales.contiguous(), zero_points.contiguous()
     indices = indices.long().contiguous()
     bad = _elementwise.embedding_lookup(
@@ -84,11 +84,6 @@ def embedding_cpu(weight: Tensor, scales: Tensor, zero_points: Tensor, indices: 
             f"{tuple(indices.shape)}) is out of range for an embedding table of {rows} rows"
         )
     return output
-
-
-def embedding_fake(weight: Tensor, scales: Tensor, zero_points: Tensor, indices: Tensor) -> Tensor:
-    check_embedding(weight, scales, zero_points, indices)
-    return scales.new_empty((*indices.shape, weight.shape[1]))
 
 
 embedding = operator(

@@ -4,7 +4,8 @@
 
 precisely: in float32, with the reciprocal of the scale rounded to float32 first; ties round to
 even; NaN gives ``quant_min``. Real zero points (those of embedding tables) are added before
-rounding instead of after it.
+rounding instead of after it. Each ``_fake`` checks what is given and allocates the output, for the
+kernels too.
 """
 
 import torch
@@ -23,6 +24,7 @@ from ._checks import (
 )
 from ._layout import ELEMENT, laid_out_as, outer_channels_inner
 from ._registry import operator
+from ._requantize import round_within
 
 # ---- per tensor ---------------------------------------------------------------------------------
 
@@ -59,33 +61,25 @@ def quantize_per_tensor_reference(
         >>> torch.ops.qtensor.quantize_per_tensor(x, 0.5, 10, 0, 127, torch.uint8)
         tensor([  8,  10,  10, 127], dtype=torch.uint8)
     """
-    inverse_scale = 1.0 / torch.tensor(scale, dtype=torch.float32)
-    rounded = _round_within(
-        input * inverse_scale, quant_min - zero_point, quant_max - zero_point, dtype
-    )
+    values = input * (1.0 / torch.tensor(scale, dtype=torch.float32))
+    if dtype is torch.int32:
+        values = values.double()  # float32 cannot hold the bounds
+    rounded = round_within(values, quant_min - zero_point, quant_max - zero_point)
     return (rounded + zero_point).to(dtype)
 
 
-def _round_within(
-    values: Tensor, lowest: Tensor | int, highest: Tensor | int, dtype: torch.dtype
-) -> Tensor:
-    if dtype is torch.int32:
-        values = values.double()  # float32 cannot hold the bounds
-    values = torch.where(values > lowest, values, lowest)  # NaN compares false
-    return torch.where(values < highest, values, highest).round()
-
-
-def check_quantize_per_tensor(
+def quantize_per_tensor_fake(
     input: Tensor,
     scale: float,
     zero_point: int,
     quant_min: int,
     quant_max: int,
     dtype: torch.dtype,
-) -> None:
+) -> Tensor:
     check_float32(input)
     check_range(quant_min, quant_max, dtype)
     check_parameters(scale, zero_point, quant_min, quant_max)
+    return torch.empty_like(input, dtype=dtype)
 
 
 def quantize_per_tensor_cpu(
@@ -96,8 +90,7 @@ def quantize_per_tensor_cpu(
     quant_max: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    check_quantize_per_tensor(input, scale, zero_point, quant_min, quant_max, dtype)
-    output = torch.empty_like(input, dtype=dtype)
+    output = quantize_per_tensor_fake(input, scale, zero_point, quant_min, quant_max, dtype)
     input = laid_out_as(input, output)
     _elementwise.quantize_per_tensor(
         input.data_ptr(),
@@ -111,18 +104,6 @@ def quantize_per_tensor_cpu(
         num_threads(),
     )
     return output
-
-
-def quantize_per_tensor_fake(
-    input: Tensor,
-    scale: float,
-    zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    dtype: torch.dtype,
-) -> Tensor:
-    check_quantize_per_tensor(input, scale, zero_point, quant_min, quant_max, dtype)
-    return torch.empty_like(input, dtype=dtype)
 
 
 quantize_per_tensor = operator(
@@ -158,14 +139,14 @@ def dequantize_per_tensor_reference(input: Tensor, scale: float, zero_point: int
     return (input.long() - zero_point).float() * torch.tensor(scale, dtype=torch.float32)
 
 
-def check_dequantize_per_tensor(input: Tensor, scale: float, zero_point: int) -> None:
+def dequantize_per_tensor_fake(input: Tensor, scale: float, zero_point: int) -> Tensor:
     check_integers(input)
     check_parameters(scale, zero_point, *RANGES[input.dtype])
+    return torch.empty_like(input, dtype=torch.float32)
 
 
 def dequantize_per_tensor_cpu(input: Tensor, scale: float, zero_point: int) -> Tensor:
-    check_dequantize_per_tensor(input, scale, zero_point)
-    output = torch.empty_like(input, dtype=torch.float32)
+    output = dequantize_per_tensor_fake(input, scale, zero_point)
     input = laid_out_as(input, output)
     _elementwise.dequantize_per_tensor(
         input.data_ptr(),
@@ -177,11 +158,6 @@ def dequantize_per_tensor_cpu(input: Tensor, scale: float, zero_point: int) -> T
         num_threads(),
     )
     return output
-
-
-def dequantize_per_tensor_fake(input: Tensor, scale: float, zero_point: int) -> Tensor:
-    check_dequantize_per_tensor(input, scale, zero_point)
-    return torch.empty_like(input, dtype=torch.float32)
 
 
 dequantize_per_tensor = operator(
@@ -232,14 +208,13 @@ def quantize_per_channel_reference(
         tensor([[2, 4],
                 [4, 5]], dtype=torch.uint8)
     """
-    inverse_scales = _along(axis, input, 1.0 / scales)
+    values = input * _along(axis, input, 1.0 / scales)
     zero_points = _along(axis, input, zero_points)
     if zero_points.is_floating_point():
-        values = input * inverse_scales + zero_points
-        return _round_within(values, quant_min, quant_max, dtype).to(dtype)
-    rounded = _round_within(
-        input * inverse_scales, quant_min - zero_points, quant_max - zero_points, dtype
-    )
+        return round_within(values + zero_points, quant_min, quant_max).to(dtype)
+    if dtype is torch.int32:
+        values = values.double()  # float32 cannot hold the bounds
+    rounded = round_within(values, quant_min - zero_points, quant_max - zero_points)
     return (rounded + zero_points).to(dtype)
 
 
@@ -249,7 +224,7 @@ def _along(axis: int, input: Tensor, channel_values: Tensor) -> Tensor:
     return channel_values.reshape(shape)
 
 
-def check_quantize_per_channel(
+def quantize_per_channel_fake(
     input: Tensor,
     scales: Tensor,
     zero_points: Tensor,
@@ -257,10 +232,11 @@ def check_quantize_per_channel(
     quant_min: int,
     quant_max: int,
     dtype: torch.dtype,
-) -> None:
+) -> Tensor:
     check_float32(input)
     check_range(quant_min, quant_max, dtype)
     check_channels(input, scales, zero_points, axis, dtype)
+    return torch.empty_like(input, dtype=dtype)
 
 
 def quantize_per_channel_cpu(
@@ -272,9 +248,8 @@ def quantize_per_channel_cpu(
     quant_max: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    check_quantize_per_channel(input, scales, zero_points, axis, quant_min, quant_max, dtype)
+    output = quantize_per_channel_fake(input, scales, zero_points, axis, quant_min, quant_max, dtype)
     check_channel_values(scales, zero_points, quant_min, quant_max)
-    output = torch.empty_like(input, dtype=dtype)
     if output.numel() == 0:
         return output
     input = laid_out_as(input, output)
@@ -297,19 +272,6 @@ def _addresses(zero_points: Tensor) -> tuple[int, int]:
     """Of the integer and of the real zero points; 0 for the kind that is not there."""
     address = zero_points.data_ptr()
     return (0, address) if zero_points.is_floating_point() else (address, 0)
-
-
-def quantize_per_channel_fake(
-    input: Tensor,
-    scales: Tensor,
-    zero_points: Tensor,
-    axis: int,
-    quant_min: int,
-    quant_max: int,
-    dtype: torch.dtype,
-) -> Tensor:
-    check_quantize_per_channel(input, scales, zero_points, axis, quant_min, quant_max, dtype)
-    return torch.empty_like(input, dtype=dtype)
 
 
 quantize_per_channel = operator(
@@ -354,19 +316,19 @@ def dequantize_per_channel_reference(
     return (input.long() - zero_points).float() * _along(axis, input, scales)
 
 
-def check_dequantize_per_channel(
+def dequantize_per_channel_fake(
     input: Tensor, scales: Tensor, zero_points: Tensor, axis: int
-) -> None:
+) -> Tensor:
     check_integers(input)
     check_channels(input, scales, zero_points, axis, input.dtype)
+    return torch.empty_like(input, dtype=torch.float32)
 
 
 def dequantize_per_channel_cpu(
     input: Tensor, scales: Tensor, zero_points: Tensor, axis: int
 ) -> Tensor:
-    check_dequantize_per_channel(input, scales, zero_points, axis)
+    output = dequantize_per_channel_fake(input, scales, zero_points, axis)
     check_channel_values(scales, zero_points, *RANGES[input.dtype])
-    output = torch.empty_like(input, dtype=torch.float32)
     if output.numel() == 0:
         return output
     input = laid_out_as(input, output)
@@ -381,13 +343,6 @@ def dequantize_per_channel_cpu(
         num_threads(),
     )
     return output
-
-
-def dequantize_per_channel_fake(
-    input: Tensor, scales: Tensor, zero_points: Tensor, axis: int
-) -> Tensor:
-    check_dequantize_per_channel(input, scales, zero_points, axis)
-    return torch.empty_like(input, dtype=torch.float32)
 
 
 dequantize_per_channel = operator(

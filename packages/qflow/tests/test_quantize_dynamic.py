@@ -1,0 +1,108 @@
+"""quantize_dynamic: which modules are replaced, by what, and what is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+import qflow
+import qtensor
+from qtensor.nn.quantized import Embedding
+from qtensor.nn.quantized.dynamic import Linear
+
+
+class DerivedLinear(nn.Linear):
+    """Has a forward of its own, so it is not to be replaced."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, 16)
+        self.inner = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), DerivedLinear(16, 16))
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        return self.head(self.inner(self.table(indices)))
+
+
+@pytest.fixture
+def model() -> Model:
+    torch.manual_seed(0)
+    return Model()
+
+
+INDICES = torch.arange(20).reshape(4, 5)
+
+
+def kinds(model: nn.Module) -> list[type]:
+    return [type(model.get_submodule(name)) for name in ("table", "inner.0", "inner.2", "head")]
+
+
+def test_by_default_every_linear_is_replaced_in_a_copy(model: Model) -> None:
+    quantized = qflow.quantize_dynamic(model)
+    assert kinds(quantized) == [nn.Embedding, Linear, DerivedLinear, Linear]
+    assert kinds(model) == [nn.Embedding, nn.Linear, DerivedLinear, nn.Linear]
+    assert not quantized.training and model.training
+    expected = model.eval()(INDICES)
+    assert (quantized(INDICES) - expected).norm() < 0.03 * expected.norm()
+
+
+def test_quint8_means_embedding_tables(model: Model) -> None:
+    quantized = qflow.quantize_dynamic(model, dtype=qtensor.quint8)
+    assert kinds(quantized) == [Embedding, nn.Linear, DerivedLinear, nn.Linear]
+
+
+@pytest.mark.parametrize("dtype", [qtensor.qint8, torch.int8])
+def test_dtypes_are_accepted_under_several_names(model: Model, dtype: object) -> None:
+    quantized = qflow.quantize_dynamic(model, {"head"}, dtype=dtype)
+    assert kinds(quantized)[3] is Linear
+
+
+def test_a_set_of_types_and_names(model: Model) -> None:
+    assert kinds(qflow.quantize_dynamic(model, {nn.Linear}))[1::2] == [Linear, Linear]
+    assert kinds(qflow.quantize_dynamic(model, {"inner"}))[1::2] == [Linear, nn.Linear]
+    assert kinds(qflow.quantize_dynamic(model, {"inner.0"}))[1::2] == [Linear, nn.Linear]
+
+
+def test_a_dictionary_of_qconfigs_with_none_for_float(model: Model) -> None:
+    spec = {
+        nn.Linear: qflow.per_channel_dynamic_qconfig,
+        nn.Embedding: qflow.float_qparams_weight_only_qconfig,
+        "head": None,
+    }
+    quantized = qflow.quantize_dynamic(model, spec)
+    assert kinds(quantized) == [Embedding, Linear, DerivedLinear, nn.Linear]
+    assert quantized.inner[0].weight().qscheme().per_channel
+
+
+def test_in_place(model: Model) -> None:
+    assert qflow.quantize_dynamic(model, inplace=True) is model
+    assert type(model.head) is Linear
+
+
+def test_a_mapping_of_ones_own(model: Model) -> None:
+    class Mine(nn.Module):
+        @classmethod
+        def from_float(cls, module: nn.Module) -> "Mine":
+            return cls()
+
+    assert type(qflow.quantize_dynamic(model, {nn.Linear}, mapping={nn.Linear: Mine}).head) is Mine
+
+
+def test_what_has_no_effect_is_said(model: Model) -> None:
+    with pytest.warns(UserWarning, match="names 'tail', but the model has no such module"):
+        qflow.quantize_dynamic(model, {"tail"})
+    with pytest.warns(UserWarning, match="DerivedLinear stays float: there is no quantized module"):
+        qflow.quantize_dynamic(model, {DerivedLinear})
+
+
+def test_wrong_arguments(model: Model) -> None:
+    with pytest.raises(TypeError, match=r"expects a torch.nn.Module, got the class Model; give an"):
+        qflow.quantize_dynamic(Model)
+    with pytest.raises(TypeError, match=r"expected qconfig_spec to be a set .* got type"):
+        qflow.quantize_dynamic(model, nn.Linear)
+    with pytest.raises(ValueError, match=r"qint8 or qtensor.quint8, got dtype torch.float16"):
+        qflow.quantize_dynamic(model, dtype=torch.float16)

@@ -1,0 +1,147 @@
+"""quantize_model: the modes, the report, and what it does with what it cannot quantize."""
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import qflow
+
+
+class ConvNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU()
+        self.project = nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.conv(x)))
+        x = F.relu(self.project(x) + x)
+        return self.head(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+
+
+class Branching(nn.Module):
+    """Its forward depends on the data, so it cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) if x.sum() > 0 else x
+
+
+IMAGES = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def convnet() -> ConvNet:
+    torch.manual_seed(0)
+    return ConvNet()
+
+
+@pytest.mark.parametrize("backend", ["x86", "fbgemm"])
+def test_static(backend: str, convnet: ConvNet) -> None:
+    quantized, report = qflow.quantize_model(convnet, IMAGES.split(4), backend)
+    assert convnet.training and not quantized.training
+    expected = convnet.eval()(IMAGES)
+    assert (quantized(IMAGES) - expected).norm() < 0.05 * expected.norm()
+    assert report["conv"].weight == "qint8 per channel"
+    assert report["head"].quantized and report["project"].quantized
+    assert report["head"].bytes_after < report["head"].bytes_before
+    assert all(row.sqnr is None or row.sqnr > 15 for row in report)
+    assert report["conv"].sqnr is not None and report["head"].sqnr is not None
+
+
+def test_bytes_add_up(convnet: ConvNet) -> None:
+    _, report = qflow.quantize_model(convnet, IMAGES.split(4))
+    expected = sum(tensor.nbytes for tensor in convnet.state_dict().values())
+    assert report.bytes_before == expected
+
+
+def test_a_dataloader_with_labels(convnet: ConvNet) -> None:
+    loader = DataLoader(TensorDataset(IMAGES, torch.zeros(16)), batch_size=8)
+    _, report = qflow.quantize_model(convnet, loader)
+    assert any("taken for labels" in note for note in report.notes)
+
+
+def test_dictionaries_name_the_arguments(convnet: ConvNet) -> None:
+    quantized, _ = qflow.quantize_model(convnet, [{"x": IMAGES}])
+    assert quantized(x=IMAGES).shape == (16, 4)
+
+
+def test_skipped_modules_stay_float(convnet: ConvNet) -> None:
+    quantized, report = qflow.quantize_model(convnet, [IMAGES], skip=["head"])
+    assert type(quantized.head) is nn.Linear
+    assert not report["head"].quantized and "skip" in report["head"].why
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "weight_only"])
+def test_modes_without_calibration(mode: str) -> None:
+    model = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 8), nn.LayerNorm(8))
+    quantized, report = qflow.quantize_model(model, mode=mode)
+    assert quantized(torch.arange(9)).shape == (9, 8)
+    assert report["0"].quantized and report["0"].weight.startswith("quint8")
+    assert report["1"].quantized == (mode == "dynamic")
+    assert report["2"].why == f"x86 has no {mode} form of LayerNorm"
+    assert all(row.sqnr is None for row in report)
+
+
+def test_a_data_dependent_submodule_stays_float_and_is_named() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), Branching(), nn.Linear(8, 8))
+    data = torch.rand(16, 8)
+    quantized, report = qflow.quantize_model(model, [data])
+    assert type(quantized.get_submodule("1.linear")) is nn.Linear
+    assert report["0"].quantized and report["2"].quantized
+    assert not report["1.linear"].quantized
+    assert any("test_quantize_model.py:" in note and "1" in note for note in report.notes)
+    with pytest.raises(Exception, match=r"test_quantize_model.py"):
+        qflow.quantize_model(model, [data], strict=True)
+
+
+def test_a_model_without_anything_traceable_is_quantized_dynamically() -> None:
+    data = torch.rand(16, 8)
+    quantized, report = qflow.quantize_model(Branching(), [data])
+    assert quantized(data).shape == (16, 8)
+    assert report["linear"].quantized
+
+
+def test_nan_in_calibration_is_reported_with_the_layers_name(convnet: ConvNet) -> None:
+    poisoned = IMAGES.clone()
+    poisoned[0, 0, 0, 0] = float("nan")
+    with pytest.warns(UserWarning, match="conv"):
+        quantized, _ = qflow.quantize_model(convnet, [IMAGES, poisoned])
+    assert torch.isfinite(quantized(IMAGES)).all()
+
+
+def test_a_batch_of_nothing(convnet: ConvNet) -> None:
+    quantized, _ = qflow.quantize_model(convnet, [IMAGES])
+    assert quantized(IMAGES[:0]).shape == (0, 4)
+
+
+def test_unknown_names_are_refused_with_the_known_ones(convnet: ConvNet) -> None:
+    with pytest.raises(ValueError, match=r"'arm9'.*x86"):
+        qflow.quantize_model(convnet, [IMAGES], backend="arm9")
+    with pytest.raises(ValueError, match="'int8'; expected one of static, dynamic, weight_only"):
+        qflow.quantize_model(convnet, [IMAGES], mode="int8")
+    with pytest.raises(ValueError, match=r"'tail'.* no such modules"):
+        qflow.quantize_model(convnet, [IMAGES], skip=["tail"])
+
+
+def test_static_without_data_is_refused(convnet: ConvNet) -> None:
+    with pytest.raises(ValueError, match="static mode needs data"):
+        qflow.quantize_model(convnet)
+    with pytest.raises(ValueError, match="at least one batch"):
+        qflow.quantize_model(convnet, [])
+
+
+def test_no_warning_in_the_ordinary_case(convnet: ConvNet) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        qflow.quantize_model(convnet, [IMAGES])

@@ -79,21 +79,21 @@ def tests(session: nox.Session, package: str) -> None:
         return
     below = (f"packages/{name}" for name in layers(package))
     install(session, *editable(*below, TESTING), *group("test"))
-    run_tests(session, f"packages/{package}/tests")
+    run_tests(session, package, Path("packages", package, "tests"))
 
 
-def run_tests(session: nox.Session, folder: str, *options: str) -> None:
-    """Run a package's tests with every choice of kernels, legacy torch blocked where it can be.
+def run_tests(session: nox.Session, package: str, folder: Path) -> None:
+    """Run a package's tests with each choice of kernels, legacy torch blocked where it can be.
 
-    The last run is one that has tests, whatever the package, so that pytest's closing line says so.
+    With them run the examples in the docstrings of the package as it is installed. The last run is one that has tests, whatever the package, so that pytest's closing line says so.
     """
     for isa in ("", "scalar"):  # "" is the fastest of this machine
         session.log(f"kernels: {isa or 'fastest'}")
-        pytest = ("pytest", folder, *options, *session.posargs)
-        session.run(
-            *pytest, "-m", "parity", env={"QTENSOR_ISA": isa}, success_codes=[0, NO_TESTS_COLLECTED]
-        )
-        session.run(*pytest, *GUARD, "-m", "not parity", env={"QTENSOR_ISA": isa})
+        pytest = ("pytest", "-c", "pyproject.toml", str(folder), *session.posargs)
+        env = {"QTENSOR_ISA": isa}
+        session.run(*pytest, "-m", "parity", env=env, success_codes=[0, NO_TESTS_COLLECTED])
+        examples = ("--doctest-modules", "--pyargs", package)
+        session.run(*pytest, *examples, *GUARD, "-m", "not parity", env=env)
 
 
 @nox.session
@@ -132,8 +132,7 @@ def wheels(session: nox.Session, package: str) -> None:
         with tarfile.open(built(package, ".tar.gz")) as archive:
             archive.extractall(folder, filter="data")
         (unpacked,) = Path(folder).iterdir()
-        config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(unpacked))
-        run_tests(session, str(unpacked / "tests"), *config)
+        run_tests(session, package, unpacked / "tests")
 
 
 def built(package: str, ending: str) -> str:

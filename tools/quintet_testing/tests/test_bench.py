@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from quintet_testing.bench import Table, compare, machine, threads
 
 

@@ -9,6 +9,7 @@ are installed editable, so it sees changed Python files (changed C files need ``
 """
 
 import itertools
+import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -25,6 +26,7 @@ NO_TESTS_COLLECTED = 5
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_venv = "yes"
+nox.options.default_venv_backend = "virtualenv"  # uv does not read pip's settings
 
 
 def each(*names: str):
@@ -73,7 +75,7 @@ def tests(session: nox.Session, package: str) -> None:
     """Run one package's tests where only it and those below it are installed."""
     install_torch(session)
     if package == "repository":
-        everything = editable(*(f"packages/{name}" for name in PACKAGES), TESTING)
+        everything = editable(*(f"packages/{name}" for name in PACKAGES), f"{TESTING}[bench]")
         install(session, *everything, *group("test"))
         session.run("pytest", "tests", f"{TESTING}/tests", *session.posargs)
         return
@@ -115,6 +117,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build each package's sdist, and its wheel from that sdist, into dist/."""
+    shutil.rmtree("dist", ignore_errors=True)
     install(session, *group("build"))
     for package in PACKAGES:
         session.run("python", "-m", "build", "--outdir", "dist", f"packages/{package}")
@@ -136,9 +139,9 @@ def wheels(session: nox.Session, package: str) -> None:
 
 
 def built(package: str, ending: str) -> str:
-    """The newest file of a package in dist/."""
-    files = Path("dist").glob(f"quintet_{package}-*{ending}")
-    return str(max(files, key=lambda file: file.stat().st_mtime))
+    """The file in dist/ that the session build made of a package."""
+    (file,) = Path("dist").glob(f"quintet_{package}-*{ending}")
+    return str(file)
 
 
 @nox.session
@@ -146,7 +149,7 @@ def bench(session: nox.Session) -> None:
     """Time ours beside the peers. Arguments pick benchmarks by name: -- linear conv2d."""
     install_torch(session)
     packages = (f"packages/{name}" for name in PACKAGES)
-    install(session, *editable(*packages), "-e", f"{TESTING}[bench]")
+    install(session, *editable(*packages, f"{TESTING}[bench]"))
     for script in sorted(ROOT.glob("packages/*/benchmarks/[!_]*.py")):
         if not session.posargs or script.stem in session.posargs:
             session.run("python", str(script.relative_to(ROOT)))

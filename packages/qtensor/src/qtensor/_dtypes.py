@@ -61,7 +61,7 @@ quint8 = QDType("quint8", torch.uint8, 0, 255)
 qint8 = QDType("qint8", torch.int8, -128, 127)
 qint32 = QDType("qint32", torch.int32, -(2**31), 2**31 - 1)
 
-_QDTYPES = (quint8, qint8, qint32)
+QDTYPES = {dtype.name: dtype for dtype in (quint8, qint8, qint32)}
 
 
 def as_qdtype(dtype: Any) -> QDType:
@@ -76,10 +76,10 @@ def as_qdtype(dtype: Any) -> QDType:
     """
     if isinstance(dtype, QDType):
         return dtype
-    for qdtype in _QDTYPES:
+    for qdtype in QDTYPES.values():
         if dtype == qdtype.storage or qdtype == dtype:
             return qdtype
-    expected = ", ".join(map(repr, _QDTYPES))
+    expected = ", ".join(map(repr, QDTYPES.values()))
     raise TypeError(f"expected a quantized dtype ({expected}), got {dtype!r}")
 
 

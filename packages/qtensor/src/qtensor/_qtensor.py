@@ -1,0 +1,294 @@
+"""``QTensor``: integers that stand for real numbers, usable wherever a tensor is."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from ._dtypes import QDTYPES, QDType, QScheme
+from ._fallback import report_fallback
+from ._ops.quantize import dequantize_per_channel, dequantize_per_tensor
+from ._qparams import QParams
+
+# What torch's functions do with a QTensor; ``_functions`` fills all three.
+functions: dict[Any, Callable[..., Any]] = {}  # a function of torch → its integer counterpart
+metadata: dict[Any, bool] = {}  # functions that only ask for shape, device and the like
+dispatched: dict[str, Callable[..., Any]] = {}  # an aten operator's name → (op, *args) -> result
+
+
+class QTensor(Tensor):
+    """A quantized tensor: ``(integer - zero_point) * scale`` for each element.
+
+    Outside it looks like a float32 tensor of the real values; inside it holds plain integers.
+    Shape operators, ReLU, pooling and the like work on the integers and keep the parameters.
+    Operators without an integer kernel dequantize and warn once per line (see
+    :class:`qtensor.fallback`). In-place operators write integers with the tensor's own
+    parameters, or raise. Gradients do not flow through integers.
+
+    Args:
+        data: the integers, of ``qparams.dtype``'s storage dtype, any shape.
+        qparams: the scale and zero point, per tensor or along one axis of ``data``.
+
+    Raises:
+        TypeError: ``data`` is not a tensor of the storage dtype.
+        ValueError: per-channel parameters do not fit the shape of ``data``.
+
+    Example:
+        >>> import torch
+        >>> from qtensor import QParams, QTensor, quint8
+        >>> q = QTensor(torch.tensor([10, 20], dtype=torch.uint8), QParams(0.5, 10, quint8))
+        >>> q.dequantize()
+        tensor([0., 5.])
+    """
+
+    is_quantized = True
+    _data: Tensor
+    _qparams: QParams
+
+    @staticmethod
+    def __new__(cls, data: Tensor, qparams: QParams) -> "QTensor":
+        if not isinstance(data, Tensor) or data.dtype is not qparams.dtype.storage:
+            given = data.dtype if isinstance(data, Tensor) else type(data).__name__
+            raise TypeError(
+                f"expected integers of {qparams.dtype.storage} for {qparams.dtype}, got {given}"
+            )
+        if qparams.axis is not None:
+            _check_channels(data, qparams.axis, torch.as_tensor(qparams.scale).numel())
+        wrapper: QTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            data.shape,
+            strides=data.stride(),
+            storage_offset=data.storage_offset(),
+            dtype=torch.float32,
+            device=data.device,
+        )  # (torch's stubs leave this method out)
+        return wrapper
+
+    def __init__(self, data: Tensor, qparams: QParams) -> None:
+        self._data = data
+        self._qparams = qparams
+
+    # ---- the vocabulary of quantized tensors
+
+    @property
+    def qparams(self) -> QParams:
+        """Scale, zero point, dtype, axis and range."""
+        return self._qparams
+
+    @property
+    def qdtype(self) -> QDType:
+        """The quantized dtype, such as ``qtensor.quint8``; ``dtype`` is ``torch.float32``."""
+        return self._qparams.dtype
+
+    def int_repr(self) -> Tensor:
+        """The integers, sharing memory with this tensor."""
+        return self._data
+
+    def dequantize(self) -> Tensor:
+        """The real values: a float32 tensor of the same shape."""
+        qparams = self._qparams
+        if qparams.axis is None:
+            return dequantize_per_tensor(self._data, qparams.scale, qparams.zero_point)
+        return dequantize_per_channel(
+            self._data, qparams.scale, qparams.zero_point, qparams.axis
+        )
+
+    def qscheme(self) -> QScheme:
+        """How values map to integers, such as ``qtensor.per_tensor_affine``."""
+        return self._qparams.qscheme
+
+    def q_scale(self) -> float:
+        """The scale of a tensor quantized per tensor."""
+        return float(self._per_tensor("q_scale").scale)
+
+    def q_zero_point(self) -> int:
+        """The zero point of a tensor quantized per tensor."""
+        return int(self._per_tensor("q_zero_point").zero_point)
+
+    def q_per_channel_scales(self) -> Tensor:
+        """The scales, shape ``(channels,)``, of a tensor quantized per channel."""
+        return torch.as_tensor(self._per_channel("q_per_channel_scales").scale)
+
+    def q_per_channel_zero_points(self) -> Tensor:
+        """The zero points, shape ``(channels,)``, of a tensor quantized per channel."""
+        return torch.as_tensor(self._per_channel("q_per_channel_zero_points").zero_point)
+
+    def q_per_channel_axis(self) -> int:
+        """The channel axis of a tensor quantized per channel."""
+        return int(self._per_channel("q_per_channel_axis").axis or 0)
+
+    def _per_tensor(self, asked: str) -> QParams:
+        if self._qparams.axis is not None:
+            raise RuntimeError(
+                f"{asked}() needs a tensor quantized per tensor; this one is quantized per "
+                f"channel along axis {self._qparams.axis}: see q_per_channel_scales()"
+            )
+        return self._qparams
+
+    def _per_channel(self, asked: str) -> QParams:
+        if self._qparams.axis is None:
+            raise RuntimeError(
+                f"{asked}() needs a tensor quantized per channel; this one is quantized per "
+                "tensor: see q_scale() and q_zero_point()"
+            )
+        return self._qparams
+
+    # ---- operators
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        on_integers = functions.get(func)
+        if on_integers is not None:
+            return on_integers(*args, **kwargs)
+        if func in metadata:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **kwargs)
+        return in_float(func, func.__name__, args, kwargs)
+
+    @classmethod
+    def __torch_dispatch__(
+        cls,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """The safety net for calls from C++, from tracers and of ``torch.ops.aten``."""
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        on_integers = dispatched.get(name)
+        if on_integers is not None:
+            return on_integers(func, *args, **kwargs)
+        return in_float(func, name, args, kwargs)
+
+    # ---- tracing, copying, pickling, printing
+
+    def __tensor_flatten__(self) -> tuple[list[str], tuple[Any, ...]]:
+        qparams = self._qparams
+        shared = (qparams.dtype.name, qparams.axis, qparams.quant_min, qparams.quant_max)
+        if qparams.axis is None:
+            return ["_data"], (*shared, qparams.scale, qparams.zero_point)
+        return ["_data", "_scale", "_zero_point"], shared
+
+    @staticmethod
+    def __tensor_unflatten__(
+        inner: dict[str, Tensor], context: tuple[Any, ...], size: Any, stride: Any
+    ) -> "QTensor":
+        dtype, axis, quant_min, quant_max, *rest = context
+        scale, zero_point = rest or (inner["_scale"], inner["_zero_point"])
+        return rebuild(inner["_data"], scale, zero_point, dtype, axis, quant_min, quant_max)
+
+    @property
+    def _scale(self) -> float | Tensor:
+        return self._qparams.scale
+
+    @property
+    def _zero_point(self) -> int | Tensor:
+        return self._qparams.zero_point
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        qparams = self._qparams
+        return rebuild, (
+            self._data,
+            qparams.scale,
+            qparams.zero_point,
+            qparams.dtype.name,
+            qparams.axis,
+            qparams.quant_min,
+            qparams.quant_max,
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self._data.clone(), self._qparams)
+        return memo[id(self)]  # type: ignore[no-any-return]  # a memo holds anything
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        qparams = self._qparams
+        values = repr(self.dequantize()).removeprefix("tensor(").removesuffix(")")
+        text = (
+            f"QTensor({values}, size={tuple(self._data.shape)}, dtype={qparams.dtype}, "
+            f"quantization_scheme={qparams.qscheme}, scale={qparams.scale}, "
+            f"zero_point={qparams.zero_point}"
+        )
+        return text + (")" if qparams.axis is None else f", axis={qparams.axis})")
+
+
+def rebuild(
+    data: Tensor,
+    scale: float | Tensor,
+    zero_point: int | Tensor,
+    dtype: str,
+    axis: int | None,
+    quant_min: int,
+    quant_max: int,
+) -> QTensor:
+    """The inverse of flattening and pickling; saved files name this function."""
+    return QTensor(data, QParams(scale, zero_point, QDTYPES[dtype], axis, quant_min, quant_max))
+
+
+def in_float(
+    func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Computes ``func`` on dequantized values, after reporting it; refuses to lose a write."""
+    if _writes_into_qtensor(func, name, args, kwargs):
+        raise NotImplementedError(
+            f"{name} cannot write into a QTensor: it has no integer kernel, and a result computed "
+            "in float would be lost. Use the out-of-place form, or dequantize() first."
+        )
+    report_fallback(name)
+    return func(*tree_map(_to_float, args), **tree_map(_to_float, kwargs))
+
+
+def _to_float(x: Any) -> Any:
+    return x.dequantize() if isinstance(x, QTensor) else x
+
+
+_IN_PLACE_SPECIAL = frozenset(
+    f"__i{name}__"
+    for name in (
+        "add and floordiv lshift matmul mod mul or pow rshift sub truediv xor".split()
+    )
+) | {"__setitem__", "__set__", "__delete__"}
+
+
+def _writes_into_qtensor(
+    func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> bool:
+    schema = getattr(func, "_schema", None)
+    if schema is not None:  # an aten operator says itself what it writes
+        given = list(args) + [kwargs.get(a.name) for a in schema.arguments[len(args) :]]
+        written = [
+            x
+            for x, argument in zip(given, schema.arguments, strict=False)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ]
+    else:
+        written = [kwargs.get("out")]
+        in_place = name.endswith("_") and not name.endswith("__")
+        if in_place or name in _IN_PLACE_SPECIAL or kwargs.get("inplace") is True:
+            written += args[:1] or [kwargs.get("input")]
+    return any(
+        isinstance(x, QTensor)
+        for group in written
+        for x in (group if isinstance(group, (tuple, list)) else (group,))
+    )
+
+
+def _check_channels(data: Tensor, axis: int, channels: int) -> None:
+    if not 0 <= axis < data.ndim:
+        raise ValueError(f"expected an axis within 0 … {data.ndim - 1}, got {axis}")
+    if data.shape[axis] != channels:
+        raise ValueError(
+            f"expected one scale for each of the {data.shape[axis]} channels along axis {axis} of "
+            f"a tensor of shape {tuple(data.shape)}, got {channels}"
+        )

@@ -1,0 +1,131 @@
+"""From float tensors to quantized ones and back."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._dtypes import QDType
+from ._ops import quantize as _ops
+from ._qparams import QParams
+from ._qtensor import QTensor
+
+
+def quantize_per_tensor(
+    input: Tensor,
+    scale: float | Tensor,
+    zero_point: int | Tensor,
+    dtype: QDType,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+) -> QTensor:
+    """Quantizes ``input`` with one scale and zero point.
+
+    Each integer is ``clamp(round(x / scale) + zero_point, quant_min, quant_max)``, rounding half
+    to even; NaN becomes ``quant_min``.
+
+    Args:
+        input: float32, any shape and strides.
+        scale: a positive number, or a tensor of one element.
+        zero_point: an integer within the range, or a tensor of one element.
+        dtype: ``qtensor.quint8``, ``qtensor.qint8`` or ``qtensor.qint32``.
+        quant_min, quant_max: the integers in use; the dtype's full range by default.
+
+    Returns:
+        A quantized tensor of the shape and memory format of ``input``.
+
+    Raises:
+        TypeError: ``input`` is not a float32 tensor, or ``dtype`` is not quantized.
+        ValueError: the scale, zero point or range is not valid (see :class:`qtensor.QParams`).
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.tensor([0.0, 1.0]), 0.1, 10, qtensor.quint8)
+        >>> q.int_repr()
+        tensor([10, 20], dtype=torch.uint8)
+    """
+    qparams = QParams(scale, zero_point, dtype, None, quant_min, quant_max)  # type: ignore[arg-type]
+    return quantize(input, qparams)
+
+
+def quantize_per_channel(
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor,
+    axis: int,
+    dtype: QDType,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+) -> QTensor:
+    """Quantizes ``input`` with a scale and zero point for each channel along ``axis``.
+
+    Args:
+        input: float32, any shape.
+        scales: float, shape ``(channels,)``, positive.
+        zero_points: integers, shape ``(channels,)``; or float32 for embedding tables, where an
+            integer is ``round(x / scale + zero_point)``.
+        axis: the channel axis of ``input``.
+        dtype: the quantized dtype.
+        quant_min, quant_max: the integers in use; the dtype's full range by default.
+
+    Returns:
+        A quantized tensor of the shape of ``input``.
+
+    Raises:
+        TypeError: ``input`` is not a float32 tensor, or ``dtype`` is not quantized.
+        ValueError: the parameters do not fit together or do not fit ``input``.
+
+    Example:
+        >>> import torch, qtensor
+        >>> scales, zeros = torch.tensor([0.1, 1.0]), torch.tensor([0, 0])
+        >>> w = qtensor.quantize_per_channel(torch.ones(2, 1), scales, zeros, 0, qtensor.qint8)
+        >>> w.int_repr()
+        tensor([[10],
+                [ 1]], dtype=torch.int8)
+    """
+    floats = zero_points.is_floating_point()
+    qparams = QParams(
+        scales.to(torch.float32),
+        zero_points.to(torch.float32 if floats else torch.int64),
+        dtype,
+        axis % input.dim() if input.dim() else axis,
+        quant_min,  # type: ignore[arg-type]  # None means the dtype's
+        quant_max,  # type: ignore[arg-type]
+    )
+    return quantize(input, qparams)
+
+
+def quantize(input: Tensor, qparams: QParams) -> QTensor:
+    """Quantizes ``input`` (float32) as ``qparams`` say."""
+    if isinstance(input, QTensor):
+        raise TypeError(
+            f"expected a float32 tensor, got a QTensor of {input.qdtype}: it is quantized already; "
+            "dequantize() it first to quantize it differently"
+        )
+    bounds = qparams.quant_min, qparams.quant_max, qparams.dtype.storage
+    scale, zero_point = qparams.scale, qparams.zero_point
+    if qparams.axis is None:
+        data = _ops.quantize_per_tensor(input, scale, zero_point, *bounds)
+    else:
+        data = _ops.quantize_per_channel(input, scale, zero_point, qparams.axis, *bounds)
+    return QTensor(data, qparams)
+
+
+def quantize_value(value: float, qparams: QParams) -> int:
+    """The integer that stands for ``value`` under per-tensor ``qparams``."""
+    zero_point = int(qparams.zero_point)
+    low, high = qparams.quant_min - zero_point, qparams.quant_max - zero_point
+    return round(min(max(value / float(qparams.scale), low), high)) + zero_point
+
+
+def dequantize(input: Any) -> Any:
+    """The real values of a quantized tensor; of every one in a list or tuple of them.
+
+    Example:
+        >>> import torch, qtensor
+        >>> qtensor.dequantize(qtensor.quantize_per_tensor(torch.ones(2), 0.5, 0, qtensor.quint8))
+        tensor([1., 1.])
+    """
+    if isinstance(input, (list, tuple)):
+        return type(input)(dequantize(x) for x in input)
+    return input.dequantize()

@@ -1,0 +1,129 @@
+"""The dynamically quantized linear layer."""
+
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from ...._dtypes import QDType, as_qdtype, qint8
+from ...._ops.linear_dynamic import linear_dynamic
+from ...._qtensor import QTensor
+from .._base import WeightModule, quantized_weight, unfused
+
+
+class Linear(WeightModule):
+    """``x @ weight.T + bias`` with int8 weights; activations are quantized on the fly, per row.
+
+    Args:
+        in_features, out_features: the sizes of the last dimension of input and output.
+        bias_: whether there is a bias.
+        dtype: the weight's dtype, ``qtensor.qint8``.
+        reduce_range: quantize activations to 0 … 127 instead of 0 … 255: a little less accurate,
+            faster on CPUs without VNNI.
+        per_row: a scale for each row of the input, instead of one for all of it.
+
+    Shape:
+        Input ``(..., in_features)``, output ``(..., out_features)``, both float32.
+
+    Raises:
+        TypeError: (forward) the input is not a float32 tensor.
+        ValueError: ``dtype`` is not ``qint8``; (forward) the input's last dimension does not fit.
+
+    Example:
+        >>> import torch, qtensor
+        >>> qtensor.nn.quantized.dynamic.Linear(4, 2)(torch.ones(3, 4)).shape
+        torch.Size([3, 2])
+    """
+
+    _name: ClassVar[str] = "DynamicQuantizedLinear"
+    activation_min: float | None = None
+    activation_max: float | None = None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias_: bool = True,
+        dtype: QDType = qint8,
+        *,
+        reduce_range: bool = False,
+        per_row: bool = True,
+    ) -> None:
+        super().__init__()
+        if as_qdtype(dtype) is not qint8:
+            raise ValueError(f"{self._name} has weights of {qint8}, got dtype={dtype}")
+        self.in_features = in_features
+        self.out_features = out_features
+        self.reduce_range = reduce_range
+        self.per_row = per_row
+        self._init_weight((out_features, in_features), bias_)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape ``(..., in_features)`` to ``(..., out_features)``, float32."""
+        if isinstance(x, QTensor) or x.dtype is not torch.float32:
+            given = f"a QTensor of {x.qdtype}" if isinstance(x, QTensor) else f"{x.dtype}"
+            raise TypeError(
+                f"{self._name} expects a float32 tensor, which it quantizes itself, got {given}"
+            )
+        return linear_dynamic(
+            x,
+            self.qweight,
+            self.weight_scales,
+            self.weight_zero_points,
+            self.float_bias,
+            127 if self.reduce_range else 255,
+            self.per_row,
+            self.activation_min,
+            self.activation_max,
+            cache=self._packed,
+        )
+
+    @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
+        """From a float linear layer with a ``qconfig``.
+
+        Args:
+            mod: a linear layer, or a fused container that begins with one; its
+                ``qconfig.weight()`` says how to quantize the weight, and its
+                ``qconfig.activation()`` (by ``quant_min`` and ``quant_max``) the range.
+            use_precomputed_fake_quant: do not show the weight to its ``weight_fake_quant`` again.
+
+        Raises:
+            ValueError: ``mod`` has no ``qconfig``.
+        """
+        qweight = quantized_weight(mod, use_precomputed_fake_quant)
+        return cls._made(mod, qweight, _reduces_range(getattr(mod, "qconfig", None)))
+
+    @classmethod
+    def from_reference(cls, ref_qlinear: nn.Module, *, reduce_range: bool = False) -> Self:
+        """From a reference layer (or a fused container of one): has ``get_quantized_weight()``."""
+        return cls._made(ref_qlinear, unfused(ref_qlinear).get_quantized_weight(), reduce_range)
+
+    @classmethod
+    def _made(cls, mod: nn.Module, qweight: QTensor, reduce_range: bool) -> Self:
+        inner = unfused(mod)
+        sizes = inner.in_features, inner.out_features
+        made = cls(*sizes, inner.bias is not None, reduce_range=reduce_range)
+        made.set_weight_bias(qweight, inner.bias)
+        return made.train(mod.training)
+
+    def _get_name(self) -> str:
+        return self._name
+
+    def extra_repr(self) -> str:
+        """Sizes, dtype and the weight's scheme."""
+        text = (
+            f"in_features={self.in_features}, out_features={self.out_features}, dtype={qint8}, "
+            f"qscheme={self.weight().qscheme()}"
+        )
+        text += ", reduce_range=True" if self.reduce_range else ""
+        return text + ("" if self.per_row else ", per_row=False")
+
+
+def _reduces_range(qconfig: Any) -> bool:
+    """Whether the activations of ``qconfig`` use at most 7 bits."""
+    if qconfig is None or qconfig.activation is None:
+        return False
+    observer = qconfig.activation()
+    low, high = getattr(observer, "quant_min", None), getattr(observer, "quant_max", None)
+    return low is not None and high is not None and high - low <= 127

@@ -1,0 +1,219 @@
+"""Reference modules: float layers whose weight has been through quantization and back."""
+
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...._dtypes import QDType, QScheme, as_qdtype, as_qscheme, per_tensor_affine, qint8
+from ...._qtensor import QTensor
+from ...._quantize import quantize_per_channel, quantize_per_tensor
+
+_IDENTITY = {"qscheme": per_tensor_affine, "dtype": qint8, "scale": 1.0, "zero_point": 0}
+
+
+class ReferenceModule(nn.Module):
+    """What reference modules share: a float ``weight`` and how to quantize it.
+
+    ``weight_qparams`` is a dict with the keys ``qscheme``, ``dtype``, ``scale`` and
+    ``zero_point``, per channel also ``axis`` (0 by default), and ``quant_min`` and ``quant_max``
+    where they are not the dtype's. Scale and zero point become buffers, ``weight_scale`` and
+    ``weight_zero_point``, so they are saved with the float weight.
+    """
+
+    weight: Tensor
+    weight_scale: Tensor
+    weight_zero_point: Tensor
+    weight_qscheme: QScheme
+    weight_dtype: QDType
+    weight_axis: int
+
+    def _init_weight_qparams(self, weight_qparams: dict[str, Any] | None, device: Any) -> None:
+        given: dict[str, Any] = _IDENTITY if weight_qparams is None else weight_qparams
+        self.weight_qscheme = as_qscheme(given["qscheme"])
+        self.weight_dtype = as_qdtype(given["dtype"])
+        self.weight_axis = int(given.get("axis", 0))
+        self.weight_quant_min = given.get("quant_min")
+        self.weight_quant_max = given.get("quant_max")
+        for name in ("scale", "zero_point"):
+            value = torch.as_tensor(given[name], device=device).detach().clone()
+            self.register_buffer(f"weight_{name}", value)
+
+    def get_quantized_weight(self) -> QTensor:
+        """The weight, quantized."""
+        weight = self.weight.detach()
+        parameters = self.weight_scale, self.weight_zero_point
+        bounds = self.weight_quant_min, self.weight_quant_max
+        if self.weight_qscheme.per_channel:
+            axis = self.weight_axis
+            return quantize_per_channel(weight, *parameters, axis, self.weight_dtype, *bounds)
+        return quantize_per_tensor(weight, *parameters, self.weight_dtype, *bounds)
+
+    def get_weight(self) -> Tensor:
+        """The weight after quantizing and dequantizing: float32, of the weight's shape."""
+        return self.get_quantized_weight().dequantize()
+
+    def _take_parameters(self, source: nn.Module) -> Self:
+        for name, parameter in source.named_parameters(recurse=False):
+            setattr(self, name, nn.Parameter(parameter.detach(), requires_grad=False))
+        return self.train(source.training)
+
+
+class Linear(ReferenceModule, nn.Linear):
+    """A float linear layer on its quantized-dequantized weight.
+
+    Args:
+        in_features, out_features, bias_, device, dtype: as in :class:`torch.nn.Linear`.
+        weight_qparams: how to quantize the weight; see :class:`ReferenceModule`.
+
+    Example:
+        >>> import torch, qtensor
+        >>> qparams = {"qscheme": qtensor.per_tensor_affine, "dtype": qtensor.qint8,
+        ...            "scale": 0.5, "zero_point": 0}
+        >>> float_layer = torch.nn.Linear(4, 2)
+        >>> layer = qtensor.nn.quantized.reference.Linear.from_float(float_layer, qparams)
+        >>> layer(torch.ones(3, 4)).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias_: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        weight_qparams: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, bias_, device, dtype)
+        self._init_weight_qparams(weight_qparams, device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape ``(..., in_features)`` to ``(..., out_features)``, float32."""
+        return F.linear(x, self.get_weight(), self.bias)
+
+    @classmethod
+    def from_float(cls, float_linear: nn.Linear, weight_qparams: dict[str, Any]) -> Self:
+        """From a float layer and how to quantize its weight."""
+        weight = float_linear.weight
+        made = cls(
+            float_linear.in_features,
+            float_linear.out_features,
+            float_linear.bias is not None,
+            weight.device,
+            weight.dtype,
+            weight_qparams,
+        )
+        return made._take_parameters(float_linear)
+
+    def _get_name(self) -> str:
+        return "QuantizedLinear(Reference)"
+
+
+class Conv2d(ReferenceModule, nn.Conv2d):
+    """A float convolution on its quantized-dequantized weight.
+
+    Args:
+        in_channels … dtype: as in :class:`torch.nn.Conv2d`.
+        weight_qparams: how to quantize the weight; see :class:`ReferenceModule`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: Any = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        weight_qparams: dict[str, Any] | None = None,
+    ) -> None:
+        geometry = (kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(in_channels, out_channels, *geometry, device, dtype)
+        self._init_weight_qparams(weight_qparams, device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``, float32."""
+        return self._conv_forward(x, self.get_weight(), self.bias)
+
+    @classmethod
+    def from_float(cls, float_conv: nn.Conv2d, weight_qparams: dict[str, Any]) -> Self:
+        """From a float convolution and how to quantize its weight."""
+        weight = float_conv.weight
+        made = cls(
+            float_conv.in_channels,
+            float_conv.out_channels,
+            float_conv.kernel_size,
+            float_conv.stride,
+            float_conv.padding,
+            float_conv.dilation,
+            float_conv.groups,
+            float_conv.bias is not None,
+            float_conv.padding_mode,
+            weight.device,
+            weight.dtype,
+            weight_qparams,
+        )
+        return made._take_parameters(float_conv)
+
+    def _get_name(self) -> str:
+        return "QuantizedConv2d(Reference)"
+
+
+class Embedding(ReferenceModule, nn.Embedding):
+    """A float embedding on its quantized-dequantized table.
+
+    Args:
+        num_embeddings … dtype: as in :class:`torch.nn.Embedding`.
+        weight_qparams: how to quantize the table; see :class:`ReferenceModule`.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        device: Any = None,
+        dtype: Any = None,
+        weight_qparams: dict[str, Any] | None = None,
+    ) -> None:
+        options = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight)
+        super().__init__(
+            num_embeddings, embedding_dim, *options, device=device, dtype=dtype
+        )
+        self._init_weight_qparams(weight_qparams, device)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shape ``(*)`` to ``(*, embedding_dim)``, float32."""
+        return F.embedding(input, self.get_weight(), self.padding_idx)
+
+    @classmethod
+    def from_float(cls, mod: nn.Embedding, weight_qparams: dict[str, Any]) -> Self:
+        """From a float embedding and how to quantize its table."""
+        made = cls(
+            mod.num_embeddings,
+            mod.embedding_dim,
+            mod.padding_idx,
+            mod.max_norm,
+            mod.norm_type,
+            mod.scale_grad_by_freq,
+            mod.sparse,
+            device=mod.weight.device,
+            dtype=mod.weight.dtype,
+            weight_qparams=weight_qparams,
+        )
+        return made._take_parameters(mod)
+
+    def _get_name(self) -> str:
+        return "QuantizedEmbedding(Reference)"

@@ -22,26 +22,15 @@ def _tracked(*patterns: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def _examples() -> list[tuple[Path, str]]:
-    return [
-        (path, code)
-        for path in _tracked("*.md")
-        for code in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("path", "code"),
-    [
-        pytest.param(path, code, id=f"{path.relative_to(ROOT)}-{number}")
-        for number, (path, code) in enumerate(_examples())
-    ],
-)
-def test_examples_run(
-    path: Path, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("path", _tracked("*.md"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document's Python blocks, one after another, as a reader would type them."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, str(path), "exec"), {"__name__": "example"})
+    namespace: dict[str, object] = {"__name__": "example"}
+    text = path.read_text(encoding="utf-8")
+    for block in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        lines_before = "\n" * text.count("\n", 0, block.start(1))  # so that errors tell the line
+        exec(compile(lines_before + block[1], str(path), "exec"), namespace)
 
 
 @pytest.mark.parametrize("path", _tracked("*.md"), ids=lambda path: str(path.relative_to(ROOT)))

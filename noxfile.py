@@ -44,9 +44,9 @@ def editable(*folders: str) -> list[str]:
     return [argument for folder in folders for argument in ("-e", folder)]
 
 
-def group(name: str) -> tuple[str, ...]:
-    """The requirements of a dependency group in the root pyproject.toml."""
-    return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
+def group(name: str, project: str = ".") -> tuple[str, ...]:
+    """The requirements of a dependency group in a folder's pyproject.toml."""
+    return nox.project.dependency_groups(nox.project.load_toml(f"{project}/pyproject.toml"), name)
 
 
 def install(session: nox.Session, *requirements: str) -> None:
@@ -76,11 +76,11 @@ def tests(session: nox.Session, package: str) -> None:
     install_torch(session)
     if package == "repository":
         everything = editable(*(f"packages/{name}" for name in PACKAGES), f"{TESTING}[bench]")
-        install(session, *everything, *group("test"))
+        install(session, *everything)
         session.run("pytest", "tests", f"{TESTING}/tests", *session.posargs)
         return
     below = (f"packages/{name}" for name in layers(package))
-    install(session, *editable(*below, TESTING), *group("test"))
+    install(session, *editable(*below, TESTING), *group("test", f"packages/{package}"))
     run_tests(session, package, Path("packages", package, "tests"))
 
 
@@ -131,7 +131,7 @@ def wheels(session: nox.Session, package: str) -> None:
     install_torch(session)
     install(session, *(built(name, ".whl") for name in layers(package)))
     session.run("python", "-c", f"import {package}; print({package}.__file__)")
-    install(session, TESTING, *group("test"))
+    install(session, TESTING, *group("test", f"packages/{package}"))
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(built(package, ".tar.gz")) as archive:
             archive.extractall(folder, filter="data")
@@ -160,7 +160,8 @@ def bench(session: nox.Session) -> None:
 def constraints(session: nox.Session) -> None:
     """Write constraints.txt anew, with the latest versions of everything but torch."""
     session.install("torch==2.13.0")
-    groups = map(group, ("demo", "test", "types", "lint", "build"))
+    groups = [group(name) for name in ("demo", "types", "lint", "build")]
+    groups += [group("test", f"packages/{package}") for package in PACKAGES]
     session.install(*itertools.chain.from_iterable(groups), "hatchling", "cython")
     freeze = ("python", "-m", "pip", "freeze", "--all", "--exclude", "pip")
     frozen = session.run(*freeze, silent=True)

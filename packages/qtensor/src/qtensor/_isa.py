@@ -41,3 +41,4 @@ def choose(requested: str | None) -> str:
 
 ISA = choose(os.environ.get("QTENSOR_ISA"))
 """The instruction set in use."""
+_kernels.use_isa(ISA)

@@ -1,3 +1,218 @@
-# cython: language_level=3
+# cython: language_level=3, boundscheck=False
+"""The integer products of csrc/gemm.h for Python. Pointers are integers, and nothing is checked:
+that is done in qtensor._ops, once. Every function lets go of the GIL while it computes."""
+
+import torch  # noqa: F401  # first: its OpenMP runtime is then the one this module shares
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uintptr_t
+
+
+cdef extern from "gemm.h" nogil:
+    ctypedef struct kernels:
+        uint8_t (*or_bytes)(const uint8_t *, int64_t) noexcept nogil
+
+    ctypedef struct packed_panels "packed":
+        int64_t counts[3]
+        int64_t bytes
+
+    enum output_kind:
+        OUTPUT_BYTES
+        OUTPUT_FLOAT
+        OUTPUT_INT32
+
+    enum input_kind:
+        INPUT_U8
+        INPUT_S8
+        INPUT_FLOAT
+
+    ctypedef struct product:
+        const kernels *kernels
+        const packed_panels *weights
+        int threads
+        output_kind kind
+        void *output
+        int32_t input_zero_point
+        const int64_t *weight_zero_points
+        const float *weight_scales
+        int64_t weight_scale_stride
+        const float *bias
+        double input_scale
+        double output_scale
+        int32_t output_zero_point
+        float lowest
+        float highest
+        const uint8_t *residual
+        bint residual_signed
+        float residual_multiplier
+        int32_t residual_zero_point
+
+    ctypedef struct conv_shape:
+        int64_t batch, height, width, channels
+        int64_t out_height, out_width
+        int64_t kernel[2]
+        int64_t stride[2]
+        int64_t padding[2]
+        int64_t dilation[2]
+        uint8_t padding_value
+
+    const kernels *find_kernels(const char *name)
+    packed_panels *pack(const int8_t *, int64_t groups, int64_t channels, int64_t runs,
+                 int64_t run_length, int64_t group_stride, int amax, bint row_sums)
+    packed_panels *pack_depthwise(const int16_t *, int64_t channels, int64_t taps)
+    void pack_free(packed_panels *)
+    int linear_ "linear"(const product *, input_kind, const void *, int64_t rows, int64_t k,
+                         int32_t quant_max, bint per_row)
+    int conv2d_ "conv2d"(const product *, input_kind, const uint8_t *, const conv_shape *)
+
+
+cdef const kernels *_active = find_kernels(b"scalar")
+
+
 def supports_isa(str name):
-    return name in ("scalar", "avx2")
+    """Whether there are kernels of this name and this machine can run them."""
+    return find_kernels(name.encode()) != NULL
+
+
+def use_isa(str name):
+    """Makes all further calls use these kernels. Done once at import with ``_isa.ISA``; tests call
+    it to compare two in one process."""
+    global _active
+    _active = find_kernels(name.encode())
+
+
+def or_bytes(uintptr_t data, int64_t count):
+    """All bytes ORed: it exceeds 127 exactly if one of them does."""
+    cdef uint8_t result
+    with nogil:
+        result = _active.or_bytes(<const uint8_t *>data, count)
+    return result
+
+
+cdef class Packed:
+    """Weights in the order and form that the kernels read. Immutable."""
+
+    cdef packed_panels *_packed
+
+    def __dealloc__(self):
+        pack_free(self._packed)
+
+    @property
+    def counts(self):
+        """How many steps are part of a pair, single, wide."""
+        counts = self._packed.counts
+        return counts[0], counts[1], counts[2]
+
+    @property
+    def nbytes(self):
+        """Memory held."""
+        return self._packed.bytes
+
+
+cdef Packed _wrap(packed_panels *result):
+    if result == NULL:
+        raise MemoryError("not enough memory to pack the weights")
+    wrapped = Packed()
+    wrapped._packed = result
+    return wrapped
+
+
+def pack_weights(uintptr_t weights, int64_t groups, int64_t channels, int64_t runs,
+                 int64_t run_length, int64_t group_stride, int amax, bint row_sums):
+    """See pack() in csrc/gemm.h."""
+    cdef packed_panels *result
+    with nogil:
+        result = pack(<const int8_t *>weights, groups, channels, runs, run_length, group_stride,
+                      amax, row_sums)
+    return _wrap(result)
+
+
+def pack_depthwise_weights(uintptr_t weights, int64_t channels, int64_t taps):
+    """See pack_depthwise() in csrc/gemm.h."""
+    cdef packed_panels *result
+    with nogil:
+        result = pack_depthwise(<const int16_t *>weights, channels, taps)
+    return _wrap(result)
+
+
+cdef class Product:
+    """What becomes of the integer sums: struct product of csrc/gemm.h, and the ways to run it.
+
+    Built as the exact sums in int32; :meth:`requantize` or :meth:`dequantize` ask for another
+    output. Holds no references: the tensors must outlive it.
+    """
+
+    cdef product _product
+
+    def __init__(self, Packed weights, int threads, uintptr_t output, int32_t input_zero_point,
+                 uintptr_t weight_zero_points):
+        """Addresses of tensors; 0 where there is none."""
+        self._product.kernels = _active
+        self._product.weights = weights._packed
+        self._product.threads = threads
+        self._product.kind = OUTPUT_INT32
+        self._product.output = <void *>output
+        self._product.input_zero_point = input_zero_point
+        self._product.weight_zero_points = <const int64_t *>weight_zero_points
+
+    def scale(self, uintptr_t weight_scales, bint per_channel, uintptr_t bias, double input_scale,
+              float lowest, float highest):
+        """What both of the following need."""
+        self._product.weight_scales = <const float *>weight_scales
+        self._product.weight_scale_stride = per_channel
+        self._product.bias = <const float *>bias
+        self._product.input_scale = input_scale
+        self._product.lowest = lowest
+        self._product.highest = highest
+
+    def requantize(self, double output_scale, int32_t output_zero_point, uintptr_t residual,
+                   bint signed, float residual_multiplier, int32_t residual_zero_point):
+        """Bytes as output; ``signed`` tells the type of the residual."""
+        self._product.kind = OUTPUT_BYTES
+        self._product.output_scale = output_scale
+        self._product.output_zero_point = output_zero_point
+        self._product.residual = <const uint8_t *>residual
+        self._product.residual_signed = signed
+        self._product.residual_multiplier = residual_multiplier
+        self._product.residual_zero_point = residual_zero_point
+
+    def dequantize(self):
+        """Floats as output."""
+        self._product.kind = OUTPUT_FLOAT
+
+    def linear(self, uintptr_t input, bint signed, int64_t rows, int64_t k):
+        """Bytes as input."""
+        self._linear(input, INPUT_S8 if signed else INPUT_U8, rows, k, 0, False)
+
+    def linear_dynamic(self, uintptr_t input, int64_t rows, int64_t k, int32_t quant_max,
+                       bint per_row):
+        """Floats as input, quantized on the way."""
+        self._linear(input, INPUT_FLOAT, rows, k, quant_max, per_row)
+
+    cdef _linear(self, uintptr_t input, input_kind kind, int64_t rows, int64_t k,
+                 int32_t quant_max, bint per_row):
+        cdef int status
+        with nogil:
+            status = linear_(&self._product, kind, <const void *>input, rows, k, quant_max, per_row)
+        _check(status)
+
+    def conv2d(self, uintptr_t input, bint signed, shape, out_size, kernel, stride, padding,
+               dilation, uint8_t padding_value):
+        """``shape``: batch, height, width, channels; the others: height, width."""
+        cdef conv_shape c
+        cdef int status
+        c.batch, c.height, c.width, c.channels = shape
+        c.out_height, c.out_width = out_size
+        c.kernel[0], c.kernel[1] = kernel
+        c.stride[0], c.stride[1] = stride
+        c.padding[0], c.padding[1] = padding
+        c.dilation[0], c.dilation[1] = dilation
+        c.padding_value = padding_value
+        with nogil:
+            status = conv2d_(&self._product, INPUT_S8 if signed else INPUT_U8,
+                             <const uint8_t *>input, &c)
+        _check(status)
+
+
+cdef _check(int status):
+    if status:
+        raise MemoryError("not enough memory for the staging buffers")

@@ -1,0 +1,248 @@
+/* Runs tiles over blocks of rows and panels, and turns their sums into output. */
+#include "gemm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const kernels *find_kernels(const char *name) {
+    if (!strcmp(name, scalar_kernels.name)) return &scalar_kernels;
+#ifdef __x86_64__
+    if (!strcmp(name, avx2_kernels.name) && __builtin_cpu_supports("avx2")) return &avx2_kernels;
+#endif
+    return NULL;
+}
+
+/* ---- one block of rows ---- */
+
+/* What multiply() carries from one panel to the next, beside its arguments. */
+typedef struct {
+    const product *p;
+    const row_block *rows;
+    panel *panels;     /* [chunks]: the current panel, with offsets that hold for these rows */
+    int32_t *offsets;  /* [steps] */
+    int64_t *row_sums; /* [rows]: of the activations, if weights have zero points */
+    finish finish;
+    int64_t channel;      /* first one of the panel, in the output */
+    int64_t input_offset; /* from a row's base to the panel's activations */
+    /* With zero points za of the activations and zw of the weights,
+     *     sum (a - za)(w - zw)  =  sum a*w  +  za * (K*zw - sum w)  -  zw * sum a. */
+    int64_t input_factor[CHANNELS];  /* K*zw - sum w */
+    int64_t weight_factor[CHANNELS]; /* -zw */
+} walk;
+
+static size_t multiply_scratch(const packed *weights, int64_t rows) {
+    return (size_t)weights->chunks * sizeof(panel) + (size_t)rows * sizeof(int64_t) +
+           (size_t)weights->steps * sizeof(int32_t);
+}
+
+/* Puts chunk 0, 1, ... of a panel, each `stride` apart, into w->panels. */
+static void locate(walk *w, const panel *first, int64_t stride) {
+    const int32_t *table = w->rows->step_offsets;
+    int32_t *offsets = w->offsets;
+    for (int64_t chunk = 0; chunk < w->p->weights->chunks; chunk++) {
+        panel *p = &w->panels[chunk];
+        *p = first[chunk * stride];
+        if (!table) continue;
+        int32_t steps = 2 * p->pairs + p->single + p->wide;
+        for (int32_t s = 0; s < steps; s++) offsets[s] = table[p->offsets[s] / STEP];
+        p->offsets = offsets;
+        offsets += steps;
+    }
+}
+
+static void prepare_finish(walk *w, int64_t columns) {
+    const product *p = w->p;
+    w->finish = (finish){
+        .columns = (int32_t)columns,
+        .stride = p->weights->groups * p->weights->channels,
+        .lowest = p->lowest,
+        .highest = p->highest,
+        .zero_point = p->output_zero_point,
+        .residual_signed = p->residual_signed,
+        .residual_multiplier = p->residual_multiplier,
+        .residual_zero_point = p->residual_zero_point,
+    };
+    if (p->kind == OUTPUT_INT32) return;
+    bool bytes = p->kind == OUTPUT_BYTES;
+    double ratio = bytes ? p->input_scale / p->output_scale : 1.0;
+    double bias_scale = bytes ? p->output_scale : 1.0;
+    for (int64_t c = 0; c < columns; c++) {
+        int64_t channel = w->channel + c;
+        double scale = p->weight_scales[channel * p->weight_scale_stride];
+        w->finish.multiplier[c] = (float)(scale * ratio);
+        if (p->bias) w->finish.bias[c] = (float)((double)p->bias[channel] / bias_scale);
+    }
+}
+
+static void prepare_panel(walk *w, int64_t index) {
+    const packed *weights = w->p->weights;
+    int64_t group = index / weights->group_panels, within = index % weights->group_panels;
+    int64_t columns = smaller(weights->channels - within * CHANNELS, CHANNELS);
+    w->channel = group * weights->channels + within * CHANNELS;
+    w->input_offset = group * weights->group_stride + within * weights->panel_stride;
+    prepare_finish(w, columns);
+    for (int64_t c = 0; c < CHANNELS; c++) {
+        bool asymmetric = w->p->weight_zero_points && c < columns;
+        int64_t zero_point = asymmetric ? w->p->weight_zero_points[w->channel + c] : 0;
+        w->weight_factor[c] = -zero_point;
+        w->input_factor[c] = weights->k * zero_point - weights->sums[index * CHANNELS + c];
+    }
+}
+
+/* Sums of products of up to MAX_ROWS rows in 64 bits, without zero points. */
+static void sum_chunks(const walk *w, const uint8_t *const *rows, int count, int64_t *sums) {
+    const packed *weights = w->p->weights;
+    const kernels *k = w->p->kernels;
+    tile_function *const *tiles = weights->depthwise ? k->depthwise : k->tile;
+    memset(sums, 0, MAX_ROWS * CHANNELS * sizeof *sums);
+    for (int64_t chunk = 0; chunk < weights->chunks; chunk++) {
+        int32_t acc[MAX_ROWS * CHANNELS] = {0};
+        tiles[count](rows, &w->panels[chunk], acc);
+        for (int i = 0; i < count * CHANNELS; i++) sums[i] += acc[i];
+    }
+}
+
+static void row_pointers(const walk *w, int64_t row, int count, const uint8_t **rows) {
+    for (int r = 0; r < count; r++) rows[r] = w->rows->bases[row + r] + w->input_offset;
+}
+
+static void sum_rows(walk *w) {
+    locate(w, w->p->weights->ones, 1);
+    for (int64_t row = 0; row < w->rows->count; row += MAX_ROWS) {
+        int count = (int)smaller(w->rows->count - row, MAX_ROWS);
+        const uint8_t *rows[MAX_ROWS];
+        int64_t sums[MAX_ROWS * CHANNELS];
+        row_pointers(w, row, count, rows);
+        sum_chunks(w, rows, count, sums);
+        for (int r = 0; r < count; r++) w->row_sums[row + r] = sums[r * CHANNELS];
+    }
+}
+
+static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *out) {
+    for (int r = 0; r < rows; r++)
+        memcpy(out + r * f->stride, acc + r * CHANNELS, (size_t)f->columns * sizeof *out);
+}
+
+/* The usual tile: 32 bits hold every sum, so wrapping arithmetic is exact. */
+static void short_tile(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
+    const product *p = w->p;
+    const kernels *k = p->kernels;
+    const packed *weights = p->weights;
+    _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
+    int32_t start[CHANNELS], input_factor[CHANNELS];
+    const int32_t *zero_points = w->rows->zero_points;
+    for (int c = 0; c < CHANNELS; c++) {
+        input_factor[c] = (int32_t)w->input_factor[c];
+        start[c] = zero_points ? 0 : (int32_t)(p->input_zero_point * w->input_factor[c]);
+    }
+    for (int r = 0; r < count; r++) memcpy(acc + r * CHANNELS, start, sizeof start);
+    (weights->depthwise ? k->depthwise : k->tile)[count](rows, w->panels, acc);
+    if (zero_points) k->rank_one(acc, count, zero_points + row, input_factor);
+    if (weights->ones) {
+        int32_t sums[MAX_ROWS], weight_factor[CHANNELS];
+        for (int r = 0; r < count; r++) sums[r] = (int32_t)w->row_sums[row + r];
+        for (int c = 0; c < CHANNELS; c++) weight_factor[c] = (int32_t)w->weight_factor[c];
+        k->rank_one(acc, count, sums, weight_factor);
+    }
+
+    int64_t at = (w->rows->first + row) * w->finish.stride + w->channel;
+    const uint8_t *residual = p->residual ? p->residual + at : NULL;
+    if (p->kind == OUTPUT_BYTES)
+        k->requantize(acc, count, &w->finish, residual, (uint8_t *)p->output + at);
+    else if (p->kind == OUTPUT_FLOAT)
+        k->dequantize(acc, count, &w->finish, w->rows->scales + row, (float *)p->output + at);
+    else
+        store_int32(acc, count, &w->finish, (int32_t *)p->output + at);
+}
+
+/* A tile whose K is too long for 32 bits. */
+static void long_tile(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
+    const product *p = w->p;
+    int64_t exact[MAX_ROWS * CHANNELS];
+    float sums[MAX_ROWS * CHANNELS];
+    int32_t low[MAX_ROWS * CHANNELS];
+    sum_chunks(w, rows, count, exact);
+    for (int i = 0; i < count * CHANNELS; i++) {
+        int64_t r = row + i / CHANNELS, c = i % CHANNELS;
+        int64_t za = w->rows->zero_points ? w->rows->zero_points[r] : p->input_zero_point;
+        exact[i] += za * w->input_factor[c];
+        if (p->weights->ones) exact[i] += w->row_sums[r] * w->weight_factor[c];
+        sums[i] = (float)exact[i];
+        low[i] = (int32_t)exact[i];
+    }
+
+    int64_t at = (w->rows->first + row) * w->finish.stride + w->channel;
+    const uint8_t *residual = p->residual ? p->residual + at : NULL;
+    if (p->kind == OUTPUT_BYTES)
+        requantize_sums(sums, count, &w->finish, residual, (uint8_t *)p->output + at);
+    else if (p->kind == OUTPUT_FLOAT)
+        dequantize_sums(sums, count, &w->finish, w->rows->scales + row, (float *)p->output + at);
+    else
+        store_int32(low, count, &w->finish, (int32_t *)p->output + at);
+}
+
+/* Computes panels first_panel <= i < end_panel of the outputs of a block of rows. */
+static void multiply(const product *p, const row_block *rows, int64_t first_panel, int64_t end_panel,
+              void *scratch) {
+    const packed *weights = p->weights;
+    int64_t panels = weights->groups * weights->group_panels;
+    walk w = {.p = p, .rows = rows, .panels = scratch};
+    w.row_sums = (int64_t *)(w.panels + weights->chunks);
+    w.offsets = (int32_t *)(w.row_sums + rows->count);
+    int64_t summed_group = -1;
+    for (int64_t i = first_panel; i < end_panel; i++) {
+        prepare_panel(&w, i);
+        if (weights->ones && i / weights->group_panels != summed_group) {
+            summed_group = i / weights->group_panels;
+            sum_rows(&w);
+        }
+        locate(&w, weights->panels + i, panels);
+        for (int64_t row = 0; row < rows->count; row += MAX_ROWS) {
+            int count = (int)smaller(rows->count - row, MAX_ROWS);
+            const uint8_t *pointers[MAX_ROWS];
+            row_pointers(&w, row, count, pointers);
+            (weights->chunks == 1 ? short_tile : long_tile)(&w, pointers, row, count);
+        }
+    }
+}
+
+/* ---- all blocks, on several threads ---- */
+
+static bool run_tasks(const job *j, int64_t parts, int64_t *next) {
+    const packed *weights = j->product->weights;
+    int64_t panels = weights->groups * weights->group_panels;
+    size_t scratch = (multiply_scratch(weights, j->block_rows) + 63) & ~(size_t)63;
+    char *memory = aligned_alloc(64, (scratch + j->stage_bytes + 63) & ~(size_t)63);
+    if (!memory) return false;
+    int64_t staged = -1;
+    row_block rows;
+    for (;;) {
+        int64_t task;
+#pragma omp atomic capture
+        task = (*next)++;
+        if (task >= j->blocks * parts) break;
+        int64_t block = task / parts, part = task % parts;
+        if (block != staged) rows = j->stage(j->source, block, memory + scratch);
+        staged = block;
+        multiply(j->product, &rows, panels * part / parts, panels * (part + 1) / parts, memory);
+    }
+    free(memory);
+    return true;
+}
+
+int run(const job *j) {
+    enum { TASKS_PER_THREAD = 4 };
+    const packed *weights = j->product->weights;
+    int64_t panels = weights->groups * weights->group_panels, next = 0;
+    int threads = j->product->threads;
+    if (j->blocks == 0 || panels == 0) return 0;
+    if (threads <= 1) return run_tasks(j, 1, &next) ? 0 : -1;
+
+    /* Too few blocks to go round: each is cut along its panels, and staged by every thread. */
+    int64_t wanted = TASKS_PER_THREAD * (int64_t)threads;
+    int64_t parts = smaller(divide_up(wanted, j->blocks), panels);
+    bool ok = true;
+#pragma omp parallel num_threads(threads) reduction(&& : ok)
+    ok = run_tasks(j, parts, &next);
+    return ok ? 0 : -1;
+}

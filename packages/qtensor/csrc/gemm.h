@@ -1,0 +1,181 @@
+/* Integer matrix products for linear and convolution: the shared types. README.md tells the scheme.
+ *
+ * A ROW is what produces one row of outputs: a row of activations, or one output pixel. It is given
+ * by a base pointer. K, the dimension summed over, is cut into STEPS of 4 consecutive activation
+ * bytes; each lies at some offset from the row's base, the same for all rows. 16 output channels
+ * form a PANEL, whose weights are stored step by step, 64 bytes each. A TILE is up to 4 rows by one
+ * panel.
+ */
+#ifndef QTENSOR_GEMM_H
+#define QTENSOR_GEMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CHANNELS = 16,   /* output channels of a panel */
+    STEP = 4,        /* activation bytes of a step */
+    STEP_BYTES = 64, /* weight bytes of a step: CHANNELS * STEP */
+    MAX_ROWS = 4,    /* rows of a tile */
+    MAX_CHUNK = 32768, /* longest K that int32 sums exactly, whatever the zero points: README.md */
+};
+
+/* The weights of 16 channels, in the order in which a tile function runs through them. */
+typedef struct {
+    int32_t pairs;  /* T = 2: pairs of steps whose products are summed in 16 bits */
+    int32_t single; /* T = 1: steps that are safe only alone */
+    int32_t wide;   /* steps whose products need 32 bits from the start */
+    const int32_t *offsets; /* of each step, from the row's base */
+    const int8_t *weights;  /* 64 bytes a step, 64-byte aligned */
+} panel;
+
+/* acc[row][channel] += the products of one row's activations and the panel's weights, in wrapping
+ * 32-bit arithmetic. */
+typedef void tile_function(const uint8_t *const *rows, const panel *p, int32_t *acc);
+
+/* How the sums of one panel become output: finish.c says it exactly. */
+typedef struct {
+    float multiplier[CHANNELS];
+    float bias[CHANNELS];   /* zeros if there is none */
+    float lowest, highest;  /* bounds of the float result */
+    int32_t zero_point;
+    int32_t columns;        /* valid channels, <= CHANNELS */
+    int64_t stride;         /* elements between two rows of the output, and of the residual */
+    bool residual_signed;
+    float residual_multiplier;
+    int32_t residual_zero_point;
+} finish;
+
+/* The kernels of one instruction set. */
+typedef struct {
+    const char *name;
+    tile_function *tile[MAX_ROWS + 1];      /* by number of rows */
+    tile_function *depthwise[MAX_ROWS + 1]; /* panel: taps in pairs, 16-bit weights */
+    /* acc[r][c] += row[r] * channel[c], wrapping */
+    void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
+    /* out, residual: of the tile's first row and channel; residual may be NULL */
+    void (*requantize)(const int32_t *acc, int rows, const finish *f, const uint8_t *residual,
+                       uint8_t *out);
+    void (*dequantize)(const int32_t *acc, int rows, const finish *f, const float *row_scales,
+                       float *out);
+    uint8_t (*or_bytes)(const uint8_t *bytes, int64_t count);
+    /* Lowest and highest of the values and 0; returns false if one is NaN or infinite. */
+    bool (*range)(const float *values, int64_t count, float *lowest, float *highest);
+    void (*quantize)(const float *values, int64_t count, float inverse_scale, int32_t zero_point,
+                     int32_t quant_max, uint8_t *out);
+} kernels;
+
+extern const kernels scalar_kernels, avx2_kernels;
+
+/* The specification of requantize and dequantize, on sums that were converted to float. */
+void requantize_sums(const float *sums, int rows, const finish *f, const uint8_t *residual,
+                     uint8_t *out);
+void dequantize_sums(const float *sums, int rows, const finish *f, const float *row_scales,
+                     float *out);
+
+/* By name; NULL if this machine cannot run them, or there are none of that name. */
+const kernels *find_kernels(const char *name);
+
+/* ---- weights ---- */
+
+typedef struct {
+    int64_t groups;
+    int64_t channels;         /* output channels of a group */
+    int64_t group_panels;     /* panels of a group; the last one may be partly empty */
+    int64_t k;                /* weights of a channel */
+    int64_t run_length;       /* K is made of runs of consecutive activations, each of this many */
+    int64_t steps;            /* a panel's offsets are a permutation of 4 * (0 .. steps - 1) */
+    int64_t group_stride;     /* activation bytes from one group to the next */
+    int64_t panel_stride;     /* and from one panel of a group to the next: 0 unless depthwise */
+    bool depthwise;
+    int64_t chunks;           /* K is cut so that 32 bits hold each chunk's sum; mostly 1 */
+    panel *panels;            /* [chunks][groups][group_panels] */
+    panel *ones;              /* [chunks]: channel 0 sums the activations; or NULL */
+    int64_t *sums;            /* of each channel's weights, [groups][group_panels * 16] */
+    int64_t counts[3];        /* steps that are part of a pair, single, wide: over all panels */
+    int64_t bytes;            /* of memory held */
+    void *memory;
+} packed;
+
+/* weights: [groups * channels][runs * run_length]. The activations of one run are consecutive.
+ * row_sums: whether multiply() needs the sums of the activations, for zero points of the weights.
+ * Returns NULL if memory is short. */
+packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t runs,
+             int64_t run_length, int64_t group_stride, int amax, bool row_sums);
+/* One weight per channel and tap: [channels][taps], already without its zero point. */
+packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps);
+void pack_free(packed *p);
+
+/* ---- running ---- */
+
+enum output_kind { OUTPUT_BYTES, OUTPUT_FLOAT, OUTPUT_INT32 };
+
+/* Everything about a product but where its rows come from. */
+typedef struct {
+    const kernels *kernels;
+    const packed *weights;
+    int threads;
+    enum output_kind kind;
+    void *output;             /* [rows][groups * channels] */
+    int32_t input_zero_point; /* of the bytes as the kernels read them */
+    const int64_t *weight_zero_points; /* per channel, or NULL if all are zero */
+    const float *weight_scales;
+    int64_t weight_scale_stride; /* 0: one scale for all channels */
+    const float *bias;        /* or NULL */
+    double input_scale, output_scale;
+    int32_t output_zero_point;
+    float lowest, highest;
+    const uint8_t *residual;
+    bool residual_signed;
+    float residual_multiplier;
+    int32_t residual_zero_point;
+} product;
+
+/* A block of rows. */
+typedef struct {
+    const uint8_t *const *bases;
+    int64_t count;
+    int64_t first;               /* index of the first row in the output */
+    const int32_t *step_offsets; /* replaces offset 4 * s by step_offsets[s], or NULL */
+    const float *scales;         /* per row, OUTPUT_FLOAT only */
+    const int32_t *zero_points;  /* per row, instead of input_zero_point; or NULL */
+} row_block;
+
+/* A product of many rows, block by block. */
+typedef struct {
+    const product *product;
+    int64_t blocks;
+    int64_t block_rows; /* the most rows in a block */
+    size_t stage_bytes; /* memory that stage() needs, 64-byte aligned */
+    /* Makes one block of rows readable: finds where they are, or copies them to memory. */
+    row_block (*stage)(const void *source, int64_t block, void *memory);
+    const void *source;
+} job;
+
+/* Returns 0, or -1 if memory is short. */
+int run(const job *j);
+
+/* ---- operators; 0, or -1 if memory is short ---- */
+
+enum input_kind { INPUT_U8, INPUT_S8, INPUT_FLOAT };
+
+/* INPUT_FLOAT is quantized on the way, to 0 .. quant_max, with parameters per row or for all. */
+int linear(const product *p, enum input_kind kind, const void *input, int64_t rows, int64_t k,
+           int32_t quant_max, bool per_row);
+
+typedef struct {
+    int64_t batch, height, width, channels; /* of the input */
+    int64_t out_height, out_width;
+    int64_t kernel[2], stride[2], padding[2], dilation[2];
+    uint8_t padding_value; /* a byte as the kernels read it */
+} conv_shape;
+
+/* input: [batch][height][width][channels] */
+int conv2d(const product *p, enum input_kind kind, const uint8_t *input, const conv_shape *shape);
+
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t divide_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
+
+#endif

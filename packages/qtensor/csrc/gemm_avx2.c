@@ -1,0 +1,310 @@
+/* The kernels for x86 with AVX2. Compiled with -mavx2, called only where the machine has it. */
+#ifdef __AVX2__
+#include <float.h>
+#include <immintrin.h>
+#include <string.h>
+
+#include "gemm.h"
+
+/* GCC 12 interleaves the rows of a tile, runs out of registers and keeps accumulators in memory,
+ * which halves the speed. An empty asm after each row, through which the row's accumulators pass,
+ * keeps rows apart; a test looks for memory operands in the disassembly. */
+#define KEEP_ROWS_APART(acc) __asm__ volatile("" : "+x"((acc)[0]), "+x"((acc)[1]))
+
+static inline __m256i broadcast(const uint8_t *a) {
+    int32_t bits;
+    memcpy(&bits, a, sizeof bits);
+    return _mm256_set1_epi32(bits);
+}
+
+static inline __m256i load(const int8_t *weights) {
+    return _mm256_load_si256((const __m256i *)weights);
+}
+
+/* T = 2: the products of two steps are added in 16 bits, then widened once. */
+static inline __m256i pair_sum(__m256i a0, __m256i w0, __m256i a1, __m256i w1) {
+    __m256i sum = _mm256_add_epi16(_mm256_maddubs_epi16(a0, w0), _mm256_maddubs_epi16(a1, w1));
+    return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+}
+
+static inline __m256i single_sum(__m256i a, __m256i w) {
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1));
+}
+
+static inline __m256i widen(const int8_t *weights) {
+    return _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)weights));
+}
+
+static inline __attribute__((always_inline)) void tile(const uint8_t *const *rows, const panel *p,
+                                                       int32_t *out, int count) {
+    __m256i acc[MAX_ROWS][2];
+    const uint8_t *a[MAX_ROWS];
+#pragma GCC unroll 4
+    for (int r = 0; r < count; r++) {
+        a[r] = rows[r];
+        acc[r][0] = _mm256_loadu_si256((const __m256i *)(out + r * CHANNELS));
+        acc[r][1] = _mm256_loadu_si256((const __m256i *)(out + r * CHANNELS + 8));
+    }
+    const int32_t *offset = p->offsets;
+    const int8_t *w = p->weights;
+
+    for (int32_t s = p->pairs; s > 0; s--, offset += 2, w += 2 * STEP_BYTES) {
+        int64_t first = offset[0], second = offset[1];
+        __m256i w0 = load(w), w1 = load(w + 32), w2 = load(w + 64), w3 = load(w + 96);
+#pragma GCC unroll 4
+        for (int r = 0; r < count; r++) {
+            __m256i a0 = broadcast(a[r] + first), a1 = broadcast(a[r] + second);
+            acc[r][0] = _mm256_add_epi32(acc[r][0], pair_sum(a0, w0, a1, w2));
+            acc[r][1] = _mm256_add_epi32(acc[r][1], pair_sum(a0, w1, a1, w3));
+            KEEP_ROWS_APART(acc[r]);
+        }
+    }
+    for (int32_t s = p->single; s > 0; s--, offset++, w += STEP_BYTES) {
+        int64_t first = offset[0];
+        __m256i w0 = load(w), w1 = load(w + 32);
+#pragma GCC unroll 4
+        for (int r = 0; r < count; r++) {
+            __m256i a0 = broadcast(a[r] + first);
+            acc[r][0] = _mm256_add_epi32(acc[r][0], single_sum(a0, w0));
+            acc[r][1] = _mm256_add_epi32(acc[r][1], single_sum(a0, w1));
+            KEEP_ROWS_APART(acc[r]);
+        }
+    }
+    for (int32_t s = p->wide; s > 0; s--, offset++, w += STEP_BYTES) {
+        int64_t first = offset[0];
+        __m256i w0 = widen(w), w1 = widen(w + 16), w2 = widen(w + 32), w3 = widen(w + 48);
+#pragma GCC unroll 4
+        for (int r = 0; r < count; r++) {
+            __m256i a0 = broadcast(a[r] + first);
+            __m256i even = _mm256_and_si256(a0, _mm256_set1_epi16(0xff));
+            __m256i odd = _mm256_srli_epi16(a0, 8);
+            acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(even, w0));
+            acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(even, w2));
+            acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(odd, w1));
+            acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(odd, w3));
+            KEEP_ROWS_APART(acc[r]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < count; r++) {
+        _mm256_storeu_si256((__m256i *)(out + r * CHANNELS), acc[r][0]);
+        _mm256_storeu_si256((__m256i *)(out + r * CHANNELS + 8), acc[r][1]);
+    }
+}
+
+/* Two taps' activations, as 16-bit pairs that line up with the weights. */
+static inline __attribute__((always_inline)) void depthwise(const uint8_t *const *rows,
+                                                            const panel *p, int32_t *out,
+                                                            int count) {
+    __m256i acc[MAX_ROWS][2];
+#pragma GCC unroll 4
+    for (int r = 0; r < count; r++) {
+        acc[r][0] = _mm256_loadu_si256((const __m256i *)(out + r * CHANNELS));
+        acc[r][1] = _mm256_loadu_si256((const __m256i *)(out + r * CHANNELS + 8));
+    }
+    const int32_t *offset = p->offsets;
+    const int8_t *w = p->weights;
+    for (int32_t s = p->pairs; s > 0; s--, offset += 2, w += STEP_BYTES) {
+        int64_t first = offset[0], second = offset[1];
+        __m256i w0 = load(w), w1 = load(w + 32);
+#pragma GCC unroll 4
+        for (int r = 0; r < count; r++) {
+            __m128i a = _mm_loadu_si128((const __m128i *)(rows[r] + first));
+            __m128i b = _mm_loadu_si128((const __m128i *)(rows[r] + second));
+            __m256i low = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));
+            __m256i high = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(a, b));
+            acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(low, w0));
+            acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(high, w1));
+            KEEP_ROWS_APART(acc[r]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < count; r++) {
+        _mm256_storeu_si256((__m256i *)(out + r * CHANNELS), acc[r][0]);
+        _mm256_storeu_si256((__m256i *)(out + r * CHANNELS + 8), acc[r][1]);
+    }
+}
+
+#define TILE(ROWS)                                                                                \
+    static void tile_##ROWS(const uint8_t *const *rows, const panel *p, int32_t *acc) {           \
+        tile(rows, p, acc, ROWS);                                                                 \
+    }                                                                                             \
+    static void depthwise_##ROWS(const uint8_t *const *rows, const panel *p, int32_t *acc) {      \
+        depthwise(rows, p, acc, ROWS);                                                            \
+    }
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+
+static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
+    for (int r = 0; r < rows; r++) {
+        for (int c = 0; c < CHANNELS; c += 8) {
+            __m256i *sums = (__m256i *)(acc + r * CHANNELS + c);
+            __m256i factor = _mm256_loadu_si256((const __m256i *)(channel + c));
+            __m256i product = _mm256_mullo_epi32(_mm256_set1_epi32(row[r]), factor);
+            _mm256_storeu_si256(sums, _mm256_add_epi32(_mm256_loadu_si256(sums), product));
+        }
+    }
+}
+
+/* 8 bytes as floats, less the residual's zero point, times its multiplier. */
+static inline __m256 residual_term(const uint8_t *bytes, const finish *f) {
+    __m128i eight = _mm_loadl_epi64((const __m128i *)bytes);
+    __m256i wide = f->residual_signed ? _mm256_cvtepi8_epi32(eight) : _mm256_cvtepu8_epi32(eight);
+    __m256i centred = _mm256_sub_epi32(wide, _mm256_set1_epi32(f->residual_zero_point));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(centred), _mm256_set1_ps(f->residual_multiplier));
+}
+
+static inline __m256 scaled(const int32_t *acc, const finish *f, int c) {
+    __m256 sum = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(acc + c)));
+    return _mm256_mul_ps(sum, _mm256_loadu_ps(f->multiplier + c));
+}
+
+/* max_ps and min_ps give their second operand where one is NaN. */
+static inline __m256i rounded(__m256 t, const finish *f) {
+    t = _mm256_max_ps(t, _mm256_set1_ps(f->lowest));
+    t = _mm256_min_ps(t, _mm256_set1_ps(f->highest));
+    return _mm256_add_epi32(_mm256_cvtps_epi32(t), _mm256_set1_epi32(f->zero_point));
+}
+
+static void requantize(const int32_t *acc, int rows, const finish *f, const uint8_t *residual,
+                       uint8_t *out) {
+    size_t columns = (size_t)f->columns;
+    for (int r = 0; r < rows; r++, acc += CHANNELS, out += f->stride) {
+        __m256 low = _mm256_add_ps(scaled(acc, f, 0), _mm256_loadu_ps(f->bias));
+        __m256 high = _mm256_add_ps(scaled(acc, f, 8), _mm256_loadu_ps(f->bias + 8));
+        if (residual) {
+            uint8_t bytes[CHANNELS] = {0};
+            memcpy(bytes, residual + r * f->stride, columns);
+            low = _mm256_add_ps(low, residual_term(bytes, f));
+            high = _mm256_add_ps(high, residual_term(bytes + 8, f));
+        }
+        /* Within -128 .. 255: the low byte of each is the result, signed or not. */
+        __m256i words = _mm256_packs_epi32(rounded(low, f), rounded(high, f));
+        words = _mm256_and_si256(_mm256_permute4x64_epi64(words, 0xd8), _mm256_set1_epi16(0xff));
+        __m128i packed = _mm_packus_epi16(_mm256_castsi256_si128(words),
+                                          _mm256_extracti128_si256(words, 1));
+        if (columns == CHANNELS) {
+            _mm_storeu_si128((__m128i *)out, packed);
+        } else {
+            uint8_t bytes[CHANNELS];
+            _mm_storeu_si128((__m128i *)bytes, packed);
+            memcpy(out, bytes, columns);
+        }
+    }
+}
+
+static void dequantize(const int32_t *acc, int rows, const finish *f, const float *row_scales,
+                       float *out) {
+    for (int r = 0; r < rows; r++, acc += CHANNELS, out += f->stride) {
+        float values[CHANNELS];
+        for (int c = 0; c < CHANNELS; c += 8) {
+            __m256 t = _mm256_mul_ps(scaled(acc, f, c), _mm256_set1_ps(row_scales[r]));
+            t = _mm256_add_ps(t, _mm256_loadu_ps(f->bias + c));
+            t = _mm256_max_ps(_mm256_set1_ps(f->lowest), t);
+            t = _mm256_min_ps(_mm256_set1_ps(f->highest), t);
+            _mm256_storeu_ps((f->columns == CHANNELS ? out : values) + c, t);
+        }
+        if (f->columns < CHANNELS) memcpy(out, values, (size_t)f->columns * sizeof *out);
+    }
+}
+
+static uint8_t or_bytes(const uint8_t *bytes, int64_t count) {
+    __m256i all = _mm256_setzero_si256(), more = all;
+    int64_t i = 0;
+    for (; i + 64 <= count; i += 64) {
+        all = _mm256_or_si256(all, _mm256_loadu_si256((const __m256i *)(bytes + i)));
+        more = _mm256_or_si256(more, _mm256_loadu_si256((const __m256i *)(bytes + i + 32)));
+    }
+    uint8_t lanes[32], result = 0;
+    _mm256_storeu_si256((__m256i *)lanes, _mm256_or_si256(all, more));
+    for (int j = 0; j < 32; j++) result |= lanes[j];
+    for (; i < count; i++) result |= bytes[i];
+    return result;
+}
+
+/* min_ps and max_ps give their second operand where one is NaN, so NaN does not get in. */
+static bool range(const float *values, int64_t count, float *lowest, float *highest) {
+    __m256 low = _mm256_setzero_ps(), high = low, magnitude = low;
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    int64_t i = 0;
+    bool finite = true;
+    for (; i + 8 <= count; i += 8) {
+        __m256 v = _mm256_loadu_ps(values + i);
+        low = _mm256_min_ps(v, low);
+        high = _mm256_max_ps(v, high);
+        /* As integers, the bits of NaN and infinity are above those of all finite magnitudes. */
+        __m256i bits = _mm256_castps_si256(_mm256_andnot_ps(sign, v));
+        magnitude = _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(magnitude), bits));
+    }
+    float lows[8], highs[8];
+    _mm256_storeu_ps(lows, low);
+    _mm256_storeu_ps(highs, high);
+    __m256i unbounded = _mm256_cmpgt_epi32(_mm256_castps_si256(magnitude),
+                                           _mm256_castps_si256(_mm256_set1_ps(FLT_MAX)));
+    finite = _mm256_testz_si256(unbounded, unbounded);
+    float l = 0, h = 0;
+    for (int j = 0; j < 8; j++) {
+        l = lows[j] < l ? lows[j] : l;
+        h = highs[j] > h ? highs[j] : h;
+    }
+    for (; i < count; i++) {
+        l = values[i] < l ? values[i] : l;
+        h = values[i] > h ? values[i] : h;
+        finite &= values[i] >= -FLT_MAX && values[i] <= FLT_MAX;
+    }
+    *lowest = l;
+    *highest = h;
+    return finite;
+}
+
+static inline __m256i quantize_eight(const float *values, __m256 inverse, __m256 lowest,
+                                     __m256 highest, __m256i zero_point) {
+    __m256 t = _mm256_mul_ps(_mm256_loadu_ps(values), inverse);
+    t = _mm256_min_ps(_mm256_max_ps(t, lowest), highest);
+    return _mm256_add_epi32(_mm256_cvtps_epi32(t), zero_point);
+}
+
+static void quantize(const float *values, int64_t count, float inverse_scale, int32_t zero_point,
+                     int32_t quant_max, uint8_t *out) {
+    const __m256 inverse = _mm256_set1_ps(inverse_scale);
+    const __m256 lowest = _mm256_set1_ps((float)-zero_point);
+    const __m256 highest = _mm256_set1_ps((float)(quant_max - zero_point));
+    const __m256i zero = _mm256_set1_epi32(zero_point);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    float last[32] = {0};
+    for (int64_t i = 0; i < count; i += 32) {
+        const float *from = values + i;
+        int64_t left = count - i;
+        if (left < 32) from = memcpy(last, from, (size_t)left * sizeof *from);
+        __m256i a = quantize_eight(from, inverse, lowest, highest, zero);
+        __m256i b = quantize_eight(from + 8, inverse, lowest, highest, zero);
+        __m256i c = quantize_eight(from + 16, inverse, lowest, highest, zero);
+        __m256i d = quantize_eight(from + 24, inverse, lowest, highest, zero);
+        __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+        bytes = _mm256_permutevar8x32_epi32(bytes, order);
+        if (left < 32) {
+            uint8_t tail[32];
+            _mm256_storeu_si256((__m256i *)tail, bytes);
+            memcpy(out + i, tail, (size_t)left);
+        } else {
+            _mm256_storeu_si256((__m256i *)(out + i), bytes);
+        }
+    }
+}
+
+const kernels avx2_kernels = {
+    .name = "avx2",
+    .tile = {0, tile_1, tile_2, tile_3, tile_4},
+    .depthwise = {0, depthwise_1, depthwise_2, depthwise_3, depthwise_4},
+    .rank_one = rank_one,
+    .requantize = requantize,
+    .dequantize = dequantize,
+    .or_bytes = or_bytes,
+    .range = range,
+    .quantize = quantize,
+};
+#else
+typedef int no_avx2; /* a translation unit must not be empty */
+#endif

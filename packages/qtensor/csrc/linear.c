@@ -1,0 +1,112 @@
+/* Linear layers: rows are rows of the input, read in place or staged as unsigned bytes. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "gemm.h"
+
+enum {
+    BLOCK_BYTES = 128 << 10, /* of activations per block, a part of the L2 cache */
+    MIN_BLOCK_ROWS = 16,     /* fewer would read the weights too often */
+    BLOCKS_PER_THREAD = 4,
+};
+
+typedef struct {
+    const product *product;
+    enum input_kind kind;
+    const void *input;
+    int64_t rows, k;
+    int64_t pitch; /* bytes from one row to the next, as the kernels read them */
+    bool in_place;
+    int64_t block_rows;
+    int32_t quant_max;
+    bool per_row;
+    float lowest, highest; /* of the whole input, unless per_row */
+    bool finite;
+} source;
+
+/* The pieces of a block's staging memory. */
+typedef struct {
+    const uint8_t **bases;
+    float *scales;
+    int32_t *zero_points;
+    uint8_t *bytes;
+} stage;
+
+static size_t stage_bytes(const source *s) {
+    size_t per_row = sizeof(uint8_t *) + sizeof(float) + sizeof(int32_t);
+    return (size_t)s->block_rows * (per_row + (s->in_place ? 0 : (size_t)s->pitch));
+}
+
+static stage divide(const source *s, void *memory) {
+    stage t = {.bases = memory};
+    t.scales = (float *)(t.bases + s->block_rows);
+    t.zero_points = (int32_t *)(t.scales + s->block_rows);
+    t.bytes = (uint8_t *)(t.zero_points + s->block_rows);
+    return t;
+}
+
+/* Asymmetric parameters for lowest .. highest, which include 0. A row with a NaN or an infinity
+ * gets the scale NaN, which makes all of its outputs NaN. */
+static void choose_parameters(float lowest, float highest, bool finite, int32_t quant_max,
+                              float *scale, int32_t *zero_point) {
+    *scale = NAN;
+    *zero_point = 0;
+    if (!finite) return;
+    *scale = (float)(((double)highest - (double)lowest) / quant_max);
+    if (*scale < FLT_MIN) *scale = FLT_MIN; /* all zero, or nearly: its inverse stays finite */
+    *zero_point = (int32_t)smaller((int64_t)rint(-(double)lowest / (double)*scale), quant_max);
+}
+
+static void quantize_row(const source *s, int64_t row, float *scale, int32_t *zero_point,
+                         uint8_t *out) {
+    const kernels *k = s->product->kernels;
+    const float *values = (const float *)s->input + row * s->k;
+    float lowest = s->lowest, highest = s->highest;
+    bool finite = s->per_row ? k->range(values, s->k, &lowest, &highest) : s->finite;
+    choose_parameters(lowest, highest, finite, s->quant_max, scale, zero_point);
+    k->quantize(values, s->k, 1.0f / *scale, *zero_point, s->quant_max, out);
+}
+
+static row_block stage_rows(const void *context, int64_t block, void *memory) {
+    const source *s = context;
+    stage t = divide(s, memory);
+    int64_t first = block * s->block_rows;
+    int64_t count = smaller(s->block_rows, s->rows - first);
+    for (int64_t i = 0; i < count; i++) {
+        const uint8_t *from = (const uint8_t *)s->input + (first + i) * s->k;
+        uint8_t *out = t.bytes + i * s->pitch;
+        t.bases[i] = s->in_place ? from : out;
+        if (s->in_place) continue;
+        if (s->kind == INPUT_FLOAT)
+            quantize_row(s, first + i, &t.scales[i], &t.zero_points[i], out);
+        else
+            for (int64_t j = 0; j < s->k; j++) out[j] = from[j] ^ (s->kind == INPUT_S8 ? 0x80 : 0);
+        memset(out + s->k, 0, (size_t)(s->pitch - s->k));
+    }
+    row_block rows = {.bases = t.bases, .count = count, .first = first};
+    if (s->kind == INPUT_FLOAT) {
+        rows.scales = t.scales;
+        rows.zero_points = t.zero_points;
+    }
+    return rows;
+}
+
+int linear(const product *p, enum input_kind kind, const void *input, int64_t rows, int64_t k,
+           int32_t quant_max, bool per_row) {
+    source s = {.product = p, .kind = kind, .input = input, .rows = rows, .k = k,
+                .pitch = divide_up(k, STEP) * STEP,
+                .in_place = kind == INPUT_U8 && k % STEP == 0,
+                .quant_max = quant_max, .per_row = per_row};
+    if (kind == INPUT_FLOAT && !per_row)
+        s.finite = p->kernels->range(input, rows * k, &s.lowest, &s.highest);
+
+    int64_t block = BLOCK_BYTES / larger(s.pitch, 1);
+    if (p->threads > 1)
+        block = smaller(block, divide_up(rows, BLOCKS_PER_THREAD * (int64_t)p->threads));
+    block = divide_up(larger(block, MIN_BLOCK_ROWS), MAX_ROWS) * MAX_ROWS;
+    s.block_rows = smaller(block, larger(rows, 1));
+    job j = {.product = p, .blocks = divide_up(rows, s.block_rows), .block_rows = s.block_rows,
+             .stage_bytes = stage_bytes(&s), .stage = stage_rows, .source = &s};
+    return run(&j);
+}

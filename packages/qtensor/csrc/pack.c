@@ -1,0 +1,344 @@
+/* Packs int8 weights into panels and proves which of their steps may be summed in 16 bits.
+ *
+ * The instruction that the fast kernels use multiplies 4 activations by 4 weights and leaves two
+ * 16-bit LANES, each the sum of two products, saturated. A lane that sums the products of one or
+ * more steps cannot saturate if, with activations in 0 .. amax,
+ *
+ *     amax * (sum of its positive weights) <= 32767   and
+ *     amax * (sum of its negative weights) >= -32768,
+ *
+ * because every partial sum lies between the two. That is the certificate; README.md has the whole
+ * argument. Steps come in three kinds: pairs of steps certified together, single ones certified
+ * alone, and wide ones, which no certificate covers.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gemm.h"
+
+enum {
+    LANES = 2 * CHANNELS,
+    MAX_SUM = 256,  /* of one sign in one lane of one step */
+    MAX_TRIES = 24, /* partners looked at for one step before it stays single */
+};
+
+/* What one step adds to each lane at most, in each direction. */
+typedef struct {
+    int16_t positive[LANES];
+    int16_t negative[LANES];
+} step_sums;
+
+typedef struct {
+    int positive, negative;
+} limits;
+
+static limits limits_for(int amax) {
+    return (limits){32767 / amax, 32768 / amax};
+}
+
+static step_sums sum_step(const int8_t *weights) {
+    step_sums s;
+    for (int lane = 0; lane < LANES; lane++) {
+        int a = weights[2 * lane], b = weights[2 * lane + 1];
+        s.positive[lane] = (int16_t)((a > 0 ? a : 0) + (b > 0 ? b : 0));
+        s.negative[lane] = (int16_t)((a < 0 ? -a : 0) + (b < 0 ? -b : 0));
+    }
+    return s;
+}
+
+static bool certified(const step_sums *a, const step_sums *b, limits limit) {
+    int unsafe = 0; /* no early exit: the loop is vectorized */
+    for (int lane = 0; lane < LANES; lane++) {
+        unsafe |= a->positive[lane] + b->positive[lane] > limit.positive;
+        unsafe |= a->negative[lane] + b->negative[lane] > limit.negative;
+    }
+    return !unsafe;
+}
+
+static int largest_sum(const step_sums *s) {
+    int largest = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        largest = s->positive[lane] > largest ? s->positive[lane] : largest;
+        largest = s->negative[lane] > largest ? s->negative[lane] : largest;
+    }
+    return largest;
+}
+
+/* Workspace of one panel's schedule; every array has one entry per step. */
+typedef struct {
+    step_sums *sums;
+    int32_t *by_size; /* safe steps, smallest first */
+    int32_t *partner; /* the step it is paired with, SINGLE or WIDE */
+    int16_t *size;
+} schedule;
+
+enum { SINGLE = -1, WIDE = -2, OPEN = -3 };
+
+/* Pairs the largest step with the smallest one, the next largest with the next smallest and so on:
+ * for plain numbers that gives the most pairs under a bound. Steps have 64 numbers each, so where
+ * the first candidate does not fit, a few larger ones are tried. */
+static void pair_steps(schedule *s, int32_t safe, limits limit) {
+    int32_t smallest = 0;
+    for (int32_t i = safe - 1; i >= 0; i--) {
+        int32_t large = s->by_size[i];
+        if (s->partner[large] != OPEN) continue;
+        while (smallest < i && s->partner[s->by_size[smallest]] != OPEN) smallest++;
+        int32_t found = SINGLE;
+        for (int32_t j = smallest, tries = 0; j < i && tries < MAX_TRIES && found < 0; j++) {
+            int32_t small = s->by_size[j];
+            if (s->partner[small] != OPEN) continue;
+            tries++;
+            if (certified(&s->sums[large], &s->sums[small], limit)) found = small;
+        }
+        s->partner[large] = found;
+        if (found >= 0) s->partner[found] = large;
+    }
+}
+
+/* raw: the panel's steps in natural order, 64 bytes each. */
+static void plan_steps(schedule *s, const int8_t *raw, int32_t steps, int amax) {
+    static const step_sums nothing;
+    limits limit = limits_for(amax);
+    int32_t starts[MAX_SUM + 2] = {0};
+    for (int32_t i = 0; i < steps; i++) {
+        s->sums[i] = sum_step(raw + (size_t)i * STEP_BYTES);
+        s->size[i] = (int16_t)largest_sum(&s->sums[i]);
+        s->partner[i] = certified(&s->sums[i], &nothing, limit) ? OPEN : WIDE;
+        if (s->partner[i] == OPEN) starts[s->size[i] + 1]++;
+    }
+    for (int i = 0; i <= MAX_SUM; i++) starts[i + 1] += starts[i];
+    int32_t safe = starts[MAX_SUM + 1];
+    for (int32_t i = 0; i < steps; i++)
+        if (s->partner[i] == OPEN) s->by_size[starts[s->size[i]]++] = i;
+    pair_steps(s, safe, limit);
+}
+
+/* For each half of the channels: the weights of activations 0 and 2, then those of 1 and 3. The
+ * kernel widens 16 bytes at a time and finds them paired as the activations are. */
+static void store_wide(const int8_t *step, int8_t *out) {
+    for (int c = 0; c < CHANNELS; c++) {
+        int8_t *half = out + c / 8 * 32 + c % 8 * 2;
+        half[0] = step[c * STEP];
+        half[1] = step[c * STEP + 2];
+        half[16] = step[c * STEP + 1];
+        half[17] = step[c * STEP + 3];
+    }
+}
+
+/* Where the next step of a panel goes. */
+typedef struct {
+    const int8_t *raw;
+    int32_t first; /* the number of the first step in the whole of K */
+    int32_t *offset;
+    int8_t *weights;
+} writer;
+
+static void emit(writer *w, int32_t step, bool wide) {
+    const int8_t *from = w->raw + (size_t)step * STEP_BYTES;
+    if (wide) {
+        store_wide(from, w->weights);
+    } else {
+        memcpy(w->weights, from, STEP_BYTES);
+    }
+    w->weights += STEP_BYTES;
+    *w->offset++ = STEP * (w->first + step);
+}
+
+/* Pairs, then single steps, then wide ones; each kind in natural order, which suits the caches. */
+static panel emit_panel(writer w, const schedule *s, int32_t steps) {
+    panel p = {.offsets = w.offset, .weights = w.weights};
+    for (int32_t i = 0; i < steps; i++) {
+        if (s->partner[i] <= i) continue;
+        emit(&w, i, false);
+        emit(&w, s->partner[i], false);
+        p.pairs++;
+    }
+    for (int32_t i = 0; i < steps; i++) {
+        if (s->partner[i] != SINGLE) continue;
+        emit(&w, i, false);
+        p.single++;
+    }
+    for (int32_t i = 0; i < steps; i++) {
+        if (s->partner[i] != WIDE) continue;
+        emit(&w, i, true);
+        p.wide++;
+    }
+    return p;
+}
+
+/* The weights of one panel's steps, natural order, zero where a run or the channels end early. */
+static void gather(const int8_t *weights, int64_t channels, int64_t k, int64_t run_length,
+                   int64_t first, int64_t steps, int8_t *raw) {
+    int64_t run_steps = (run_length + STEP - 1) / STEP;
+    memset(raw, 0, (size_t)steps * STEP_BYTES);
+    for (int64_t s = 0; s < steps; s++) {
+        int64_t run = (first + s) / run_steps, within = (first + s) % run_steps * STEP;
+        int64_t count = run_length - within < STEP ? run_length - within : STEP;
+        const int8_t *from = weights + run * run_length + within;
+        for (int64_t c = 0; c < channels; c++)
+            memcpy(raw + s * STEP_BYTES + c * STEP, from + c * k, (size_t)count);
+    }
+}
+
+/* The panel that sums the activations: weight 1 in channel 0. */
+static void gather_ones(int64_t run_length, int64_t first, int64_t steps, int8_t *raw) {
+    int64_t run_steps = (run_length + STEP - 1) / STEP;
+    memset(raw, 0, (size_t)steps * STEP_BYTES);
+    for (int64_t s = 0; s < steps; s++) {
+        int64_t within = (first + s) % run_steps * STEP;
+        for (int64_t j = 0; j < STEP && within + j < run_length; j++) raw[s * STEP_BYTES + j] = 1;
+    }
+}
+
+static void add_sums(const int8_t *raw, int64_t steps, int64_t *sums) {
+    for (int64_t i = 0; i < steps * STEP_BYTES; i++) sums[i % STEP_BYTES / STEP] += raw[i];
+}
+
+/* Cuts one allocation into aligned pieces; with base == NULL it only measures. */
+typedef struct {
+    char *base;
+    size_t used;
+} arena;
+
+static void *carve(arena *a, int64_t count, size_t size) {
+    void *piece = a->base ? a->base + a->used : NULL;
+    a->used += ((size_t)count * size + 63) & ~(size_t)63;
+    return piece;
+}
+
+static void carve_packed(packed *p, arena *a, int32_t **offsets, int8_t **weights, bool ones) {
+    int64_t panels = p->groups * p->group_panels;
+    int64_t steps = p->steps * (panels + ones);
+    p->panels = carve(a, p->chunks * panels, sizeof(panel));
+    p->ones = ones ? carve(a, p->chunks, sizeof(panel)) : NULL;
+    p->sums = carve(a, panels * CHANNELS, sizeof(int64_t));
+    *offsets = carve(a, steps, sizeof(int32_t));
+    *weights = carve(a, steps, STEP_BYTES);
+}
+
+/* Allocates what the sizes in *p ask for. */
+static packed *allocate(packed sizes, int32_t **offsets, int8_t **weights, bool ones) {
+    arena measure = {0};
+    carve_packed(&sizes, &measure, offsets, weights, ones);
+    packed *p = malloc(sizeof(packed));
+    void *memory = aligned_alloc(64, measure.used);
+    if (!p || !memory) {
+        free(p);
+        free(memory);
+        return NULL;
+    }
+    *p = sizes;
+    p->memory = memory;
+    p->bytes = (int64_t)measure.used;
+    carve_packed(p, &(arena){memory, 0}, offsets, weights, ones);
+    memset(p->sums, 0, (size_t)(p->groups * p->group_panels * CHANNELS) * sizeof(int64_t));
+    return p;
+}
+
+static void *carve_schedule(schedule *s, arena *a, int64_t steps) {
+    s->sums = carve(a, steps, sizeof(step_sums));
+    s->by_size = carve(a, steps, sizeof(int32_t));
+    s->partner = carve(a, steps, sizeof(int32_t));
+    s->size = carve(a, steps, sizeof(int16_t));
+    return carve(a, steps, STEP_BYTES); /* the raw panel */
+}
+
+/* What packing one panel after the other needs; the last two move on. */
+typedef struct {
+    schedule plan;
+    int8_t *raw;
+    int amax;
+    int32_t *offsets;
+    int8_t *weights;
+} packer;
+
+/* Packs the steps in packer->raw. */
+static panel pack_panel(packer *packer, int64_t first, int64_t steps) {
+    plan_steps(&packer->plan, packer->raw, (int32_t)steps, packer->amax);
+    writer w = {packer->raw, (int32_t)first, packer->offsets, packer->weights};
+    packer->offsets += steps;
+    packer->weights += steps * STEP_BYTES;
+    return emit_panel(w, &packer->plan, (int32_t)steps);
+}
+
+static void pack_chunk(packed *p, packer *packer, const int8_t *weights, int64_t run_length,
+                       int64_t first, int64_t steps, int64_t chunk) {
+    int64_t panels = p->groups * p->group_panels;
+    for (int64_t i = 0; i < panels; i++) {
+        int64_t group = i / p->group_panels, channel = i % p->group_panels * CHANNELS;
+        int64_t left = p->channels - channel;
+        gather(weights + (group * p->channels + channel) * p->k, left < CHANNELS ? left : CHANNELS,
+               p->k, run_length, first, steps, packer->raw);
+        add_sums(packer->raw, steps, p->sums + i * CHANNELS);
+        panel done = pack_panel(packer, first, steps);
+        p->panels[chunk * panels + i] = done;
+        p->counts[0] += 2 * done.pairs;
+        p->counts[1] += done.single;
+        p->counts[2] += done.wide;
+    }
+    if (p->ones) {
+        gather_ones(run_length, first, steps, packer->raw);
+        p->ones[chunk] = pack_panel(packer, first, steps);
+    }
+}
+
+packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t runs,
+             int64_t run_length, int64_t group_stride, int amax, bool row_sums) {
+    enum { CHUNK_STEPS = MAX_CHUNK / STEP };
+    int64_t steps = runs * ((run_length + STEP - 1) / STEP);
+    int64_t chunk_steps = steps < CHUNK_STEPS ? steps : CHUNK_STEPS;
+    packed sizes = {.groups = groups, .channels = channels, .k = runs * run_length,
+                    .run_length = run_length, .steps = steps,
+                    .group_stride = group_stride,
+                    .group_panels = (channels + CHANNELS - 1) / CHANNELS,
+                    .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1};
+
+    packer packer = {.amax = amax};
+    arena measure = {0};
+    carve_schedule(&packer.plan, &measure, chunk_steps);
+    void *workspace = malloc(measure.used + 1);
+    packed *p = workspace ? allocate(sizes, &packer.offsets, &packer.weights, row_sums) : NULL;
+    if (p) {
+        packer.raw = carve_schedule(&packer.plan, &(arena){workspace, 0}, chunk_steps);
+        for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
+            int64_t first = chunk * CHUNK_STEPS, left = steps - first;
+            pack_chunk(p, &packer, weights, run_length, first,
+                       left < CHUNK_STEPS ? left : CHUNK_STEPS, chunk);
+        }
+    }
+    free(workspace);
+    return p;
+}
+
+packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps) {
+    int64_t pairs = (taps + 1) / 2;
+    packed sizes = {.groups = 1, .channels = channels, .k = taps, .run_length = 1,
+                    .steps = 2 * pairs, .chunks = 1,
+                    .group_panels = (channels + CHANNELS - 1) / CHANNELS,
+                    .panel_stride = CHANNELS, .depthwise = true};
+    int32_t *offsets;
+    int8_t *bytes;
+    packed *p = allocate(sizes, &offsets, &bytes, false);
+    if (!p) return NULL;
+    memset(bytes, 0, (size_t)(p->group_panels * pairs) * STEP_BYTES);
+    for (int64_t i = 0; i < p->group_panels; i++) {
+        int16_t *out = (int16_t *)bytes;
+        p->panels[i] = (panel){.pairs = (int32_t)pairs, .offsets = offsets, .weights = bytes};
+        for (int64_t t = 0; t < 2 * pairs; t++) {
+            *offsets++ = STEP * (int32_t)(t < taps ? t : t - 1); /* the last has weight zero */
+            for (int64_t c = 0; c < CHANNELS && i * CHANNELS + c < channels && t < taps; c++) {
+                int16_t weight = weights[(i * CHANNELS + c) * taps + t];
+                out[(t / 2 * CHANNELS + c) * 2 + t % 2] = weight;
+                p->sums[i * CHANNELS + c] += weight;
+            }
+        }
+        bytes += pairs * STEP_BYTES;
+    }
+    return p;
+}
+
+void pack_free(packed *p) {
+    if (!p) return;
+    free(p->memory);
+    free(p);
+}

@@ -1,0 +1,68 @@
+from collections.abc import Sequence
+
+def supports_isa(name: str) -> bool: ...
+def use_isa(name: str) -> None: ...
+def or_bytes(data: int, count: int) -> int: ...
+
+class Packed:
+    @property
+    def counts(self) -> tuple[int, int, int]: ...
+    @property
+    def nbytes(self) -> int: ...
+
+def pack_weights(
+    weights: int,
+    groups: int,
+    channels: int,
+    runs: int,
+    run_length: int,
+    group_stride: int,
+    amax: int,
+    row_sums: bool,
+) -> Packed: ...
+def pack_depthwise_weights(weights: int, channels: int, taps: int) -> Packed: ...
+
+class Product:
+    def __init__(
+        self,
+        weights: Packed,
+        threads: int,
+        output: int,
+        input_zero_point: int,
+        weight_zero_points: int,
+    ) -> None: ...
+    def scale(
+        self,
+        weight_scales: int,
+        per_channel: bool,
+        bias: int,
+        input_scale: float,
+        lowest: float,
+        highest: float,
+    ) -> None: ...
+    def requantize(
+        self,
+        output_scale: float,
+        output_zero_point: int,
+        residual: int,
+        signed: bool,
+        residual_multiplier: float,
+        residual_zero_point: int,
+    ) -> None: ...
+    def dequantize(self) -> None: ...
+    def linear(self, input: int, signed: bool, rows: int, k: int) -> None: ...
+    def linear_dynamic(
+        self, input: int, rows: int, k: int, quant_max: int, per_row: bool
+    ) -> None: ...
+    def conv2d(
+        self,
+        input: int,
+        signed: bool,
+        shape: Sequence[int],
+        out_size: Sequence[int],
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        padding_value: int,
+    ) -> None: ...

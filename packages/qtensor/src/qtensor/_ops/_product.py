@@ -1,0 +1,200 @@
+"""What linear and convolution share: checks, requantization, the kernel call."""
+
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from .. import _kernels
+from .._threads import num_threads
+from ._checks import RANGES, check_parameters, check_range
+from .add import integer_bounds
+
+BYTES = (torch.uint8, torch.int8)
+
+
+class Requantization(NamedTuple):
+    """How exact integer sums become quantized output.
+
+    In float32, in this order, and every implementation equals it bit for bit::
+
+        t = sum * (weight_scale * (input_scale / output_scale))
+        t = t + bias / output_scale
+        t = t + (residual - residual_zero_point) * (residual_scale / output_scale)
+        t = t if t > lowest else lowest                       # so NaN becomes the lowest
+        t = t if t < highest else highest
+        output = round_half_to_even(t) + output_zero_point
+
+    What stands in parentheses after a ``*``, and ``bias / output_scale``, is computed in float64
+    and rounded once; ``lowest`` and ``highest`` come from
+    :func:`qtensor._ops.add.integer_bounds`. The fields are arguments of the operators, in their
+    order.
+    """
+
+    input_scale: float
+    weight_scales: Tensor
+    bias: Tensor | None
+    output_scale: float
+    output_zero_point: int
+    quant_min: int
+    quant_max: int
+    dtype: torch.dtype
+    activation_min: float | None = None
+    activation_max: float | None = None
+    residual: Tensor | None = None
+    residual_scale: float = 1.0
+    residual_zero_point: int = 0
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise unless output of this shape, and the residual, can be what is asked for."""
+        if self.dtype not in BYTES:
+            raise TypeError(
+                f"expected an output dtype of torch.uint8 or torch.int8, got {self.dtype}"
+            )
+        check_range(self.quant_min, self.quant_max, self.dtype)
+        check_parameters(
+            self.output_scale, self.output_zero_point, self.quant_min, self.quant_max, "output_"
+        )
+        if self.residual is None:
+            return
+        if self.residual.dtype is not self.dtype or tuple(self.residual.shape) != tuple(shape):
+            raise ValueError(
+                f"expected a residual like the output, {self.dtype} of shape {tuple(shape)}, got "
+                f"{self.residual.dtype} of shape {tuple(self.residual.shape)}"
+            )
+        check_parameters(
+            self.residual_scale, self.residual_zero_point, *RANGES[self.dtype], "residual_"
+        )
+
+    def bounds(self) -> tuple[float, float]:
+        """``lowest`` and ``highest`` of the formula above."""
+        return integer_bounds(
+            self.output_scale,
+            self.output_zero_point,
+            self.quant_min,
+            self.quant_max,
+            self.activation_min,
+            self.activation_max,
+        )
+
+    def reference(self, sums: Tensor, channel_axis: int) -> Tensor:
+        """The formula in plain torch, on exact integer sums given as float64."""
+        channels = [1] * sums.dim()
+        channels[channel_axis] = -1
+        multipliers = (self.weight_scales.double() * (self.input_scale / self.output_scale)).float()
+        t = sums.float() * multipliers.view(channels)
+        if self.bias is not None:
+            t = t + (self.bias.double() / self.output_scale).float().view(channels)
+        if self.residual is not None:
+            centred = (self.residual.int() - self.residual_zero_point).float()
+            t = t + centred * t.new_tensor(self.residual_scale / self.output_scale)
+        lowest, highest = (t.new_tensor(bound) for bound in self.bounds())
+        t = torch.where(t > lowest, t, lowest)
+        t = torch.where(t < highest, t, highest)
+        return (t.round() + self.output_zero_point).to(self.dtype)
+
+    def dense(self, memory_format: torch.memory_format = torch.contiguous_format) -> Self:
+        """The same with dense tensors, as the kernels need them; ``memory_format``: output's."""
+        residual = self.residual
+        return self._replace(
+            weight_scales=self.weight_scales.contiguous(),
+            bias=None if self.bias is None else self.bias.contiguous(),
+            residual=None if residual is None else residual.contiguous(memory_format=memory_format),
+        )
+
+    def ask(self, call: _kernels.Product) -> None:
+        """Makes a kernel call requantize. Needs :meth:`dense` tensors that outlive the call."""
+        call.scale(
+            self.weight_scales.data_ptr(),
+            self.weight_scales.shape[0] > 1,
+            address(self.bias),
+            self.input_scale,
+            *self.bounds(),
+        )
+        call.requantize(
+            self.output_scale,
+            self.output_zero_point,
+            address(self.residual),
+            self.dtype is torch.int8,
+            self.residual_scale / self.output_scale,
+            self.residual_zero_point,
+        )
+
+
+def check_input(input: Tensor, scale: float, zero_point: int) -> None:
+    """Raise unless the input is uint8 or int8 and its parameters fit it."""
+    if input.dtype not in BYTES:
+        raise TypeError(
+            f"expected a uint8 or int8 input, got {input.dtype} of shape {tuple(input.shape)}; "
+            "quantize it first"
+        )
+    check_parameters(scale, zero_point, *RANGES[input.dtype], "input_")
+
+
+def check_weight(
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    dimensions: int,
+) -> None:
+    """Raise unless weight, its parameters and bias fit each other and lie on input's device."""
+    if weight.dtype is not torch.int8 or weight.dim() != dimensions:
+        raise TypeError(
+            f"expected an int8 weight of {dimensions} dimensions, got {weight.dtype} of shape "
+            f"{tuple(weight.shape)}"
+        )
+    if weight.device != input.device:
+        raise ValueError(f"expected weight on {input.device}, as input, got {weight.device}")
+    _check_per_channel("weight_scales", weight_scales, torch.float32, weight)
+    if weight_zero_points is not None:
+        _check_per_channel("weight_zero_points", weight_zero_points, torch.int64, weight)
+    if bias is not None:
+        _check_per_channel("bias", bias, torch.float32, weight)
+
+
+def _check_per_channel(name: str, tensor: Tensor, dtype: torch.dtype, weight: Tensor) -> None:
+    if tensor.dtype is not dtype:
+        raise TypeError(f"expected {dtype} {name}, got {tensor.dtype}")
+    channels = weight.shape[0]
+    one_for_all = name == "weight_scales" and tensor.numel() == 1
+    if tensor.dim() != 1 or not (tensor.shape[0] == channels or one_for_all):
+        raise ValueError(
+            f"expected {name} of shape ({channels},) for a weight of shape "
+            f"{tuple(weight.shape)}, got {tuple(tensor.shape)}"
+        )
+    if tensor.device != weight.device:
+        raise ValueError(f"expected {name} on {weight.device}, got {tensor.device}")
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where a dense tensor's elements are; 0 for ``None``."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def unsigned(value: int, dtype: torch.dtype) -> int:
+    """A byte's value as the kernels read it: they shift int8 by 128."""
+    return value + 128 if dtype is torch.int8 else value
+
+
+def proven_amax(input: Tensor, padding: int = 0) -> int:
+    """127 if nothing that the kernels read from a dense input, or as padding, exceeds it; or 255.
+
+    A calibrated range does not bind the input, so every call looks.
+    """
+    if input.dtype is torch.int8:
+        return 255
+    return 127 if _kernels.or_bytes(input.data_ptr(), input.numel()) | padding <= 127 else 255
+
+
+def product(
+    packed: _kernels.Packed,
+    output: Tensor,
+    input_zero_point: int,
+    weight_zero_points: Tensor | None,
+) -> _kernels.Product:
+    """A kernel call that writes to ``output``, so far the exact sums as int32."""
+    return _kernels.Product(
+        packed, num_threads(), output.data_ptr(), input_zero_point, address(weight_zero_points)
+    )

@@ -1,0 +1,214 @@
+"""Linear layers on quantized tensors, requantized in the same pass."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._packing import PackedWeights, shared_cache
+from ._product import Requantization, check_input, check_weight, product, proven_amax, unsigned
+from ._registry import operator
+
+
+def linear_reference(
+    input: Tensor,
+    input_scale: float,
+    input_zero_point: int,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    dtype: torch.dtype,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+    residual: Tensor | None = None,
+    residual_scale: float = 1.0,
+    residual_zero_point: int = 0,
+) -> Tensor:
+    """Multiply by a weight matrix, add, bound and requantize.
+
+    Args:
+        input: uint8 or int8, ``(..., K)``, quantized by ``input_scale``, ``input_zero_point``.
+        weight: int8, ``(N, K)``.
+        weight_scales: float32, ``(N,)``, or ``(1,)`` for one scale.
+        weight_zero_points: int64, ``(N,)``; ``None`` if all are zero.
+        bias: float32, ``(N,)``, or ``None``.
+        output_scale, output_zero_point: how the result is quantized.
+        quant_min, quant_max: the integers the result may use, both included.
+        dtype: of the result, ``torch.uint8`` or ``torch.int8``.
+        activation_min, activation_max: bounds of the real result: 0 and ``None`` for a ReLU,
+            0 and 6 for a ReLU6; ``None``, the default, for no bound.
+        residual: added to the result before it is bounded; of the result's shape and dtype,
+            quantized by ``residual_scale``, ``residual_zero_point``.
+
+    Returns:
+        ``(..., N)``. The integer sums are exact; ``qtensor._ops._product.Requantization``
+        says how they are requantized.
+
+    Raises:
+        TypeError: a dtype, or the weight's number of dimensions, is not as above.
+        ValueError: shapes or devices do not fit, a scale is not positive and finite, or a zero
+            point or the range does not fit its dtype.
+
+    Example:
+        >>> import torch, qtensor
+        >>> x = torch.tensor([[1, 2, 3]], dtype=torch.uint8)
+        >>> w = torch.tensor([[1, 1, 1], [0, 0, -1]], dtype=torch.int8)
+        >>> one = torch.ones(1)
+        >>> torch.ops.qtensor.linear(x, 1.0, 0, w, one, None, None, 1.0, 5, 0, 255, torch.uint8)
+        tensor([[11,  2]], dtype=torch.uint8)
+    """
+    finish = Requantization(
+        input_scale,
+        weight_scales,
+        bias,
+        output_scale,
+        output_zero_point,
+        quant_min,
+        quant_max,
+        dtype,
+        activation_min,
+        activation_max,
+        residual,
+        residual_scale,
+        residual_zero_point,
+    )
+    sums = linear_sums_reference(input, input_zero_point, weight, weight_zero_points)
+    return finish.reference(sums, -1)
+
+
+def linear_sums_reference(
+    input: Tensor, input_zero_point: int, weight: Tensor, weight_zero_points: Tensor | None
+) -> Tensor:
+    """The exact sums, as float64: a product has 16 bits, so they stay far below 2**53."""
+    centred = weight.double()
+    if weight_zero_points is not None:
+        centred = centred - weight_zero_points.double().unsqueeze(1)
+    return (input.double() - input_zero_point) @ centred.t()
+
+
+def check_linear(
+    input: Tensor,
+    input_scale: float,
+    input_zero_point: int,
+    weight: Tensor,
+    weight_zero_points: Tensor | None,
+    finish: Requantization,
+) -> tuple[int, ...]:
+    """Raise unless everything fits; returns the output's shape."""
+    check_input(input, input_scale, input_zero_point)
+    check_weight(input, weight, finish.weight_scales, weight_zero_points, finish.bias, 2)
+    shape = linear_shape(input, weight)
+    finish.check(shape)
+    return shape
+
+
+def linear_shape(input: Tensor, weight: Tensor) -> tuple[int, ...]:
+    """The output's shape; raises ``ValueError`` if there is none."""
+    if input.dim() == 0 or input.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"expected an input of shape (..., {weight.shape[1]}) for a weight of shape "
+            f"{tuple(weight.shape)}, got {tuple(input.shape)}"
+        )
+    return (*input.shape[:-1], weight.shape[0])
+
+
+def linear_cpu(
+    input: Tensor,
+    input_scale: float,
+    input_zero_point: int,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    *output_arguments: Any,
+    cache: PackedWeights | None = None,
+    **named: Any,
+) -> Tensor:
+    finish = Requantization(input_scale, weight_scales, bias, *output_arguments, **named)
+    shape = check_linear(
+        input, input_scale, input_zero_point, weight, weight_zero_points, finish
+    )
+    output = torch.empty(shape, dtype=finish.dtype)
+    finish = finish.dense()
+    _multiply(input, input_zero_point, weight, weight_zero_points, output, finish, cache)
+    return output
+
+
+def linear_int32(
+    input: Tensor,
+    input_zero_point: int,
+    weight: Tensor,
+    weight_zero_points: Tensor | None = None,
+    *,
+    cache: PackedWeights | None = None,
+) -> Tensor:
+    """The exact integer sums, modulo 2**32, without scales.
+
+    Args:
+        input, input_zero_point, weight, weight_zero_points: as for :func:`linear`.
+
+    Returns:
+        int32, ``(..., N)``: sums of ``(input - input_zero_point) * (weight - zero_point)``.
+    """
+    check_input(input, 1.0, input_zero_point)
+    check_weight(input, weight, torch.ones(1), weight_zero_points, None, 2)
+    output = torch.empty(linear_shape(input, weight), dtype=torch.int32)
+    _multiply(input, input_zero_point, weight, weight_zero_points, output, None, cache)
+    return output
+
+
+def _multiply(
+    input: Tensor,
+    input_zero_point: int,
+    weight: Tensor,
+    weight_zero_points: Tensor | None,
+    output: Tensor,
+    finish: Requantization | None,
+    cache: PackedWeights | None,
+) -> None:
+    if output.numel() == 0:
+        return
+    input = input.contiguous()
+    zero_points = None if weight_zero_points is None else weight_zero_points.contiguous()
+    cache = cache or shared_cache(weight)
+    packed = cache.get(weight, weight_zero_points, proven_amax(input))
+    call = product(packed, output, unsigned(input_zero_point, input.dtype), zero_points)
+    if finish is not None:
+        finish.ask(call)
+    n, k = weight.shape
+    call.linear(input.data_ptr(), input.dtype is torch.int8, output.numel() // n, k)
+
+
+def linear_fake(
+    input: Tensor,
+    input_scale: float,
+    input_zero_point: int,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    *output_arguments: Any,
+    **named: Any,
+) -> Tensor:
+    finish = Requantization(input_scale, weight_scales, bias, *output_arguments, **named)
+    shape = check_linear(
+        input, input_scale, input_zero_point, weight, weight_zero_points, finish
+    )
+    return input.new_empty(shape, dtype=finish.dtype)
+
+
+linear = operator(
+    "linear(Tensor input, float input_scale, int input_zero_point, Tensor weight, "
+    "Tensor weight_scales, Tensor? weight_zero_points, Tensor? bias, float output_scale, "
+    "int output_zero_point, int quant_min, int quant_max, ScalarType dtype, "
+    "float? activation_min=None, float? activation_max=None, Tensor? residual=None, "
+    "float residual_scale=1., int residual_zero_point=0) -> Tensor",
+    cpu=linear_cpu,
+    reference=linear_reference,
+    fake=linear_fake,
+)

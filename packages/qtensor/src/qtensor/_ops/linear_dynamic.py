@@ -1,0 +1,167 @@
+"""Linear layers that quantize their float input as they go."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._packing import AMAX, PackedWeights, shared_cache
+from ._checks import check_float32
+from ._product import address, check_weight, product
+from ._registry import operator
+from .linear import linear_shape
+
+_INFINITY = float("inf")
+
+
+def linear_dynamic_reference(
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    quant_max: int = 255,
+    per_row: bool = True,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> Tensor:
+    """Quantize float activations, multiply them by an int8 weight matrix, return floats.
+
+    Args:
+        input: float32, ``(..., K)``.
+        weight: int8, ``(N, K)``.
+        weight_scales: float32, ``(N,)``, or ``(1,)`` for one scale.
+        weight_zero_points: int64, ``(N,)``; ``None`` if all are zero.
+        bias: float32, ``(N,)``, or ``None``.
+        quant_max: activations are quantized to ``0 … quant_max``; at most 255.
+        per_row: every row of K values gets a scale and a zero point of its own; else the
+            whole input gets one.
+        activation_min, activation_max: bounds of the result: 0 and ``None`` for a ReLU.
+
+    Returns:
+        float32, ``(..., N)``. With ``low`` and ``high`` the extremes of a row and 0, in float32
+        but where noted::
+
+            scale = (high - low) / quant_max                  # in float64, rounded once
+            zero_point = round(-low / scale)                  # in float64
+            q = round(clamp(x * (1 / scale), -zero_point, quant_max - zero_point)) + zero_point
+            y = float32(exact sum of (q - zero_point) * (w - w_zero_point)) * weight_scale
+            y = y * scale + bias                              # then bounded
+
+        A row with a NaN or an infinity gives NaN in all of its outputs.
+
+    Raises:
+        TypeError: a dtype, or the weight's number of dimensions, is not as above.
+        ValueError: shapes or devices do not fit, or ``quant_max`` is not within 1 … 255.
+
+    Example:
+        >>> import torch, qtensor
+        >>> x = torch.tensor([[0.0, 1.0, 2.0]])
+        >>> w = torch.tensor([[1, 1, 1], [0, 0, -1]], dtype=torch.int8)
+        >>> torch.ops.qtensor.linear_dynamic(x, w, torch.ones(1), None, None)
+        tensor([[ 3.0039, -2.0000]])
+    """
+    low, high = torch.zeros(()), torch.zeros(())
+    if input.numel():
+        low, high = input.amin(-1, keepdim=True), input.amax(-1, keepdim=True)
+        if not per_row:
+            low, high = low.amin(), high.amax()
+    finite = (low.abs() < _INFINITY) & (high.abs() < _INFINITY)  # amin and amax keep NaN
+    low, high = low.clamp(max=0).double(), high.clamp(min=0).double()
+    scale = ((high - low) / quant_max).float().clamp(min=torch.finfo(torch.float32).tiny)
+    scale = torch.where(finite, scale, scale.new_tensor(float("nan")))
+    zero_point = (-low / scale.double()).round().clamp(max=quant_max).nan_to_num(0).float()
+    scaled = input * (1 / scale)
+    q = torch.maximum(torch.minimum(scaled, quant_max - zero_point), -zero_point).round()
+    centred = weight.double()
+    if weight_zero_points is not None:
+        centred = centred - weight_zero_points.double().unsqueeze(1)
+    y = (q.nan_to_num(0).double() @ centred.t()).float() * weight_scales * scale
+    if bias is not None:
+        y = y + bias
+    return y.clamp(activation_min, activation_max) if _bounded(activation_min, activation_max) else y
+
+
+def _bounded(activation_min: float | None, activation_max: float | None) -> bool:
+    return activation_min is not None or activation_max is not None
+
+
+def check_linear_dynamic(
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    quant_max: int,
+) -> tuple[int, ...]:
+    """Raise unless everything fits; returns the output's shape."""
+    check_float32(input)
+    check_weight(input, weight, weight_scales, weight_zero_points, bias, 2)
+    if not 1 <= quant_max <= 255:
+        raise ValueError(f"expected quant_max within 1 … 255, got {quant_max}")
+    return linear_shape(input, weight)
+
+
+def linear_dynamic_cpu(
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    quant_max: int = 255,
+    per_row: bool = True,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+    *,
+    cache: PackedWeights | None = None,
+) -> Tensor:
+    shape = check_linear_dynamic(
+        input, weight, weight_scales, weight_zero_points, bias, quant_max
+    )
+    output = torch.empty(shape)
+    if output.numel() == 0:
+        return output
+    input, weight_scales = input.contiguous(), weight_scales.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    zero_points = None if weight_zero_points is None else weight_zero_points.contiguous()
+    # The kernel clamps what it quantizes to quant_max, which proves the bound.
+    amax = next(amax for amax in AMAX if quant_max <= amax)
+    packed = (cache or shared_cache(weight)).get(weight, weight_zero_points, amax)
+    call = product(packed, output, 0, zero_points)
+    call.scale(
+        weight_scales.data_ptr(),
+        weight_scales.shape[0] > 1,
+        address(bias),
+        1.0,
+        -_INFINITY if activation_min is None else activation_min,
+        _INFINITY if activation_max is None else activation_max,
+    )
+    call.dequantize()
+    n, k = weight.shape
+    call.linear_dynamic(input.data_ptr(), output.numel() // n, k, quant_max, per_row)
+    return output
+
+
+def linear_dynamic_fake(
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    quant_max: int = 255,
+    *options: Any,
+    **named: Any,
+) -> Tensor:
+    return input.new_empty(
+        check_linear_dynamic(input, weight, weight_scales, weight_zero_points, bias, quant_max)
+    )
+
+
+linear_dynamic = operator(
+    "linear_dynamic(Tensor input, Tensor weight, Tensor weight_scales, "
+    "Tensor? weight_zero_points, Tensor? bias, int quant_max=255, bool per_row=True, "
+    "float? activation_min=None, float? activation_max=None) -> Tensor",
+    cpu=linear_dynamic_cpu,
+    reference=linear_dynamic_reference,
+    fake=linear_dynamic_fake,
+)

@@ -8,7 +8,6 @@
 are installed editable, so it sees changed Python files (changed C files need ``-r``).
 """
 
-import itertools
 import shutil
 import tarfile
 import tempfile
@@ -160,11 +159,12 @@ def bench(session: nox.Session) -> None:
 def constraints(session: nox.Session) -> None:
     """Write constraints.txt anew, with the latest versions of everything but torch."""
     session.install("torch==2.13.0")
-    groups = [group(name) for name in ("demo", "types", "lint", "build")]
-    groups += [group("test", f"packages/{package}") for package in PACKAGES]
-    session.install(*itertools.chain.from_iterable(groups), "hatchling", "cython")
+    names = {"hatchling", "cython"}
+    names.update(*(group(name) for name in ("demo", "types", "lint", "build")))
+    names.update(*(group("test", f"packages/{package}") for package in PACKAGES))
+    session.install(*sorted(names))
     freeze = ("python", "-m", "pip", "freeze", "--all", "--exclude", "pip")
     frozen = session.run(*freeze, silent=True)
-    lines = sorted(line.partition("+")[0] for line in frozen.splitlines() if "==" in line)
+    lines = (line.partition("+")[0] for line in frozen.splitlines() if "==" in line)
     header = "# Everything that any session installs. Written by `python -m nox -s constraints`.\n"
-    Path("constraints.txt").write_text(header + "\n".join(lines) + "\n")
+    Path("constraints.txt").write_text(header + "\n".join(sorted(lines, key=str.lower)) + "\n")

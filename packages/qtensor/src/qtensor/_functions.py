@@ -73,6 +73,11 @@ def _orders(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -> 
     return type(result)((QTensor(values, x.qparams), indices))
 
 
+def _reads(func: Callable[..., Any], x: QTensor) -> Any:
+    """Asks for the memory itself, which holds the integers."""
+    return func(x.int_repr())
+
+
 def _finds(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -> Any:
     """Finds where elements are, by size: the answer is positions, not values."""
     if x.qparams.axis is not None:
@@ -116,6 +121,7 @@ _KINDS: dict[Callable[..., Any], str] = {
     _orders: "amax amin kthvalue max median min mode msort sort topk",
     _finds: "argmax argmin argsort",
     _joins: "cat concat concatenate dstack hstack stack vstack",
+    _reads: "data_ptr",
     _leaves: """
         __array__ __format__ bfloat16 bool byte char dequantize double float half int item long
         numpy short tolist type type_as
@@ -126,7 +132,7 @@ _KINDS: dict[Callable[..., Any], str] = {
 _ASKS = """
     __hash__ __len__ dim dim_order element_size get_device has_names is_complex is_conj
     is_contiguous is_floating_point is_inference is_neg is_pinned is_same_size is_set_to is_shared
-    is_signed ndimension nelement numel size storage_offset stride
+    is_signed ndimension nelement numel size storage_offset stride untyped_storage
 """
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._dtypes import (
+    QDTYPES,
     QDType,
     QScheme,
     as_qdtype,
@@ -119,6 +120,22 @@ class QParams:
 
     def __hash__(self) -> int:
         return hash((self.dtype, self.axis, self.quant_min, self.quant_max))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # of plain values, so that weights_only can load it
+        fields = self.scale, self.zero_point, self.axis
+        return qparams_of, (*fields, self.dtype.name, self.quant_min, self.quant_max)
+
+
+def qparams_of(
+    scale: float | Tensor,
+    zero_point: int | Tensor,
+    axis: int | None,
+    dtype: str,
+    quant_min: int,
+    quant_max: int,
+) -> QParams:
+    """Parameters from plain values; saved files name this function."""
+    return QParams(scale, zero_point, QDTYPES[dtype], axis, quant_min, quant_max)
 
 
 def _equal(a: float | Tensor, b: float | Tensor) -> bool:

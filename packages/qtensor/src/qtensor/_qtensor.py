@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_map
 from ._dtypes import QDTYPES, QDType, QScheme
 from ._fallback import report_fallback
 from ._ops.quantize import dequantize_per_channel, dequantize_per_tensor
-from ._qparams import QParams
+from ._qparams import QParams, qparams_of
 
 # What torch's functions do with a QTensor; ``_functions`` fills all three.
 functions: dict[Any, Callable[..., Any]] = {}  # a function of torch → its integer counterpart
@@ -43,9 +43,14 @@ class QTensor(Tensor):
         tensor([0., 5.])
     """
 
-    is_quantized = True
     _data: Tensor
     _qparams: QParams
+    # The parameters once more, as plain attributes: of a tensor made inside its graph, the
+    # compiler can read nothing else.
+    _scale: float | Tensor
+    _zero_point: int | Tensor
+    _axis: int | None
+    _format: tuple[str, int, int]  # the dtype's name, quant_min, quant_max
 
     @staticmethod
     def __new__(cls, data: Tensor, qparams: QParams) -> "QTensor":
@@ -69,6 +74,10 @@ class QTensor(Tensor):
     def __init__(self, data: Tensor, qparams: QParams) -> None:
         self._data = data
         self._qparams = qparams
+        self._scale = qparams.scale
+        self._zero_point = qparams.zero_point
+        self._axis = qparams.axis
+        self._format = (qparams.dtype.name, qparams.quant_min, qparams.quant_max)
 
     # ---- the vocabulary of quantized tensors
 
@@ -82,18 +91,20 @@ class QTensor(Tensor):
         """The quantized dtype, such as ``qtensor.quint8``; ``dtype`` is ``torch.float32``."""
         return self._qparams.dtype
 
+    @property
+    def is_quantized(self) -> bool:  # type: ignore[override]  # an attribute of torch's tensors
+        """True; but not to torch's compiler, which would take this for a tensor of torch's own."""
+        return not torch.compiler.is_compiling()
+
     def int_repr(self) -> Tensor:
         """The integers, sharing memory with this tensor."""
         return self._data
 
     def dequantize(self) -> Tensor:
         """The real values: a float32 tensor of the same shape."""
-        qparams = self._qparams
-        if qparams.axis is None:
-            return dequantize_per_tensor(self._data, qparams.scale, qparams.zero_point)
-        return dequantize_per_channel(
-            self._data, qparams.scale, qparams.zero_point, qparams.axis
-        )
+        if self._axis is None:
+            return dequantize_per_tensor(self._data, self._scale, self._zero_point)
+        return dequantize_per_channel(self._data, self._scale, self._zero_point, self._axis)
 
     def qscheme(self) -> QScheme:
         """How values map to integers, such as ``qtensor.per_tensor_affine``."""
@@ -101,39 +112,42 @@ class QTensor(Tensor):
 
     def q_scale(self) -> float:
         """The scale of a tensor quantized per tensor."""
-        return float(self._per_tensor("q_scale").scale)
+        self._check_per_tensor("q_scale")
+        return self._scale  # type: ignore[return-value]  # per tensor: a float
 
     def q_zero_point(self) -> int:
         """The zero point of a tensor quantized per tensor."""
-        return int(self._per_tensor("q_zero_point").zero_point)
+        self._check_per_tensor("q_zero_point")
+        return self._zero_point  # type: ignore[return-value]  # per tensor: an int
 
     def q_per_channel_scales(self) -> Tensor:
         """The scales, shape ``(channels,)``, of a tensor quantized per channel."""
-        return torch.as_tensor(self._per_channel("q_per_channel_scales").scale)
+        self._check_per_channel("q_per_channel_scales")
+        return self._scale  # type: ignore[return-value]  # per channel: a tensor
 
     def q_per_channel_zero_points(self) -> Tensor:
         """The zero points, shape ``(channels,)``, of a tensor quantized per channel."""
-        return torch.as_tensor(self._per_channel("q_per_channel_zero_points").zero_point)
+        self._check_per_channel("q_per_channel_zero_points")
+        return self._zero_point  # type: ignore[return-value]  # per channel: a tensor
 
     def q_per_channel_axis(self) -> int:
         """The channel axis of a tensor quantized per channel."""
-        return int(self._per_channel("q_per_channel_axis").axis or 0)
+        self._check_per_channel("q_per_channel_axis")
+        return self._axis  # type: ignore[return-value]  # per channel: an int
 
-    def _per_tensor(self, asked: str) -> QParams:
-        if self._qparams.axis is not None:
+    def _check_per_tensor(self, asked: str) -> None:
+        if self._axis is not None:
             raise RuntimeError(
                 f"{asked}() needs a tensor quantized per tensor; this one is quantized per "
-                f"channel along axis {self._qparams.axis}: see q_per_channel_scales()"
+                f"channel along axis {self._axis}: see q_per_channel_scales()"
             )
-        return self._qparams
 
-    def _per_channel(self, asked: str) -> QParams:
-        if self._qparams.axis is None:
+    def _check_per_channel(self, asked: str) -> None:
+        if self._axis is None:
             raise RuntimeError(
                 f"{asked}() needs a tensor quantized per channel; this one is quantized per "
                 "tensor: see q_scale() and q_zero_point()"
             )
-        return self._qparams
 
     # ---- operators
 
@@ -149,7 +163,7 @@ class QTensor(Tensor):
         on_integers = functions.get(func)
         if on_integers is not None:
             return on_integers(*args, **kwargs)
-        if func in metadata:
+        if func in metadata or _is_private(func.__name__):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
         return in_float(func, func.__name__, args, kwargs)
@@ -173,39 +187,20 @@ class QTensor(Tensor):
     # ---- tracing, copying, pickling, printing
 
     def __tensor_flatten__(self) -> tuple[list[str], tuple[Any, ...]]:
-        qparams = self._qparams
-        shared = (qparams.dtype.name, qparams.axis, qparams.quant_min, qparams.quant_max)
-        if qparams.axis is None:
-            return ["_data"], (*shared, qparams.scale, qparams.zero_point)
-        return ["_data", "_scale", "_zero_point"], shared
+        if self._axis is None:
+            return ["_data"], (self._axis, self._format, self._scale, self._zero_point)
+        return ["_data", "_scale", "_zero_point"], (self._axis, self._format)
 
     @staticmethod
     def __tensor_unflatten__(
         inner: dict[str, Tensor], context: tuple[Any, ...], size: Any, stride: Any
     ) -> "QTensor":
-        dtype, axis, quant_min, quant_max, *rest = context
+        axis, format, *rest = context
         scale, zero_point = rest or (inner["_scale"], inner["_zero_point"])
-        return rebuild(inner["_data"], scale, zero_point, dtype, axis, quant_min, quant_max)
-
-    @property
-    def _scale(self) -> float | Tensor:
-        return self._qparams.scale
-
-    @property
-    def _zero_point(self) -> int | Tensor:
-        return self._qparams.zero_point
+        return rebuild(inner["_data"], scale, zero_point, axis, *format)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        qparams = self._qparams
-        return rebuild, (
-            self._data,
-            qparams.scale,
-            qparams.zero_point,
-            qparams.dtype.name,
-            qparams.axis,
-            qparams.quant_min,
-            qparams.quant_max,
-        )
+        return rebuild, (self._data, self._scale, self._zero_point, self._axis, *self._format)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if id(self) not in memo:
@@ -223,17 +218,21 @@ class QTensor(Tensor):
         return text + (")" if qparams.axis is None else f", axis={qparams.axis})")
 
 
-def rebuild(
-    data: Tensor,
-    scale: float | Tensor,
-    zero_point: int | Tensor,
-    dtype: str,
-    axis: int | None,
-    quant_min: int,
-    quant_max: int,
-) -> QTensor:
+def rebuild(data: Tensor, *parameters: Any) -> QTensor:
     """The inverse of flattening and pickling; saved files name this function."""
-    return QTensor(data, QParams(scale, zero_point, QDTYPES[dtype], axis, quant_min, quant_max))
+    return QTensor(data, qparams_of(*parameters))
+
+
+def _is_private(name: str) -> bool:
+    """Of torch's own machinery: what of it computes arrives at ``__torch_dispatch__``."""
+    return name.startswith("_") and not name.startswith("__")
+
+
+def parameters(x: QTensor) -> QParams:
+    """``x.qparams``, also where the compiler traces: it reads plain attributes only."""
+    if torch.compiler.is_compiling():
+        return qparams_of(x._scale, x._zero_point, x._axis, *x._format)
+    return x._qparams
 
 
 def in_float(
@@ -292,3 +291,8 @@ def _check_channels(data: Tensor, axis: int, channels: int) -> None:
             f"expected one scale for each of the {data.shape[axis]} channels along axis {axis} of "
             f"a tensor of shape {tuple(data.shape)}, got {channels}"
         )
+
+
+torch.serialization.add_safe_globals(
+    [rebuild, qparams_of, *((dtype, f"{dtype.__module__}.{dtype.name}") for dtype in QDTYPES.values())]
+)

@@ -17,7 +17,7 @@ from ._ops import add as _add
 from ._ops import conv2d as _conv2d
 from ._ops import linear as _linear
 from ._qparams import QParams
-from ._qtensor import QTensor
+from ._qtensor import QTensor, parameters
 from ._quantize import quantize
 
 Ints = int | Sequence[int]
@@ -35,10 +35,10 @@ def quantized(x: Any, caller: str, argument: str = "input") -> QTensor:
             f"{caller} expects a quantized tensor as {argument}, got {kind}; quantize it with "
             "qtensor.quantize_per_tensor(...), or put a QuantStub or Quantize module before it"
         )
-    if x._qparams.axis is not None:
+    if x._axis is not None:
         raise TypeError(
             f"{caller} expects {argument} to be quantized per tensor, got one quantized per "
-            f"channel along axis {x._qparams.axis}"
+            f"channel along axis {x._axis}"
         )
     return x
 
@@ -62,12 +62,12 @@ def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         >>> qtensor.ops.add(q, q, 0.5, 0).dequantize()
         tensor([2., 2.])
     """
-    return add_to(qa, qb, QParams(scale, zero_point, qa.qdtype), caller="add")
+    return add_to(qa, qb, QParams(scale, zero_point, parameters(qa).dtype), caller="add")
 
 
 def add_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """:func:`add` followed by ReLU, in one pass."""
-    return add_to(qa, qb, QParams(scale, zero_point, qa.qdtype), 0.0, caller="add_relu")
+    return add_to(qa, qb, QParams(scale, zero_point, parameters(qa).dtype), 0.0, caller="add_relu")
 
 
 def add_to(
@@ -80,14 +80,14 @@ def add_to(
     caller: str = "add_to",
 ) -> QTensor:
     """:func:`add` with the whole of the output's parameters, and bounds on its real values."""
-    a, b = quantized(qa, caller, "qa")._qparams, quantized(qb, caller, "qb")._qparams
+    a, b = quantized(qa, caller, "qa"), quantized(qb, caller, "qb")
     data = _add.add(
-        qa._data,
-        a.scale,
-        a.zero_point,
-        qb._data,
-        b.scale,
-        b.zero_point,
+        a._data,
+        a._scale,
+        a._zero_point,
+        b._data,
+        b._scale,
+        b._zero_point,
         output.scale,
         output.zero_point,
         output.quant_min,
@@ -104,7 +104,7 @@ def add_scalar(qa: QTensor, b: float) -> QTensor:
     The integers stay as they are while the moved zero point fits the dtype; else they are
     quantized anew to parameters that hold the moved range and zero.
     """
-    a = quantized(qa, "add_scalar", "qa").qparams
+    a = parameters(quantized(qa, "add_scalar", "qa"))
     moved = int(a.zero_point) - round(b / float(a.scale))
     if a.quant_min <= moved <= a.quant_max:
         return QTensor(qa.int_repr(), a.replace(zero_point=moved))
@@ -119,12 +119,12 @@ def add_scalar(qa: QTensor, b: float) -> QTensor:
 def mul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """The product of two quantized tensors, computed in float on their real values."""
     a, b = quantized(qa, "mul", "qa"), quantized(qb, "mul", "qb")
-    return quantize(a.dequantize() * b.dequantize(), QParams(scale, zero_point, a.qdtype))
+    return quantize(a.dequantize() * b.dequantize(), QParams(scale, zero_point, parameters(a).dtype))
 
 
 def mul_scalar(qa: QTensor, b: float) -> QTensor:
     """A quantized tensor times a number: exact, since only the parameters change."""
-    a = quantized(qa, "mul_scalar", "qa").qparams
+    a = parameters(quantized(qa, "mul_scalar", "qa"))
     if b > 0:
         return QTensor(qa.int_repr(), a.replace(scale=float(a.scale) * b))
     ends = a.quant_min + a.quant_max  # mirrors the range onto itself
@@ -138,7 +138,7 @@ def mul_scalar(qa: QTensor, b: float) -> QTensor:
 def matmul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """The matrix product of two quantized tensors, computed in float on their real values."""
     a, b = quantized(qa, "matmul", "qa"), quantized(qb, "matmul", "qb")
-    return quantize(a.dequantize() @ b.dequantize(), QParams(scale, zero_point, a.qdtype))
+    return quantize(a.dequantize() @ b.dequantize(), QParams(scale, zero_point, parameters(a).dtype))
 
 
 def cat(
@@ -155,7 +155,7 @@ def cat(
         scale, zero_point: the output's parameters, those of the first tensor by default. Inputs
             with other parameters are quantized anew; the others are copied as they are.
     """
-    first = quantized(tensors[0], "cat", "tensors[0]").qparams
+    first = parameters(quantized(tensors[0], "cat", "tensors[0]"))
     output = first.replace(
         scale=first.scale if scale is None else scale,
         zero_point=first.zero_point if zero_point is None else zero_point,
@@ -163,7 +163,7 @@ def cat(
     parts = []
     for i, x in enumerate(tensors):
         x = quantized(x, "cat", f"tensors[{i}]")
-        parts.append((x if x.qparams == output else quantize(x.dequantize(), output)).int_repr())
+        parts.append((x if parameters(x) == output else quantize(x.dequantize(), output)).int_repr())
     return QTensor(torch.cat(parts, dim), output)
 
 
@@ -192,12 +192,16 @@ def linear(
         TypeError: ``input`` or ``weight`` is not quantized so.
         ValueError: shapes do not fit.
     """
-    given = quantized(input, "linear").qparams
-    output = _output(given, given.dtype, scale, zero_point)
+    x = quantized(input, "linear")
+    output = QParams(
+        x._scale if scale is None else scale,
+        x._zero_point if zero_point is None else zero_point,
+        parameters(x).dtype,
+    )
     data = _linear.linear(
-        input._data,
-        given.scale,
-        given.zero_point,
+        x._data,
+        x._scale,
+        x._zero_point,
         *weight_arguments(weight),
         bias,
         *requantization(output),
@@ -242,12 +246,12 @@ def conv2d(
     """
     if padding_mode != "zeros":
         raise ValueError(f"expected padding_mode 'zeros', got {padding_mode!r}")
-    given = quantized(input, "conv2d").qparams
+    x = quantized(input, "conv2d")
     output = QParams(scale, zero_point, dtype)
     data = _conv2d.conv2d(
-        input._data,
-        given.scale,
-        given.zero_point,
+        x._data,
+        x._scale,
+        x._zero_point,
         *weight_arguments(weight),
         bias,
         _pair(stride),
@@ -263,12 +267,12 @@ def conv2d(
 
 def weight_arguments(weight: QTensor) -> tuple[Tensor, Tensor, Tensor | None]:
     """What kernels take for ``weight``: integers, scales, and zero points unless all are zero."""
-    if not isinstance(weight, QTensor) or weight.qparams.axis not in (None, 0):
+    if not isinstance(weight, QTensor) or parameters(weight).axis not in (None, 0):
         given = f"axis {weight.q_per_channel_axis()}" if isinstance(weight, QTensor) else "floats"
         raise TypeError(
             f"expected a weight quantized per tensor or per channel along axis 0, got {given}"
         )
-    qparams, device = weight.qparams, weight.device
+    qparams, device = parameters(weight), weight.device
     scales = torch.as_tensor(qparams.scale, dtype=torch.float32, device=device).reshape(-1)
     zeros = torch.as_tensor(qparams.zero_point, dtype=torch.int64, device=device).reshape(-1)
     needless = direct(zeros) and not bool(zeros.any())  # a tracer cannot look at values
@@ -279,13 +283,3 @@ def requantization(output: QParams) -> tuple[Any, ...]:
     """The arguments by which kernels know their output's parameters."""
     bounds = output.quant_min, output.quant_max
     return output.scale, output.zero_point, *bounds, output.dtype.storage
-
-
-def _output(
-    given: QParams, dtype: QDType, scale: float | None, zero_point: int | None
-) -> QParams:
-    return QParams(
-        given.scale if scale is None else scale,
-        given.zero_point if zero_point is None else zero_point,
-        dtype,
-    )

@@ -99,14 +99,14 @@ class Conv2d(QuantizedLayer):
         return self._convolve(x)
 
     def _convolve(self, x: QTensor, *residual: Any) -> QTensor:
-        given, output = quantized(x, self._name)._qparams, self.output_qparams
+        x, output = quantized(x, self._name), self.output_qparams
         data, padding = x._data, self.padding
         if self.padding_mode != "zeros":
             data, padding = self._padded(data), (0, 0)
         result = conv2d(
             data,
-            given.scale,
-            given.zero_point,
+            x._scale,
+            x._zero_point,
             self.qweight,
             self.weight_scales,
             self.weight_zero_points,

@@ -49,11 +49,11 @@ class Linear(QuantizedLayer):
 
     def forward(self, x: QTensor) -> QTensor:
         """Shape ``(..., in_features)`` to ``(..., out_features)``."""
-        given, output = quantized(x, self._name)._qparams, self.output_qparams
+        x, output = quantized(x, self._name), self.output_qparams
         data = linear(
             x._data,
-            given.scale,
-            given.zero_point,
+            x._scale,
+            x._zero_point,
             self.qweight,
             self.weight_scales,
             self.weight_zero_points,

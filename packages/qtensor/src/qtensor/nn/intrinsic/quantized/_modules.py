@@ -60,8 +60,8 @@ class ConvAdd2d(Conv2d):
 
     def forward(self, x: QTensor, extra_input: QTensor) -> QTensor:  # type: ignore[override]
         """``conv(x) + extra_input``; the latter has the output's shape and dtype."""
-        residual = quantized(extra_input, self._name, "extra_input")._qparams
-        return self._convolve(x, extra_input._data, residual.scale, residual.zero_point)
+        residual = quantized(extra_input, self._name, "extra_input")
+        return self._convolve(x, residual._data, residual._scale, residual._zero_point)
 
 
 class ConvAddReLU2d(ConvAdd2d):

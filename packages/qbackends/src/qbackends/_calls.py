@@ -1,0 +1,143 @@
+"""How the rows of the native table read calls of functions.
+
+``*_from_call`` functions make the module that a function call stands for: they have the function's
+own signature, with ``None`` for the activation. ``*_refusal`` functions know the calls that cannot
+be quantized, and say why.
+"""
+
+from typing import Any
+
+import torch
+from qtensor import QParams, QTensor, ops
+from torch import Tensor, nn
+
+
+def linear_from_call(input: None, weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """The ``nn.Linear`` that ``F.linear(input, weight, bias)`` stands for."""
+    out_features, in_features = weight.shape
+    return _with(nn.Linear(in_features, out_features, bias is not None, "meta"), weight, bias)
+
+
+def conv2d_from_call(
+    input: None,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> nn.Conv2d:
+    """The ``nn.Conv2d`` that a call of ``F.conv2d`` stands for."""
+    out_channels, in_channels, *kernel_size = weight.shape
+    conv = nn.Conv2d(
+        in_channels * groups,
+        out_channels,
+        tuple(kernel_size),  # type: ignore[arg-type]  # two of them
+        stride,
+        padding,
+        dilation,
+        groups,
+        bias is not None,
+        device="meta",
+    )
+    return _with(conv, weight, bias)
+
+
+def embedding_from_call(
+    input: None,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> nn.Embedding:
+    """The ``nn.Embedding`` that a call of ``F.embedding`` stands for."""
+    table = nn.Embedding(
+        *weight.shape, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, device="meta"
+    )
+    return _with(table, weight)
+
+
+def _with(module: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
+    module.weight = weight if isinstance(weight, nn.Parameter) else _frozen(weight)
+    if bias is not None:
+        module.bias = bias if isinstance(bias, nn.Parameter) else _frozen(bias)
+    return module
+
+
+def _frozen(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor, requires_grad=False)
+
+
+def relu_from_call(input: None, inplace: bool = False) -> nn.ReLU:
+    """The ``nn.ReLU`` that ``F.relu(input)`` stands for."""
+    return nn.ReLU()
+
+
+def relu6_from_call(input: None, inplace: bool = False) -> nn.ReLU6:
+    """The ``nn.ReLU6`` that ``F.relu6(input)`` stands for."""
+    return nn.ReLU6()
+
+
+def hardtanh_from_call(
+    input: None, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> nn.Hardtanh:
+    """The ``nn.Hardtanh`` that ``F.hardtanh(input, min_val, max_val)`` stands for."""
+    return nn.Hardtanh(min_val, max_val)
+
+
+def add_relu(a: Tensor, b: Tensor) -> Tensor:
+    """``relu(a + b)`` in float: what the two operators become when they are fused."""
+    return torch.relu(a + b)
+
+
+def quantized_add(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
+    """``a + b`` on integers."""
+    return ops.add_to(a, b, output)
+
+
+def quantized_add_relu(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
+    """``relu(a + b)`` on integers."""
+    return ops.add_to(a, b, output, 0.0)
+
+
+def add_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Additions are of two summands, without ``alpha`` or ``out``."""
+    return None if len(args) == 2 and not kwargs else "it is called with more than two summands"
+
+
+def conv2d_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
+    """Even kernels cannot be padded to the same size on both sides alike."""
+    if module is not None and module.padding == "same":
+        both = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        if any(total % 2 for total in both):
+            return "padding='same' of an even kernel has no quantized form"
+    return None
+
+
+def embedding_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
+    """Tables that change while they are read cannot be quantized."""
+    return None if module is None or module.max_norm is None else "max_norm renormalizes its rows"
+
+
+def max_pool2d_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:
+    """Indices have no quantized form."""
+    indices = kwargs.get("return_indices") or getattr(module, "return_indices", False)
+    return "it returns indices too" if indices else None
+
+
+def dropout_refusal(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """Dropout is quantized as what it does in inference: nothing."""
+    if module is not None:
+        active = module.training
+    else:
+        active = kwargs.get("training", args[2] if len(args) > 2 else True)
+    return "it drops values: it is in training mode" if active else None
+
+
+def cat_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:
+    """``out=`` writes into a tensor with parameters of its own."""
+    return "it is called with out=" if kwargs.get("out") is not None else None

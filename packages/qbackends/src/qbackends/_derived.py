@@ -1,0 +1,108 @@
+"""What follows from a table: module mappings for swapping, and the support matrix."""
+
+from collections.abc import Callable
+from typing import Any
+
+from qgraph import BackendConfig, BackendPatternConfig, QuantType
+from torch import nn
+
+from ._backends import get_backend_config
+
+ModuleMapping = dict[type[nn.Module], type[nn.Module]]
+
+
+def static_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
+    """Float (or fused float) module class → statically quantized class.
+
+    Example:
+        >>> from torch import nn
+        >>> static_module_mapping()[nn.Conv2d].__module__.startswith("qtensor.nn.quantized")
+        True
+    """
+    return _mapping(backend, lambda row: row.quantized_module)
+
+
+def dynamic_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
+    """Float (or fused float) module class → dynamically quantized class."""
+    return _mapping(backend, lambda row: row.dynamic_module)
+
+
+def weight_only_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
+    """Float module class → class with quantized weights only."""
+    return _mapping(backend, lambda row: row.weight_only_module)
+
+
+def _mapping(
+    backend: str | BackendConfig,
+    quantized: Callable[[BackendPatternConfig], type[nn.Module] | None],
+) -> ModuleMapping:
+    mapping: ModuleMapping = {}
+    for row in get_backend_config(backend).configs:
+        module = quantized(row)
+        for spelling in row.spellings if module is not None else ():
+            if isinstance(spelling, type):
+                mapping.setdefault(spelling, module)
+    return mapping
+
+
+def support_matrix(backend: str | BackendConfig = "x86") -> list[tuple[str, ...]]:
+    """What ``backend`` can quantize and how, for documents.
+
+    Returns:
+        a header, then one tuple of strings per row of the backend: the operator, its other
+        spellings, and for static, dynamic and weight-only quantization the dtypes, or ``""``.
+
+    Example:
+        >>> support_matrix()[0]
+        ('operator', 'also written', 'static', 'dynamic', 'weight only')
+    """
+    kinds = (QuantType.STATIC, QuantType.DYNAMIC, QuantType.WEIGHT_ONLY)
+    header = ("operator", "also written", "static", "dynamic", "weight only")
+    return [
+        header,
+        *(
+            (_operator(row), _spellings(row), *(_dtypes(row, kind) for kind in kinds))
+            for row in get_backend_config(backend).configs
+        ),
+    ]
+
+
+def _operator(row: BackendPatternConfig) -> str:
+    parts = row.pattern if isinstance(row.pattern, tuple) else (row.pattern,)
+    return " + ".join(map(_name, parts))
+
+
+def _spellings(row: BackendPatternConfig) -> str:
+    return ", ".join(_name(way) for way in row.spellings if way is not row.pattern)
+
+
+def _dtypes(row: BackendPatternConfig, kind: QuantType) -> str:
+    texts = []
+    for config in row.dtype_configs:
+        if config.quant_type is not kind:
+            continue
+        constraint = config.input_dtype_with_constraints
+        low, high = constraint.quant_min_lower_bound, constraint.quant_max_upper_bound
+        text = _dtype(config.input_dtype)
+        text += f" {low} … {high}" if low is not None and high is not None else ""
+        weight = config.weight_dtype
+        texts.append(text + (f" × {_dtype(weight)}" if weight is not None else ""))
+    return ", ".join(texts)
+
+
+def _name(pattern: Any) -> str:
+    if isinstance(pattern, str):
+        return f"Tensor.{pattern}"
+    module = getattr(pattern, "__module__", None) or ""
+    name = getattr(pattern, "__name__", str(pattern))
+    if module.startswith("torch.nn.modules"):
+        return f"nn.{name}"
+    if module.startswith("qtensor.nn.intrinsic"):
+        return f"nn.intrinsic.{name}"
+    if module.startswith(("torch.nn.functional", "torch._jit_internal", "torch._C._nn")):
+        return f"F.{name}"
+    return f"operator.{name}" if module == "_operator" else f"torch.{name}"
+
+
+def _dtype(dtype: Any) -> str:
+    return getattr(dtype, "name", str(dtype).removeprefix("torch."))

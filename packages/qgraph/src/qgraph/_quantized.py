@@ -1,0 +1,103 @@
+"""The quantized pieces that passes put into a graph, and how to recognize them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from qtensor import QParams
+from qtensor.nn.quantized import OutputModule, Quantize
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from ._backend_config import BackendPatternConfig
+from ._graph import shallow_copy
+from ._observer_spec import as_dtype
+
+
+class QuantizedFunction(OutputModule):
+    """A quantized function together with its output's parameters.
+
+    A module, so that the parameters are in the state dict: a model can be prepared and converted
+    without data and then load what another one was calibrated to.
+
+    Args:
+        function: called as the float function was, with the keyword ``output``.
+        output: the parameters of the result.
+    """
+
+    def __init__(self, function: Callable[..., Any], output: QParams) -> None:
+        super().__init__()
+        self.function = function
+        self.output_qparams = output
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's result, quantized with the parameters held here."""
+        return self.function(*args, **kwargs, output=self.output_qparams)
+
+
+def observed_qparams(observer: Any) -> QParams:
+    """The parameters that ``observer`` has arrived at; also of observers that are not ours."""
+    observer = getattr(observer, "activation_post_process", observer)
+    if hasattr(observer, "qparams"):
+        qparams: QParams = observer.qparams()
+        return qparams
+    scale, zero_point = observer.calculate_qparams()
+    bounds: Any = (getattr(observer, "quant_min", None), getattr(observer, "quant_max", None))
+    return QParams(scale.item(), int(zero_point.item()), as_dtype(observer.dtype), None, *bounds)
+
+
+def reference_module(
+    module: nn.Module, row: BackendPatternConfig, qconfig: Any, path: str
+) -> nn.Module:
+    """``module`` with its weight quantized as ``qconfig`` says.
+
+    A fused container keeps its other parts; the part with the weight is always the first.
+    """
+    reference_class: Any = row.reference_quantized_module
+    if not isinstance(module, nn.Sequential):
+        return reference_class.from_float(  # type: ignore[no-any-return]  # a module
+            module, weight_qparams(module.weight, row.weight_axis, qconfig, path)
+        )
+    container = shallow_copy(module)
+    weighted: Any = module[0]
+    qparams = weight_qparams(weighted.weight, row.weight_axis, qconfig, f"{path}.0")
+    container.register_module("0", reference_class.from_float(weighted, qparams))
+    return container
+
+
+def weight_qparams(weight: Any, axis: int, qconfig: Any, path: str) -> dict[str, Any]:
+    """How to quantize ``weight``, in the form that reference modules take."""
+    observer = qconfig.weight()
+    observer.name = f"{path}.weight"
+    if hasattr(observer, "ch_axis"):
+        observer.ch_axis = axis
+    with torch.no_grad():
+        observer(weight.detach())
+    scale, zero_point = observer.calculate_qparams()
+    return {
+        "qscheme": observer.qscheme,
+        "dtype": observer.dtype,
+        "scale": scale,
+        "zero_point": zero_point,
+        "axis": axis,
+        "quant_min": observer.quant_min,
+        "quant_max": observer.quant_max,
+    }
+
+
+def dequantized_from(node: Node) -> Node | None:
+    """The quantized tensor that ``node`` dequantizes; ``None`` for any other node."""
+    if node.op == "call_method" and node.target == "dequantize":
+        quantized = node.args[0]
+        return quantized if isinstance(quantized, Node) else None
+    return None
+
+
+def quantizer_of(model: GraphModule, node: Node) -> Node | None:
+    """The node that quantizes the output of ``node``, if that is all that is done with it."""
+    if len(node.users) != 1:
+        return None
+    reader = next(iter(node.users))
+    if reader.op != "call_module":
+        return None
+    return reader if isinstance(model.get_submodule(str(reader.target)), Quantize) else None

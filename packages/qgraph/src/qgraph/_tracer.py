@@ -1,0 +1,150 @@
+"""Symbolic tracing that leaves alone what it cannot follow."""
+
+import os
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import Proxy, Tracer
+
+_OWN_LEAVES = ("qtensor.nn.", "qobserve.nn.")
+_OWN_FRAMES = tuple(
+    os.path.join(os.path.dirname(os.path.abspath(file)), "") for file in (torch.__file__, __file__)
+)
+
+
+@dataclass(frozen=True)
+class Untraceable:
+    """A module that stayed as it is, and what stopped the tracer.
+
+    Attributes:
+        module: its qualified name, ``""`` for the model itself.
+        kind: its class's name.
+        location: ``file:line`` of the statement that stopped the tracer.
+        reason: the error it raised.
+    """
+
+    module: str
+    kind: str
+    location: str
+    reason: str
+
+    def __str__(self) -> str:
+        name = self.module or "the model itself"
+        return f"{name} ({self.kind}) cannot be traced: {self.location}: {self.reason}"
+
+    @classmethod
+    def because(cls, module: nn.Module, name: str, error: Exception) -> "Untraceable":
+        """The record of ``error``, raised while ``module`` was traced."""
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if not frame.filename.startswith(_OWN_FRAMES)]
+        last = (theirs or frames)[-1]
+        return cls(name, type(module).__name__, f"{last.filename}:{last.lineno}", _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    message = str(error).strip()
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+class UntraceableError(RuntimeError):
+    """Some module cannot be traced, and ``strict=True`` was asked for.
+
+    Attributes:
+        modules: what cannot be traced, and why.
+    """
+
+    def __init__(self, modules: Iterable[Untraceable]) -> None:
+        self.modules = tuple(modules)
+        listing = "\n  ".join(map(str, self.modules))
+        super().__init__(
+            f"strict=True, and {len(self.modules)} module(s) cannot be traced:\n  {listing}\n"
+            "Rewrite the lines named, or leave the modules out with "
+            "PrepareCustomConfig.set_non_traceable_module_names."
+        )
+
+
+class QuantizationTracer(Tracer):
+    """Records each node's module scope, and makes a leaf of any module that it cannot follow.
+
+    Modules of ``torch.nn`` (but not ``nn.Sequential``), ``qtensor.nn`` and ``qobserve.nn`` are
+    leaves too.
+
+    Args:
+        skipped_module_names: qualified names of modules to leave alone.
+        skipped_module_classes: classes (exactly, not subclasses) to leave alone.
+
+    Attributes:
+        untraceable: what became a leaf because its ``forward`` could not be followed.
+
+    Example:
+        >>> from torch import nn
+        >>> graph = QuantizationTracer([], []).trace(nn.Sequential(nn.Linear(2, 2)))
+        >>> [node.op for node in graph.nodes]
+        ['placeholder', 'call_module', 'output']
+    """
+
+    def __init__(
+        self,
+        skipped_module_names: Iterable[str],
+        skipped_module_classes: Iterable[Callable[..., Any]],
+    ) -> None:
+        super().__init__()
+        self.skipped_module_names = set(skipped_module_names)
+        self.skipped_module_classes = set(skipped_module_classes)
+        self.untraceable: dict[str, Untraceable] = {}
+        self._parameter_proxies: dict[str, Proxy] = {}
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether ``m`` becomes one node of the graph."""
+        package = type(m).__module__ + "."
+        return (
+            (package.startswith("torch.nn.") and not isinstance(m, nn.Sequential))
+            or package.startswith(_OWN_LEAVES)  # a fused container is a Sequential, yet a leaf
+            or module_qualified_name in self.skipped_module_names
+            or module_qualified_name in self.untraceable
+            or type(m) in self.skipped_module_classes
+        )
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Follow the call, or undo what was recorded of it and record one node."""
+        stack, last = self.module_stack.copy(), next(iter(reversed(self.graph.nodes)), None)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception as error:
+            name = self.path_of_module(m)
+            self.untraceable[name] = Untraceable.because(m, name, error)
+            self.module_stack = stack
+            self._erase_after(last)
+            return super().call_module(m, forward, args, kwargs)
+
+    def create_node(self, *args: Any, **kwargs: Any) -> torch.fx.Node:
+        """Record a node, with the module it lies in under ``meta["scope"]``."""
+        node = super().create_node(*args, **kwargs)
+        node.meta["scope"] = (self.scope.module_path, self.scope.module_type)
+        return node
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Fetch an attribute of a module; parameters become nodes, each of them once."""
+        self._parameter_proxies = parameter_proxy_cache
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def _erase_after(self, last: torch.fx.Node | None) -> None:
+        erased = set()
+        for node in reversed(self.graph.nodes):
+            if node is last:
+                break
+            self.graph.erase_node(node)
+            erased.add(node)
+        for name, proxy in list(self._parameter_proxies.items()):
+            if proxy.node in erased:
+                del self._parameter_proxies[name]

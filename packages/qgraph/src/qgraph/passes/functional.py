@@ -1,0 +1,44 @@
+"""functional: a function called with parameters of the model becomes a module that holds them.
+
+``F.linear(x, self.weight, self.bias)`` becomes a call of an ``nn.Linear``, so that everything
+after knows only modules with weights. Calls whose weight is computed stay functions.
+"""
+
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+
+from .._graph import add_module
+from .._rows import Rows, pattern_of
+
+
+def functional_to_module(model: GraphModule, rows: Rows) -> GraphModule:
+    """Rewrite the calls whose row has both a reference module and a ``module_from_call``."""
+    modules = dict(model.named_modules())
+    for node in list(model.graph.nodes):
+        row = rows.find(pattern_of(node, modules)) if node.op == "call_function" else None
+        if row is None or row.module_from_call is None or row.reference_quantized_module is None:
+            continue
+        activation, *others = node.all_input_nodes
+        if node.args[:1] != (activation,) or any(other.op != "get_attr" for other in others):
+            continue
+        args, kwargs = map_arg(
+            (node.args, node.kwargs), lambda n: None if n is activation else _fetch(model, n)
+        )
+        module = row.module_from_call(*args, **kwargs)
+        module.train(model.training)
+        with model.graph.inserting_before(node):
+            call = model.graph.call_module(add_module(model, node.name, module), (activation,))
+        call.meta = dict(node.meta)
+        node.replace_all_uses_with(call)
+        model.graph.erase_node(node)
+        for other in others:
+            if not other.users:
+                model.graph.erase_node(other)
+    return model
+
+
+def _fetch(model: GraphModule, node: Node) -> object:
+    value: object = model
+    for step in str(node.target).split("."):
+        value = getattr(value, step)
+    return value

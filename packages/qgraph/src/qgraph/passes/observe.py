@@ -1,0 +1,91 @@
+"""observe: the observers that the plan asks for are inserted, and custom modules swapped.
+
+Each set of parameters has one observer, called wherever a tensor of the set is produced. Operators
+that share parameters need none: what they give lies within what they were given.
+"""
+
+from typing import Any
+
+from torch.fx import GraphModule, Node
+
+from .._graph import add_module, shallow_copy
+from .._plan import Decision, NodePlan, Plan
+
+
+def observe(model: GraphModule, plan: Plan) -> tuple[GraphModule, tuple[str | None, ...]]:
+    """Insert the observers of ``plan``.
+
+    Returns:
+        the model, and the observers' qualified names in the order of ``plan.observers``, ``None``
+        where there is nothing to observe.
+    """
+    _give_calls_modules_of_their_own(model, plan)
+    _swap_custom_modules(model, plan)
+    paths = [_add_observer(model, plan, place) for place in range(len(plan.observers))]
+    for node in list(model.graph.nodes):
+        node_plan = plan.nodes[node.name]
+        if node_plan.output is None or node_plan.decision is Decision.SHARED:
+            continue
+        path = paths[node_plan.output]
+        if path is not None:
+            _insert(model, plan, node, path)
+    return model, tuple(paths)
+
+
+def _give_calls_modules_of_their_own(model: GraphModule, plan: Plan) -> None:
+    """A module called several times becomes several: each call has parameters of its own."""
+    taken: set[str] = set()
+    for node in model.graph.nodes:
+        if node.op != "call_module" or plan.nodes[node.name].decision is Decision.SHARED:
+            continue
+        if node.target in taken:
+            module = shallow_copy(model.get_submodule(node.target))
+            node.target = add_module(model, node.target, module)
+        taken.add(node.target)
+
+
+def _swap_custom_modules(model: GraphModule, plan: Plan) -> None:
+    for node in model.graph.nodes:
+        row = plan.nodes[node.name].row
+        if plan.nodes[node.name].decision is not Decision.STATIC or row is None:
+            continue
+        if row.observed_module is not None:
+            module: Any = shallow_copy(model.get_submodule(node.target))
+            module.qconfig = plan.nodes[node.name].qconfig
+            observed_class: Any = row.observed_module
+            model.set_submodule(node.target, observed_class.from_float(module))
+
+
+def _add_observer(model: GraphModule, plan: Plan, place: int) -> str | None:
+    observer_plan = plan.observers[place]
+    if observer_plan.constructor is None:
+        return None
+    observer: Any = observer_plan.constructor()
+    observer.name = _label(plan.nodes[observer_plan.label])
+    observer.train(model.training)
+    return add_module(model, f"activation_post_process_{place}", observer)
+
+
+def _label(node: NodePlan) -> str:
+    """How messages name the tensor that ``node`` produces."""
+    if node.op == "call_module" or not node.scope:
+        return node.target if node.op == "call_module" else node.name
+    return f"{node.scope}.{node.name}"
+
+
+def _insert(model: GraphModule, plan: Plan, node: Node, path: str) -> None:
+    # An operator in float keeps its value for readers in float.
+    everyone = plan.nodes[node.name].decision is Decision.STATIC
+    readers = [r for r in node.users if everyone or plan.reads_quantized(r.name, node.name)]
+    with model.graph.inserting_before(_place_after(node)):
+        observed = model.graph.call_module(path, (node,))
+    for reader in readers:
+        reader.replace_input_with(node, observed)
+
+
+def _place_after(node: Node) -> Node:
+    """The first place after ``node``; inputs of the model stay together."""
+    after = node.next
+    while after.op == "placeholder":
+        after = after.next
+    return after

@@ -1,0 +1,270 @@
+"""plan: decides for every node what becomes of it, and why, without changing anything.
+
+One walk in the order of the graph. Quantization parameters belong to tensors: a tensor has one
+set of them, chosen by its producer if that is quantized, else by the first quantized operator
+that reads it. Operators that share parameters (pooling, reshape, cat) join sets.
+"""
+
+import operator
+from dataclasses import replace
+from typing import Any
+
+from qobserve import FixedQParamsObserver
+from qtensor import QParams
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from .._backend_config import BackendPatternConfig
+from .._custom_config import PrepareCustomConfig
+from .._dtype_config import DTypeConfig
+from .._graph import describe, reads_of
+from .._observer_spec import ObserverSpec
+from .._plan import Decision, NodePlan, ObserverPlan, Plan
+from .._quant_type import QuantType
+from .._rows import Rows, pattern_of
+from .._tensor_sets import TensorSets
+from .values import fits_rank, value_of
+
+
+def make_plan(
+    model: GraphModule,
+    rows: Rows,
+    custom: PrepareCustomConfig,
+    standalone: dict[str, PrepareCustomConfig],
+) -> Plan:
+    """Plan ``model``, whose nodes have their qconfigs under ``meta["qconfig"]``.
+
+    Args:
+        model: a fused graph.
+        rows: what the backend can quantize.
+        custom: which inputs and outputs of the model are quantized.
+        standalone: the modules prepared on their own, by name, and which of their inputs and
+            outputs are quantized.
+
+    Raises:
+        ValueError: a tensor has to be quantized, but no qconfig says how.
+    """
+    return _Planner(model, rows, custom, standalone).run()
+
+
+class _Planner:
+    def __init__(
+        self,
+        model: GraphModule,
+        rows: Rows,
+        custom: PrepareCustomConfig,
+        standalone: dict[str, PrepareCustomConfig],
+    ) -> None:
+        self.graph, self.rows = model.graph, rows
+        self.custom, self.standalone = custom, standalone
+        self.modules = dict(model.named_modules())
+        self.sets = TensorSets()
+        self.nodes: dict[str, NodePlan] = {}
+        self.inputs_seen = 0
+
+    def run(self) -> Plan:
+        for node in self.graph.nodes:
+            self.nodes[node.name] = self._visit(node)
+        observers, tensors = self.sets.numbered()
+        nodes = {
+            name: replace(plan, output=tensors.get(name)) for name, plan in self.nodes.items()
+        }
+        return Plan(nodes, observers, tensors)
+
+    def _visit(self, node: Node) -> NodePlan:
+        if node.op == "placeholder":
+            return self._placeholder(node)
+        if node.op == "output":
+            return self._output(node)
+        if node.op == "get_attr":
+            return self._float(node, "an attribute of the model")
+        if node.op == "call_module" and node.target in self.standalone:
+            return self._standalone(node, self.standalone[node.target])
+        return self._operator(node)
+
+    # Inputs and outputs of the model.
+
+    def _placeholder(self, node: Node) -> NodePlan:
+        self.inputs_seen += 1
+        if self.inputs_seen - 1 not in self.custom.input_quantized_indexes:
+            return self._float(node, "an input of the model")
+        self.sets.external(node)
+        return self._float(node, "an input of the model that arrives quantized")
+
+    def _output(self, node: Node) -> NodePlan:
+        results = node.args[0] if isinstance(node.args[0], list | tuple) else node.args
+        wanted = []
+        for index in self.custom.output_quantized_indexes:
+            if index >= len(results) or not isinstance(results[index], Node):
+                raise ValueError(
+                    f"output_quantized_indexes: expected positions of the {len(results)} output(s) "
+                    f"of the model, got {index}"
+                )
+            wanted.append(self._quantized(results[index], node))
+        why = "the outputs of the model" + (", some of them quantized" if wanted else "")
+        return self._plan(node, Decision.FLOAT, why, inputs=wanted)
+
+    def _standalone(self, node: Node, config: PrepareCustomConfig) -> NodePlan:
+        arguments = list(node.args)
+        inputs = [
+            self._quantized(arguments[index], node) for index in config.input_quantized_indexes
+        ]
+        if 0 in config.output_quantized_indexes:
+            self.sets.external(node)
+        return self._plan(node, Decision.STANDALONE, "prepared on its own", inputs=inputs)
+
+    def _quantized(self, tensor: Any, reader: Node) -> Node:
+        """``tensor``, which is to be read quantized whatever produced it."""
+        if tensor not in self.sets:
+            qconfig = reader.meta.get("qconfig") or tensor.meta.get("qconfig")
+            if qconfig is None:
+                raise ValueError(
+                    f"{reader.name} takes {tensor.name} in quantized form, but no qconfig applies "
+                    "to either; set one"
+                )
+            self.sets.observe(tensor, qconfig.activation)
+        return tensor  # type: ignore[no-any-return]  # a Node, since reads are nodes
+
+    # Operators.
+
+    def _operator(self, node: Node) -> NodePlan:
+        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
+        row = self.rows.find(pattern_of(node, self.modules))
+        if row is None:
+            return self._float(node, f"no row of backend {self.rows.backend.name!r} describes it")
+        if node.meta.get("qconfig") is None:
+            return self._float(node, "no qconfig applies to it", row)
+        refusal = row.refuse(module, node.args, node.kwargs) if row.refuse else None
+        if refusal is None and module is None and value_of(node) is None:
+            refusal = "its inputs are of unknown shape and dtype, since no example inputs ran"
+        if refusal is None and not fits_rank(row, node):
+            refusal = f"its quantized form takes inputs of {row.input_ranks} dimensions only"
+        if refusal is not None:
+            return self._float(node, refusal, row)
+        tensors = [arg for arg in node.all_input_nodes if self._is_float_tensor(arg)]
+        if row.shares_parameters:
+            return self._sharing(node, row, tensors)
+        quant_type = self.sets.spec(node.meta["qconfig"].activation).quant_type
+        if quant_type is QuantType.STATIC:
+            return self._static(node, row, tensors)
+        return self._weights(node, row, quant_type)
+
+    def _is_float_tensor(self, node: Node) -> bool:
+        value = value_of(node)
+        return value is None or value.is_float
+
+    def _static(self, node: Node, row: BackendPatternConfig, tensors: list[Node]) -> NodePlan:
+        activation = node.meta["qconfig"].activation
+        inputs = [self.sets.spec_of(arg) or self.sets.spec(activation) for arg in tensors]
+        output = self._fixed(row.fixed_qparams) or activation
+        config, refusal = self._fit(node, row, inputs, self.sets.spec(output))
+        if config is None:
+            return self._float(node, refusal, row)
+        reads = sum(arg in tensors for arg in reads_of(node))
+        if reads == 0 or row.tensor_inputs not in (None, reads):
+            wanted = row.tensor_inputs or "at least one"
+            why = f"it reads {reads} float tensor(s), its quantized form {wanted}"
+            return self._float(node, why, row)
+        for arg in tensors:
+            if arg not in self.sets:
+                self.sets.observe(arg, activation)
+        self.sets.observe(node, output, fixed=row.fixed_qparams is not None)
+        return self._plan(
+            node, Decision.STATIC, "quantized as its qconfig says", row, config, tensors
+        )
+
+    def _weights(self, node: Node, row: BackendPatternConfig, quant_type: QuantType) -> NodePlan:
+        dynamic = quant_type is QuantType.DYNAMIC
+        decision = Decision.DYNAMIC if dynamic else Decision.WEIGHT_ONLY
+        activation = self.sets.spec(node.meta["qconfig"].activation)
+        config, refusal = self._fit(node, row, [activation], None, decision)
+        if config is None:
+            return self._float(node, refusal, row)
+        return self._plan(node, decision, "weights quantized as its qconfig says", row, config)
+
+    def _sharing(self, node: Node, row: BackendPatternConfig, tensors: list[Node]) -> NodePlan:
+        quantized = [arg for arg in tensors if arg in self.sets]
+        if not quantized:
+            why = "it passes quantized values on, and its input is float"
+            return self._float(node, why, row)
+        value = value_of(node)
+        whole = any(reader.target is not operator.getitem for reader in node.users)
+        if value is not None and not value.is_tensor and whole:
+            return self._float(node, "its result is several tensors, not read one by one", row)
+        specs = [spec for arg in quantized if (spec := self.sets.spec_of(arg)) is not None]
+        config, refusal = self._fit(node, row, specs, specs[0] if specs else None)
+        if config is None:
+            return self._float(node, refusal, row)
+        if not self.sets.join([*tensors, node]):
+            why = "its inputs have quantization parameters that cannot be made the same"
+            return self._float(node, why, row)
+        why = "works on integers, with its input's parameters"
+        return self._plan(node, Decision.SHARED, why, row, config, tensors)
+
+    def _fit(
+        self,
+        node: Node,
+        row: BackendPatternConfig,
+        inputs: list[ObserverSpec],
+        output: ObserverSpec | None,
+        decision: Decision = Decision.STATIC,
+    ) -> tuple[DTypeConfig | None, str]:
+        """The first dtype config of ``row`` that accepts these, or why none does."""
+        weight = None
+        if row.reference_quantized_module is not None:
+            weight = self.sets.spec(node.meta["qconfig"].weight)
+        refusal = f"the backend has no {decision.value} form of it"
+        for config in row.dtype_configs:
+            if config.quant_type.name != decision.name:
+                continue
+            checks = [("an input", config.input_dtype_with_constraints, spec) for spec in inputs]
+            checks += [("the output", config.output_dtype_with_constraints, output)] * bool(output)
+            checks += [("the weight", config.weight_dtype_with_constraints, weight)] * bool(weight)
+            reasons = [f"{what}: {why}" for what, c, s in checks if s and (why := c.refusal(s))]
+            if not reasons:
+                return config, ""
+            refusal = f"dtypes not supported: {reasons[0]}"
+        return None, refusal
+
+    def _fixed(self, qparams: QParams | None) -> Any:
+        if qparams is None:
+            return None
+        return FixedQParamsObserver.with_args(
+            scale=qparams.scale,
+            zero_point=qparams.zero_point,
+            dtype=qparams.dtype,
+            quant_min=qparams.quant_min,
+            quant_max=qparams.quant_max,
+        )
+
+    # Records.
+
+    def _float(self, node: Node, why: str, row: BackendPatternConfig | None = None) -> NodePlan:
+        return self._plan(node, Decision.FLOAT, why, row)
+
+    def _plan(
+        self,
+        node: Node,
+        decision: Decision,
+        why: str,
+        row: BackendPatternConfig | None = None,
+        config: DTypeConfig | None = None,
+        inputs: list[Node] | tuple[Node, ...] = (),
+    ) -> NodePlan:
+        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
+        target = describe(node.target)
+        scope = node.meta.get("scope", ("", None))[0]
+        return NodePlan(
+            name=node.name,
+            op=node.op,
+            target=target,
+            kind=type(module).__name__ if isinstance(module, nn.Module) else target,
+            scope=target.rpartition(".")[0] if module is not None else scope,
+            decision=decision,
+            why=why,
+            row=row,
+            qconfig=node.meta.get("qconfig"),
+            dtype_config=config,
+            inputs=tuple(arg.name for arg in inputs),
+            fused=node.meta.get("fused", ()),
+        )

@@ -4,6 +4,8 @@
 
 #include "elementwise_scalar.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
 /* 32 bytes from four vectors of eight int32, each pack saturating. The packs work within 128-bit
  * lanes, so values whose order matters must come from `unpack_*` or be permuted afterwards. */
 static inline __m256i pack_bytes(__m256i a, __m256i b, __m256i c, __m256i d, __m256i zero_point) {
@@ -16,6 +18,11 @@ static inline __m256i clamp_bytes(__m256i q, __m256i lo, __m256i hi) {
     return _mm256_min_epu8(_mm256_max_epu8(q, lo), hi);
 }
 
+/* `flip` is a constant wherever this is used in a loop: each kernel is compiled for both. */
+static inline __m256i flipped(__m256i v, const uint8_t flip) {
+    return flip ? _mm256_xor_si256(v, _mm256_set1_epi8((char)flip)) : v;
+}
+
 static inline __m256i load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
 static inline void store(uint8_t *p, __m256i v) { _mm256_storeu_si256((__m256i *)p, v); }
@@ -23,33 +30,40 @@ static inline void store(uint8_t *p, __m256i v) { _mm256_storeu_si256((__m256i *
 /* The lower bound (and NaN) is left to saturation: what is below the int32 range, and NaN, becomes
  * INT32_MIN, which the packs and byte bounds clamp. Above the range it would too, so the upper
  * bound is applied in float. Clamping before and after rounding to integer bounds is the same. */
-static inline __m256i quantize8(const float *x, __m256 inverse_scale, __m256 offset, __m256 hi) {
-    const __m256 product = _mm256_mul_ps(_mm256_loadu_ps(x), inverse_scale);
-    const __m256 t = _mm256_add_ps(product, offset);
+static inline __m256i quantize8(const float *x, __m256 inverse_scale, __m256 hi) {
+    const __m256 t = _mm256_mul_ps(_mm256_loadu_ps(x), inverse_scale);
     return _mm256_cvtps_epi32(_mm256_min_ps(hi, t)); /* min_ps returns its second operand if NaN */
 }
 
-static void quantize(const float *x, uint8_t *q, int64_t n, const quantize_params *p,
-                     uint8_t flip) {
+INLINE void quantize_flipped(const float *x, uint8_t *q, int64_t n, const quantize_params *p,
+                             const uint8_t flip) {
     const __m256 inverse_scale = _mm256_set1_ps(p->inverse_scale);
-    const __m256 offset = _mm256_set1_ps(p->offset);
     const __m256 hi = _mm256_set1_ps((float)(p->quant_max - p->zero_point));
     const __m256i zero_point = _mm256_set1_epi16((int16_t)p->zero_point);
     const __m256i quant_min = _mm256_set1_epi8((char)p->quant_min);
     const __m256i quant_max = _mm256_set1_epi8((char)p->quant_max);
-    const __m256i flips = _mm256_set1_epi8((char)flip);
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     int64_t i = 0;
     for (; i + 32 <= n; i += 32) {
-        const __m256i bytes = pack_bytes(quantize8(x + i, inverse_scale, offset, hi),
-                                         quantize8(x + i + 8, inverse_scale, offset, hi),
-                                         quantize8(x + i + 16, inverse_scale, offset, hi),
-                                         quantize8(x + i + 24, inverse_scale, offset, hi),
-                                         zero_point);
+        const __m256i bytes =
+            pack_bytes(quantize8(x + i, inverse_scale, hi), quantize8(x + i + 8, inverse_scale, hi),
+                       quantize8(x + i + 16, inverse_scale, hi),
+                       quantize8(x + i + 24, inverse_scale, hi), zero_point);
         const __m256i clamped = clamp_bytes(bytes, quant_min, quant_max);
-        store(q + i, _mm256_xor_si256(_mm256_permutevar8x32_epi32(clamped, order), flips));
+        store(q + i, flipped(_mm256_permutevar8x32_epi32(clamped, order), flip));
     }
     elementwise_scalar.quantize(x + i, q + i, n - i, p, flip);
+}
+
+static void quantize(const float *x, uint8_t *q, int64_t n, const quantize_params *p,
+                     uint8_t flip) {
+    if (p->offset != 0) { /* embedding tables, which are quantized once */
+        elementwise_scalar.quantize(x, q, n, p, flip);
+    } else if (flip) {
+        quantize_flipped(x, q, n, p, 0x80);
+    } else {
+        quantize_flipped(x, q, n, p, 0);
+    }
 }
 
 static void dequantize(const uint8_t *q, float *x, int64_t n, float scale, float zero_point,
@@ -57,10 +71,12 @@ static void dequantize(const uint8_t *q, float *x, int64_t n, float scale, float
     const __m256 scales = _mm256_set1_ps(scale), zero_points = _mm256_set1_ps(zero_point);
     const __m128i flips = _mm_set1_epi8((char)flip);
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        const __m128i bytes = _mm_xor_si128(_mm_loadl_epi64((const __m128i *)(q + i)), flips);
-        const __m256 values = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_sub_ps(values, zero_points), scales));
+    for (; i + 16 <= n; i += 16) {
+        const __m128i bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(q + i)), flips);
+        const __m256 low = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+        const __m256 high = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes)));
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_sub_ps(low, zero_points), scales));
+        _mm256_storeu_ps(x + i + 8, _mm256_mul_ps(_mm256_sub_ps(high, zero_points), scales));
     }
     elementwise_scalar.dequantize(q + i, x + i, n - i, scale, zero_point, flip);
 }
@@ -86,36 +102,43 @@ static inline floats32 centered(__m256i bytes, __m256 magic_zero_point) {
     return result;
 }
 
-static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, const add_params *p,
-                uint8_t flip) {
+INLINE void add_flipped(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
+                        const add_params *p, const uint8_t flip) {
+    const __m256 a_multiplier = _mm256_set1_ps(p->a_multiplier);
+    const __m256 b_multiplier = _mm256_set1_ps(p->b_multiplier);
+    const __m256 a_zero_point = _mm256_set1_ps(MAGIC + (float)p->a_zero_point);
+    const __m256 b_zero_point = _mm256_set1_ps(MAGIC + (float)p->b_zero_point);
+    const __m256i zero_point = _mm256_set1_epi16((int16_t)p->zero_point);
+    /* Rounding is monotone, so rounding and then clamping to the rounded bounds is the same. */
+    const __m256i lo = _mm256_set1_epi8((char)(lrintf(p->lo) + p->zero_point));
+    const __m256i hi = _mm256_set1_epi8((char)(lrintf(p->hi) + p->zero_point));
     int64_t i = 0;
-    /* Sums that may leave the int32 range need the clamp in float. They mean that the output's
-     * scale is a millionth of an input's: nobody's case, so the scalar kernel's. */
-    if (p->a_multiplier + p->b_multiplier < 0x1p22f) {
-        const __m256 a_multiplier = _mm256_set1_ps(p->a_multiplier);
-        const __m256 b_multiplier = _mm256_set1_ps(p->b_multiplier);
-        const __m256 a_zero_point = _mm256_set1_ps(MAGIC + (float)p->a_zero_point);
-        const __m256 b_zero_point = _mm256_set1_ps(MAGIC + (float)p->b_zero_point);
-        const __m256i zero_point = _mm256_set1_epi16((int16_t)p->zero_point);
-        /* Rounding is monotone, so rounding and then clamping to the rounded bounds is the same. */
-        const __m256i lo = _mm256_set1_epi8((char)(lrintf(p->lo) + p->zero_point));
-        const __m256i hi = _mm256_set1_epi8((char)(lrintf(p->hi) + p->zero_point));
-        const __m256i flips = _mm256_set1_epi8((char)flip);
-        for (; i + 32 <= n; i += 32) {
-            const floats32 va = centered(_mm256_xor_si256(load(a + i), flips), a_zero_point);
-            const floats32 vb = centered(_mm256_xor_si256(load(b + i), flips), b_zero_point);
-            __m256i sums[4];
-            for (int k = 0; k < 4; k++) {
-                sums[k] = _mm256_cvtps_epi32(
-                    _mm256_add_ps(_mm256_mul_ps(va.v[k], a_multiplier),
-                                  _mm256_mul_ps(vb.v[k], b_multiplier)));
-            }
-            /* unpack and pack order values alike, so these are in order */
-            const __m256i bytes = pack_bytes(sums[0], sums[1], sums[2], sums[3], zero_point);
-            store(out + i, _mm256_xor_si256(clamp_bytes(bytes, lo, hi), flips));
+    for (; i + 32 <= n; i += 32) {
+        const floats32 va = centered(flipped(load(a + i), flip), a_zero_point);
+        const floats32 vb = centered(flipped(load(b + i), flip), b_zero_point);
+        __m256i sums[4];
+        for (int k = 0; k < 4; k++) {
+            sums[k] = _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(va.v[k], a_multiplier),
+                                                       _mm256_mul_ps(vb.v[k], b_multiplier)));
         }
+        /* unpack and pack order values alike, so these are in order */
+        const __m256i bytes = pack_bytes(sums[0], sums[1], sums[2], sums[3], zero_point);
+        store(out + i, flipped(clamp_bytes(bytes, lo, hi), flip));
     }
     elementwise_scalar.add(a + i, b + i, out + i, n - i, p, flip);
+}
+
+static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, const add_params *p,
+                uint8_t flip) {
+    /* Sums that may leave the int32 range need the clamp in float. They mean that the output's
+     * scale is a millionth of an input's: nobody's case. */
+    if (!(p->a_multiplier + p->b_multiplier < 0x1p22f)) {
+        elementwise_scalar.add(a, b, out, n, p, flip);
+    } else if (flip) {
+        add_flipped(a, b, out, n, p, 0x80);
+    } else {
+        add_flipped(a, b, out, n, p, 0);
+    }
 }
 
 /* Pooling runs over blocks of channels. The last block ends with the last channel and may overlap

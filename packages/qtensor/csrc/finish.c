@@ -12,7 +12,7 @@ void requantize_sums(const float *sums, int rows, const finish *f, const uint8_t
             t += f->bias[c];
             if (residual) {
                 uint8_t byte = residual[r * f->stride + c];
-                int32_t value = f->residual_signed ? (int8_t)byte : byte;
+                int32_t value = f->is_signed ? (int8_t)byte : byte;
                 t += (float)(value - f->residual_zero_point) * f->residual_multiplier;
             }
             t = t > f->lowest ? t : f->lowest; /* so NaN becomes the lowest */

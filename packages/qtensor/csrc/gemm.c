@@ -28,11 +28,19 @@ typedef struct {
      *     sum (a - za)(w - zw)  =  sum a*w  +  za * (K*zw - sum w)  -  zw * sum a. */
     int64_t input_factor[CHANNELS];  /* K*zw - sum w */
     int64_t weight_factor[CHANNELS]; /* -zw */
+    /* The same modulo 2**32, and what a row's sums start from if za is the same for all rows. */
+    int32_t input_factor32[CHANNELS], weight_factor32[CHANNELS], start[CHANNELS];
 } walk;
 
 static size_t multiply_scratch(const packed *weights, int64_t rows) {
     return (size_t)weights->chunks * sizeof(panel) + (size_t)rows * sizeof(int64_t) +
            (size_t)weights->steps * sizeof(int32_t);
+}
+
+static int32_t step_count(const panel *p) {
+    int32_t count = 2 * p->pairs + p->wide;
+    for (int order = 0; order < ORDERS; order++) count += p->single[order];
+    return count;
 }
 
 /* Puts chunk 0, 1, ... of a panel, each `stride` apart, into w->panels. */
@@ -43,7 +51,7 @@ static void locate(walk *w, const panel *first, int64_t stride) {
         panel *p = &w->panels[chunk];
         *p = first[chunk * stride];
         if (!table) continue;
-        int32_t steps = 2 * p->pairs + p->single + p->wide;
+        int32_t steps = step_count(p);
         for (int32_t s = 0; s < steps; s++) offsets[s] = table[p->offsets[s] / STEP];
         p->offsets = offsets;
         offsets += steps;
@@ -58,7 +66,7 @@ static void prepare_finish(walk *w, int64_t columns) {
         .lowest = p->lowest,
         .highest = p->highest,
         .zero_point = p->output_zero_point,
-        .residual_signed = p->residual_signed,
+        .is_signed = p->is_signed,
         .residual_multiplier = p->residual_multiplier,
         .residual_zero_point = p->residual_zero_point,
     };
@@ -86,6 +94,10 @@ static void prepare_panel(walk *w, int64_t index) {
         int64_t zero_point = asymmetric ? w->p->weight_zero_points[w->channel + c] : 0;
         w->weight_factor[c] = -zero_point;
         w->input_factor[c] = weights->k * zero_point - weights->sums[index * CHANNELS + c];
+        w->weight_factor32[c] = (int32_t)w->weight_factor[c];
+        w->input_factor32[c] = (int32_t)w->input_factor[c];
+        int64_t start = w->rows->zero_points ? 0 : w->p->input_zero_point * w->input_factor[c];
+        w->start[c] = (int32_t)start;
     }
 }
 
@@ -129,20 +141,14 @@ static void short_tile(const walk *w, const uint8_t *const *rows, int64_t row, i
     const kernels *k = p->kernels;
     const packed *weights = p->weights;
     _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
-    int32_t start[CHANNELS], input_factor[CHANNELS];
-    const int32_t *zero_points = w->rows->zero_points;
-    for (int c = 0; c < CHANNELS; c++) {
-        input_factor[c] = (int32_t)w->input_factor[c];
-        start[c] = zero_points ? 0 : (int32_t)(p->input_zero_point * w->input_factor[c]);
-    }
-    for (int r = 0; r < count; r++) memcpy(acc + r * CHANNELS, start, sizeof start);
+    for (int r = 0; r < count; r++) memcpy(acc + r * CHANNELS, w->start, sizeof w->start);
     (weights->depthwise ? k->depthwise : k->tile)[count](rows, w->panels, acc);
-    if (zero_points) k->rank_one(acc, count, zero_points + row, input_factor);
+    const int32_t *zero_points = w->rows->zero_points;
+    if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor32);
     if (weights->ones) {
-        int32_t sums[MAX_ROWS], weight_factor[CHANNELS];
+        int32_t sums[MAX_ROWS];
         for (int r = 0; r < count; r++) sums[r] = (int32_t)w->row_sums[row + r];
-        for (int c = 0; c < CHANNELS; c++) weight_factor[c] = (int32_t)w->weight_factor[c];
-        k->rank_one(acc, count, sums, weight_factor);
+        k->rank_one(acc, count, sums, w->weight_factor32);
     }
 
     int64_t at = (w->rows->first + row) * w->finish.stride + w->channel;

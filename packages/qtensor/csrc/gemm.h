@@ -21,11 +21,16 @@ enum {
     MAX_CHUNK = 32768, /* longest K that int32 sums exactly, whatever the zero points: README.md */
 };
 
+/* The orders in which the 4 activations of a single step may be taken. The first two share a
+ * 16-bit lane, and so do the last two: these are the three ways to divide them. */
+enum { ORDERS = 3 };
+extern const uint8_t step_orders[ORDERS][STEP];
+
 /* The weights of 16 channels, in the order in which a tile function runs through them. */
 typedef struct {
-    int32_t pairs;  /* T = 2: pairs of steps whose products are summed in 16 bits */
-    int32_t single; /* T = 1: steps that are safe only alone */
-    int32_t wide;   /* steps whose products need 32 bits from the start */
+    int32_t pairs;          /* T = 2: pairs of steps whose products are summed in 16 bits */
+    int32_t single[ORDERS]; /* T = 1: steps that are safe only alone, by order */
+    int32_t wide;           /* steps whose products need 32 bits from the start */
     const int32_t *offsets; /* of each step, from the row's base */
     const int8_t *weights;  /* 64 bytes a step, 64-byte aligned */
 } panel;
@@ -42,7 +47,7 @@ typedef struct {
     int32_t zero_point;
     int32_t columns;        /* valid channels, <= CHANNELS */
     int64_t stride;         /* elements between two rows of the output, and of the residual */
-    bool residual_signed;
+    bool is_signed;         /* output and residual are int8 */
     float residual_multiplier;
     int32_t residual_zero_point;
 } finish;
@@ -127,7 +132,7 @@ typedef struct {
     int32_t output_zero_point;
     float lowest, highest;
     const uint8_t *residual;
-    bool residual_signed;
+    bool is_signed;           /* output and residual are int8 */
     float residual_multiplier;
     int32_t residual_zero_point;
 } product;

@@ -59,7 +59,7 @@ static inline __attribute__((always_inline)) void tile(const uint8_t *const *row
             KEEP_ROWS_APART(acc[r]);
         }
     }
-    for (int32_t s = p->single; s > 0; s--, offset++, w += STEP_BYTES) {
+    for (int32_t s = p->single[0]; s > 0; s--, offset++, w += STEP_BYTES) {
         int64_t first = offset[0];
         __m256i w0 = load(w), w1 = load(w + 32);
 #pragma GCC unroll 4
@@ -68,6 +68,20 @@ static inline __attribute__((always_inline)) void tile(const uint8_t *const *row
             acc[r][0] = _mm256_add_epi32(acc[r][0], single_sum(a0, w0));
             acc[r][1] = _mm256_add_epi32(acc[r][1], single_sum(a0, w1));
             KEEP_ROWS_APART(acc[r]);
+        }
+    }
+    for (int order = 1; order < ORDERS; order++) {
+        __m256i shuffle = broadcast(step_orders[order]); /* the activations are all alike */
+        for (int32_t s = p->single[order]; s > 0; s--, offset++, w += STEP_BYTES) {
+            int64_t first = offset[0];
+            __m256i w0 = load(w), w1 = load(w + 32);
+#pragma GCC unroll 4
+            for (int r = 0; r < count; r++) {
+                __m256i a0 = _mm256_shuffle_epi8(broadcast(a[r] + first), shuffle);
+                acc[r][0] = _mm256_add_epi32(acc[r][0], single_sum(a0, w0));
+                acc[r][1] = _mm256_add_epi32(acc[r][1], single_sum(a0, w1));
+                KEEP_ROWS_APART(acc[r]);
+            }
         }
     }
     for (int32_t s = p->wide; s > 0; s--, offset++, w += STEP_BYTES) {
@@ -151,7 +165,7 @@ static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *
 /* 8 bytes as floats, less the residual's zero point, times its multiplier. */
 static inline __m256 residual_term(const uint8_t *bytes, const finish *f) {
     __m128i eight = _mm_loadl_epi64((const __m128i *)bytes);
-    __m256i wide = f->residual_signed ? _mm256_cvtepi8_epi32(eight) : _mm256_cvtepu8_epi32(eight);
+    __m256i wide = f->is_signed ? _mm256_cvtepi8_epi32(eight) : _mm256_cvtepu8_epi32(eight);
     __m256i centred = _mm256_sub_epi32(wide, _mm256_set1_epi32(f->residual_zero_point));
     return _mm256_mul_ps(_mm256_cvtepi32_ps(centred), _mm256_set1_ps(f->residual_multiplier));
 }
@@ -165,33 +179,52 @@ static inline __m256 scaled(const int32_t *acc, const finish *f, int c) {
 static inline __m256i rounded(__m256 t, const finish *f) {
     t = _mm256_max_ps(t, _mm256_set1_ps(f->lowest));
     t = _mm256_min_ps(t, _mm256_set1_ps(f->highest));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(t), _mm256_set1_epi32(f->zero_point));
+    return _mm256_cvtps_epi32(t);
 }
 
-static void requantize(const int32_t *acc, int rows, const finish *f, const uint8_t *residual,
-                       uint8_t *out) {
-    size_t columns = (size_t)f->columns;
-    for (int r = 0; r < rows; r++, acc += CHANNELS, out += f->stride) {
-        __m256 low = _mm256_add_ps(scaled(acc, f, 0), _mm256_loadu_ps(f->bias));
-        __m256 high = _mm256_add_ps(scaled(acc, f, 8), _mm256_loadu_ps(f->bias + 8));
-        if (residual) {
-            uint8_t bytes[CHANNELS] = {0};
-            memcpy(bytes, residual + r * f->stride, columns);
-            low = _mm256_add_ps(low, residual_term(bytes, f));
-            high = _mm256_add_ps(high, residual_term(bytes + 8, f));
-        }
-        /* Within -128 .. 255: the low byte of each is the result, signed or not. */
-        __m256i words = _mm256_packs_epi32(rounded(low, f), rounded(high, f));
-        words = _mm256_and_si256(_mm256_permute4x64_epi64(words, 0xd8), _mm256_set1_epi16(0xff));
-        __m128i packed = _mm_packus_epi16(_mm256_castsi256_si128(words),
-                                          _mm256_extracti128_si256(words, 1));
-        if (columns == CHANNELS) {
-            _mm_storeu_si128((__m128i *)out, packed);
-        } else {
-            uint8_t bytes[CHANNELS];
-            _mm_storeu_si128((__m128i *)bytes, packed);
-            memcpy(out, bytes, columns);
-        }
+/* One row's 16 results in 16 bits, without zero point, channels ordered 0-3, 8-11, 4-7, 12-15. */
+static inline __m256i requantize_row(const int32_t *acc, const finish *f, const uint8_t *residual) {
+    __m256 low = _mm256_add_ps(scaled(acc, f, 0), _mm256_loadu_ps(f->bias));
+    __m256 high = _mm256_add_ps(scaled(acc, f, 8), _mm256_loadu_ps(f->bias + 8));
+    if (residual) {
+        uint8_t bytes[CHANNELS] = {0};
+        memcpy(bytes, residual, (size_t)f->columns);
+        low = _mm256_add_ps(low, residual_term(bytes, f));
+        high = _mm256_add_ps(high, residual_term(bytes + 8, f));
+    }
+    return _mm256_packs_epi32(rounded(low, f), rounded(high, f));
+}
+
+static inline void store_columns(uint8_t *out, __m128i bytes, int32_t columns) {
+    if (columns == CHANNELS) {
+        _mm_storeu_si128((__m128i *)out, bytes);
+    } else {
+        uint8_t some[CHANNELS];
+        _mm_storeu_si128((__m128i *)some, bytes);
+        memcpy(out, some, (size_t)columns);
+    }
+}
+
+static void requantize(const int32_t *acc, int rows, const finish *finish_of_panel,
+                       const uint8_t *residual, uint8_t *out) {
+    const finish copy = *finish_of_panel, *f = &copy; /* out may not alias a local */
+    /* int8 results go through unsigned bytes: 128 more, and then the top bit flipped back. */
+    const __m256i zero_point = _mm256_set1_epi16((int16_t)(f->zero_point + 128 * f->is_signed));
+    const __m256i flip = _mm256_set1_epi8(f->is_signed ? -128 : 0);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (int r = 0; r < rows; r += 2) {
+        const int32_t *second = acc + (r + 1 < rows) * CHANNELS;
+        const uint8_t *beside = residual ? residual + (r + 1 < rows) * f->stride : NULL;
+        __m256i a = _mm256_add_epi16(requantize_row(acc, f, residual), zero_point);
+        __m256i b = _mm256_add_epi16(requantize_row(second, f, beside), zero_point);
+        __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
+        bytes = _mm256_xor_si256(bytes, flip);
+        store_columns(out, _mm256_castsi256_si128(bytes), f->columns);
+        if (r + 1 < rows)
+            store_columns(out + f->stride, _mm256_extracti128_si256(bytes, 1), f->columns);
+        acc += 2 * CHANNELS;
+        out += 2 * f->stride;
+        if (residual) residual += 2 * f->stride;
     }
 }
 

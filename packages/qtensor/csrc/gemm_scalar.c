@@ -4,9 +4,10 @@
 
 #include "gemm.h"
 
-static inline void add_step(const uint8_t *a, const int8_t *weights, uint32_t *acc) {
+static inline void add_step(const uint8_t *a, const uint8_t *order, const int8_t *weights,
+                            uint32_t *acc) {
     for (int c = 0; c < CHANNELS; c++)
-        for (int j = 0; j < STEP; j++) acc[c] += (uint32_t)(a[j] * weights[c * STEP + j]);
+        for (int j = 0; j < STEP; j++) acc[c] += (uint32_t)(a[order[j]] * weights[c * STEP + j]);
 }
 
 /* See store_wide() in pack.c. */
@@ -23,8 +24,11 @@ static inline void tile(const uint8_t *const *rows, const panel *p, int32_t *acc
         const int32_t *offset = p->offsets;
         const int8_t *weights = p->weights;
         uint32_t *sums = (uint32_t *)acc + r * CHANNELS;
-        for (int32_t s = 0; s < 2 * p->pairs + p->single; s++, weights += STEP_BYTES)
-            add_step(rows[r] + *offset++, weights, sums);
+        for (int32_t s = 0; s < 2 * p->pairs; s++, weights += STEP_BYTES)
+            add_step(rows[r] + *offset++, step_orders[0], weights, sums);
+        for (int o = 0; o < ORDERS; o++)
+            for (int32_t s = 0; s < p->single[o]; s++, weights += STEP_BYTES)
+                add_step(rows[r] + *offset++, step_orders[o], weights, sums);
         for (int32_t s = 0; s < p->wide; s++, weights += STEP_BYTES)
             add_wide_step(rows[r] + *offset++, weights, sums);
     }

@@ -36,15 +36,20 @@ static limits limits_for(int amax) {
     return (limits){32767 / amax, 32768 / amax};
 }
 
-static step_sums sum_step(const int8_t *weights) {
+const uint8_t step_orders[ORDERS][STEP] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 3, 1, 2}};
+
+static step_sums sum_step(const int8_t *weights, const uint8_t *order) {
     step_sums s;
     for (int lane = 0; lane < LANES; lane++) {
-        int a = weights[2 * lane], b = weights[2 * lane + 1];
+        const int8_t *channel = weights + lane / 2 * STEP;
+        int a = channel[order[lane % 2 * 2]], b = channel[order[lane % 2 * 2 + 1]];
         s.positive[lane] = (int16_t)((a > 0 ? a : 0) + (b > 0 ? b : 0));
         s.negative[lane] = (int16_t)((a < 0 ? -a : 0) + (b < 0 ? -b : 0));
     }
     return s;
 }
+
+static const step_sums nothing;
 
 static bool certified(const step_sums *a, const step_sums *b, limits limit) {
     int unsafe = 0; /* no early exit: the loop is vectorized */
@@ -68,11 +73,12 @@ static int largest_sum(const step_sums *s) {
 typedef struct {
     step_sums *sums;
     int32_t *by_size; /* safe steps, smallest first */
-    int32_t *partner; /* the step it is paired with, SINGLE or WIDE */
+    int32_t *partner; /* the step it is paired with, or one of the following */
     int16_t *size;
 } schedule;
 
-enum { SINGLE = -1, WIDE = -2, OPEN = -3 };
+/* Steps without partner: single in one of the orders, wide, or not decided yet. */
+enum { SINGLE = -ORDERS, WIDE = SINGLE - 1, OPEN = WIDE - 1 };
 
 /* Pairs the largest step with the smallest one, the next largest with the next smallest and so on:
  * for plain numbers that gives the most pairs under a bound. Steps have 64 numbers each, so where
@@ -95,16 +101,27 @@ static void pair_steps(schedule *s, int32_t safe, limits limit) {
     }
 }
 
+/* A step that is not safe in the order of its activations may be in another one. */
+static int32_t reordered(const int8_t *weights, limits limit) {
+    for (int order = 1; order < ORDERS; order++) {
+        step_sums sums = sum_step(weights, step_orders[order]);
+        if (certified(&sums, &nothing, limit)) return SINGLE + order;
+    }
+    return WIDE;
+}
+
 /* raw: the panel's steps in natural order, 64 bytes each. */
 static void plan_steps(schedule *s, const int8_t *raw, int32_t steps, int amax) {
-    static const step_sums nothing;
     limits limit = limits_for(amax);
     int32_t starts[MAX_SUM + 2] = {0};
     for (int32_t i = 0; i < steps; i++) {
-        s->sums[i] = sum_step(raw + (size_t)i * STEP_BYTES);
+        const int8_t *weights = raw + (size_t)i * STEP_BYTES;
+        s->sums[i] = sum_step(weights, step_orders[0]);
+        bool safe = certified(&s->sums[i], &nothing, limit);
+        s->partner[i] = safe ? OPEN : reordered(weights, limit);
+        if (!safe) continue;
         s->size[i] = (int16_t)largest_sum(&s->sums[i]);
-        s->partner[i] = certified(&s->sums[i], &nothing, limit) ? OPEN : WIDE;
-        if (s->partner[i] == OPEN) starts[s->size[i] + 1]++;
+        starts[s->size[i] + 1]++;
     }
     for (int i = 0; i <= MAX_SUM; i++) starts[i + 1] += starts[i];
     int32_t safe = starts[MAX_SUM + 1];
@@ -133,15 +150,28 @@ typedef struct {
     int8_t *weights;
 } writer;
 
-static void emit(writer *w, int32_t step, bool wide) {
+/* order: NULL for a wide step. */
+static void emit(writer *w, int32_t step, const uint8_t *order) {
     const int8_t *from = w->raw + (size_t)step * STEP_BYTES;
-    if (wide) {
-        store_wide(from, w->weights);
+    if (order) {
+        for (int i = 0; i < STEP_BYTES; i++)
+            w->weights[i] = from[i / STEP * STEP + order[i % STEP]];
     } else {
-        memcpy(w->weights, from, STEP_BYTES);
+        store_wide(from, w->weights);
     }
     w->weights += STEP_BYTES;
     *w->offset++ = STEP * (w->first + step);
+}
+
+static int32_t emit_all(writer *w, const schedule *s, int32_t steps, int32_t kind,
+                        const uint8_t *order) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < steps; i++) {
+        if (s->partner[i] != kind) continue;
+        emit(w, i, order);
+        count++;
+    }
+    return count;
 }
 
 /* Pairs, then single steps, then wide ones; each kind in natural order, which suits the caches. */
@@ -149,20 +179,13 @@ static panel emit_panel(writer w, const schedule *s, int32_t steps) {
     panel p = {.offsets = w.offset, .weights = w.weights};
     for (int32_t i = 0; i < steps; i++) {
         if (s->partner[i] <= i) continue;
-        emit(&w, i, false);
-        emit(&w, s->partner[i], false);
+        emit(&w, i, step_orders[0]);
+        emit(&w, s->partner[i], step_orders[0]);
         p.pairs++;
     }
-    for (int32_t i = 0; i < steps; i++) {
-        if (s->partner[i] != SINGLE) continue;
-        emit(&w, i, false);
-        p.single++;
-    }
-    for (int32_t i = 0; i < steps; i++) {
-        if (s->partner[i] != WIDE) continue;
-        emit(&w, i, true);
-        p.wide++;
-    }
+    for (int order = 0; order < ORDERS; order++)
+        p.single[order] = emit_all(&w, s, steps, SINGLE + order, step_orders[order]);
+    p.wide = emit_all(&w, s, steps, WIDE, NULL);
     return p;
 }
 
@@ -273,7 +296,7 @@ static void pack_chunk(packed *p, packer *packer, const int8_t *weights, int64_t
         panel done = pack_panel(packer, first, steps);
         p->panels[chunk * panels + i] = done;
         p->counts[0] += 2 * done.pairs;
-        p->counts[1] += done.single;
+        for (int order = 0; order < ORDERS; order++) p->counts[1] += done.single[order];
         p->counts[2] += done.wide;
     }
     if (p->ones) {

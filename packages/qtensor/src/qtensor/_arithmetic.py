@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
-from ._functions import found
+from ._functions import copies, found
 from ._ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from ._qtensor import QTensor, dispatched, functions, in_float
 from ._quantize import quantize, quantize_value
@@ -35,12 +35,11 @@ def _stands_for(*names: str) -> Callable[[Function], Function]:
 # ---- activations: comparing integers is comparing the values they stand for
 
 
-def _clamp(x: QTensor, low: float | None, high: float | None, inplace: bool) -> Tensor:
+def _clamp(x: QTensor, low: float | None, high: float | None, inplace: bool) -> Any:
     qparams = x.qparams
     if qparams.axis is not None:
-        if inplace:
-            raise NotImplementedError("clamping in place needs a tensor quantized per tensor")
-        return in_float(torch.clamp, "clamp", (x, low, high), {})  # type: ignore[no-any-return]
+        clamp = Tensor.clamp_ if inplace else Tensor.clamp
+        return in_float(clamp, clamp.__name__, (x, low, high), {})
     bounds = [None if bound is None else quantize_value(bound, qparams) for bound in (low, high)]
     if inplace:
         x.int_repr().clamp_(*bounds)
@@ -49,41 +48,41 @@ def _clamp(x: QTensor, low: float | None, high: float | None, inplace: bool) -> 
 
 
 @_stands_for("relu")
-def relu(input: QTensor, inplace: bool = False) -> Tensor:
+def relu(input: QTensor, inplace: bool = False) -> Any:
     return _clamp(input, 0.0, None, inplace)
 
 
 @_stands_for("relu_")
-def relu_(input: QTensor) -> Tensor:
+def relu_(input: QTensor) -> Any:
     return _clamp(input, 0.0, None, True)
 
 
 @_stands_for("relu6")
-def relu6(input: QTensor, inplace: bool = False) -> Tensor:
+def relu6(input: QTensor, inplace: bool = False) -> Any:
     return _clamp(input, 0.0, 6.0, inplace)
 
 
 @_stands_for("hardtanh")
 def hardtanh(
     input: QTensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-) -> Tensor:
+) -> Any:
     return _clamp(input, min_val, max_val, inplace)
 
 
 @_stands_for("hardtanh_")
-def hardtanh_(input: QTensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+def hardtanh_(input: QTensor, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     return _clamp(input, min_val, max_val, True)
 
 
 @_stands_for("clamp", "clip")
-def clamp(input: QTensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: QTensor, min: Any = None, max: Any = None) -> Any:
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        return in_float(torch.clamp, "clamp", (input, min, max), {})  # type: ignore[no-any-return]
+        return in_float(torch.clamp, "clamp", (input, min, max), {})
     return _clamp(input, min, max, False)
 
 
 @_stands_for("clamp_", "clip_")
-def clamp_(input: QTensor, min: float | None = None, max: float | None = None) -> Tensor:
+def clamp_(input: QTensor, min: float | None = None, max: float | None = None) -> Any:
     return _clamp(input, min, max, True)
 
 
@@ -137,9 +136,9 @@ def _adaptive_avg_pool2d(input: QTensor, output_size: Any) -> QTensor:
 
 def _pad(
     input: QTensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Tensor:
+) -> Any:
     if input.qparams.axis is not None:
-        return in_float(F.pad, "pad", (input, pad, mode, value), {})  # type: ignore[no-any-return]
+        return in_float(F.pad, "pad", (input, pad, mode, value), {})
     fill = quantize_value(value or 0.0, input.qparams) if mode == "constant" else None
     return QTensor(F.pad(input.int_repr(), list(pad), mode, fill), input.qparams)
 
@@ -147,9 +146,7 @@ def _pad(
 functions[F.pad] = functions[torch._C._nn.pad] = _pad
 
 
-def _dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     if training:
         return in_float(F.dropout, "dropout", (input, p, training, inplace), {"inplace": inplace})
     return input
@@ -162,7 +159,7 @@ functions.update(dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d
 
 
 @_stands_for("copy_")
-def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Any:
     if not isinstance(input, QTensor):
         return input.copy_(src.dequantize(), non_blocking)
     input.int_repr().copy_(_quantized_like(src, input).int_repr(), non_blocking)
@@ -178,12 +175,12 @@ def _setitem(input: Tensor, index: Any, value: Any) -> None:
 
 
 @_stands_for("fill_")
-def fill_(input: QTensor, value: float) -> Tensor:
+def fill_(input: QTensor, value: float) -> Any:
     return copy_(input, torch.full_like(input.int_repr(), value, dtype=torch.float32))
 
 
 @_stands_for("zero_")
-def zero_(input: QTensor) -> Tensor:
+def zero_(input: QTensor) -> Any:
     return fill_(input, 0.0)
 
 
@@ -203,13 +200,13 @@ def _quantized_like(value: Any, target: QTensor) -> QTensor:
 
 
 @_stands_for("to", "_to_copy")
-def _to(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    if not isinstance(x, QTensor):  # x.to(q) asks for q's real dtype and device
-        return x.to(*(arg.dequantize() if isinstance(arg, QTensor) else arg for arg in args))
+def _to(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    if not isinstance(x, QTensor):  # x.to(q) asks for q's float dtype and its device
+        plain: list[Any] = [arg.dequantize() if isinstance(arg, QTensor) else arg for arg in args]
+        return x.to(*plain, **kwargs)
     if any(isinstance(arg, (torch.dtype, Tensor)) for arg in (*args, *kwargs.values())):
         return x.dequantize().to(*args, **kwargs)
-    move = functions[Tensor.cpu].func  # type: ignore[attr-defined]
-    return move(Tensor.to, x, *args, **kwargs)
+    return copies(Tensor.to, x, *args, **kwargs)
 
 
 @_stands_for("equal")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 _PLAIN = (Tensor, Parameter)  # exact types: a subclass may hold no storage of its own
+_strided = torch.strided
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _functorch_level = torch._C._functorch.peek_interpreter_stack
 _included = torch._C._dispatch_tls_is_dispatch_key_included
@@ -33,7 +34,7 @@ def direct(*tensors: Tensor | None) -> bool:
         if (
             type(tensor) not in _PLAIN
             or not tensor.is_cpu
-            or tensor.layout is not torch.strided
+            or tensor.layout is not _strided
             or tensor.is_neg()  # memory holds the negated values
             or (tensor.requires_grad and torch.is_grad_enabled())
         ):

@@ -50,7 +50,7 @@ def _reorders(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -
     return QTensor(func(x.int_repr(), *args, **kwargs), qparams)
 
 
-def _copies(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -> QTensor:
+def copies(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -> QTensor:
     """The same values elsewhere: other memory, memory format or device."""
     data = func(x.int_repr(), *args, **kwargs)
     qparams = x.qparams
@@ -74,7 +74,7 @@ def _orders(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -> 
 
 
 def _reads(func: Callable[..., Any], x: QTensor) -> Any:
-    """Asks for the memory itself, which holds the integers."""
+    """Asks about the memory, which holds the integers."""
     return func(x.int_repr())
 
 
@@ -117,11 +117,11 @@ _KINDS: dict[Callable[..., Any], str] = {
         tensor_split tile unbind unflatten unfold unsafe_chunk unsafe_split view view_as vsplit
     """,
     _reorders: "T mT adjoint movedim moveaxis permute swapaxes swapdims t transpose unsqueeze",
-    _copies: "alias clone contiguous cpu cuda data detach pin_memory",
+    copies: "alias clone contiguous cpu cuda data detach pin_memory",
     _orders: "amax amin kthvalue max median min mode msort sort topk",
     _finds: "argmax argmin argsort",
     _joins: "cat concat concatenate dstack hstack stack vstack",
-    _reads: "data_ptr",
+    _reads: "data_ptr storage_offset",
     _leaves: """
         __array__ __format__ bfloat16 bool byte char dequantize double float half int item long
         numpy short tolist type type_as
@@ -132,7 +132,7 @@ _KINDS: dict[Callable[..., Any], str] = {
 _ASKS = """
     __hash__ __len__ dim dim_order element_size get_device has_names is_complex is_conj
     is_contiguous is_floating_point is_inference is_neg is_pinned is_same_size is_set_to is_shared
-    is_signed ndimension nelement numel size storage_offset stride untyped_storage
+    is_signed ndimension nelement numel size stride untyped_storage
 """
 
 

@@ -42,7 +42,7 @@ cdef extern from "gemm.h" nogil:
         float lowest
         float highest
         const uint8_t *residual
-        bint residual_signed
+        bint is_signed
         float residual_multiplier
         int32_t residual_zero_point
 
@@ -166,12 +166,12 @@ cdef class Product:
 
     def requantize(self, double output_scale, int32_t output_zero_point, uintptr_t residual,
                    bint signed, float residual_multiplier, int32_t residual_zero_point):
-        """Bytes as output; ``signed`` tells the type of the residual."""
+        """Bytes as output; ``signed`` tells whether they, and the residual's, are int8."""
         self._product.kind = OUTPUT_BYTES
         self._product.output_scale = output_scale
         self._product.output_zero_point = output_zero_point
         self._product.residual = <const uint8_t *>residual
-        self._product.residual_signed = signed
+        self._product.is_signed = signed
         self._product.residual_multiplier = residual_multiplier
         self._product.residual_zero_point = residual_zero_point
 

@@ -39,8 +39,9 @@ class QParams:
 
     Example:
         >>> from qtensor import QParams, quint8
-        >>> QParams(0.5, 3, quint8)
-        QParams(scale=0.5, zero_point=3, dtype=qtensor.quint8, axis=None, quant_min=0, quant_max=255)
+        >>> params = QParams(0.5, 3, quint8)
+        >>> params.quant_min, params.quant_max, params.qscheme
+        (0, 255, qtensor.per_tensor_affine)
     """
 
     scale: float | Tensor
@@ -113,9 +114,7 @@ class QParams:
             other.quant_max,
         )
         return (
-            same
-            and _equal(self.scale, other.scale)
-            and _equal(self.zero_point, other.zero_point)
+            same and _equal(self.scale, other.scale) and _equal(self.zero_point, other.zero_point)
         )
 
     def __hash__(self) -> int:

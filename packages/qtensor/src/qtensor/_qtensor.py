@@ -61,23 +61,16 @@ class QTensor(Tensor):
             )
         if qparams.axis is not None:
             _check_channels(data, qparams.axis, torch.as_tensor(qparams.scale).numel())
-        wrapper: QTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls,
-            data.shape,
-            strides=data.stride(),
-            storage_offset=data.storage_offset(),
-            dtype=torch.float32,
-            device=data.device,
-        )  # (torch's stubs leave this method out)
-        return wrapper
-
-    def __init__(self, data: Tensor, qparams: QParams) -> None:
+        self: QTensor = torch.Tensor._make_wrapper_subclass(
+            cls, data.size(), data.stride(), dtype=torch.float32, device=data.device
+        )
         self._data = data
         self._qparams = qparams
         self._scale = qparams.scale
         self._zero_point = qparams.zero_point
         self._axis = qparams.axis
         self._format = (qparams.dtype.name, qparams.quant_min, qparams.quant_max)
+        return self
 
     # ---- the vocabulary of quantized tensors
 
@@ -106,7 +99,7 @@ class QTensor(Tensor):
             return dequantize_per_tensor(self._data, self._scale, self._zero_point)
         return dequantize_per_channel(self._data, self._scale, self._zero_point, self._axis)
 
-    def qscheme(self) -> QScheme:
+    def qscheme(self) -> QScheme:  # type: ignore[override]  # torch's own may disappear
         """How values map to integers, such as ``qtensor.per_tensor_affine``."""
         return self._qparams.qscheme
 
@@ -169,7 +162,7 @@ class QTensor(Tensor):
         return in_float(func, func.__name__, args, kwargs)
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]  # torch declares no classmethod
         cls,
         func: Any,
         types: Sequence[type],
@@ -207,7 +200,7 @@ class QTensor(Tensor):
             memo[id(self)] = type(self)(self._data.clone(), self._qparams)
         return memo[id(self)]  # type: ignore[no-any-return]  # a memo holds anything
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         qparams = self._qparams
         values = repr(self.dequantize()).removeprefix("tensor(").removesuffix(")")
         text = (
@@ -252,12 +245,12 @@ def _to_float(x: Any) -> Any:
     return x.dequantize() if isinstance(x, QTensor) else x
 
 
-_IN_PLACE_SPECIAL = frozenset(
-    f"__i{name}__"
-    for name in (
-        "add and floordiv lshift matmul mod mul or pow rshift sub truediv xor".split()
-    )
-) | {"__setitem__", "__set__", "__delete__"}
+_WRITING_SPECIAL = frozenset(
+    """
+    __delete__ __iadd__ __iand__ __ifloordiv__ __ilshift__ __imatmul__ __imod__ __imul__ __ior__
+    __ipow__ __irshift__ __isub__ __itruediv__ __ixor__ __set__ __setitem__
+    """.split()
+)
 
 
 def _writes_into_qtensor(
@@ -274,7 +267,7 @@ def _writes_into_qtensor(
     else:
         written = [kwargs.get("out")]
         in_place = name.endswith("_") and not name.endswith("__")
-        if in_place or name in _IN_PLACE_SPECIAL or kwargs.get("inplace") is True:
+        if in_place or name in _WRITING_SPECIAL or kwargs.get("inplace") is True:
             written += args[:1] or [kwargs.get("input")]
     return any(
         isinstance(x, QTensor)
@@ -293,6 +286,5 @@ def _check_channels(data: Tensor, axis: int, channels: int) -> None:
         )
 
 
-torch.serialization.add_safe_globals(
-    [rebuild, qparams_of, *((dtype, f"{dtype.__module__}.{dtype.name}") for dtype in QDTYPES.values())]
-)
+_DTYPES: list[Any] = [(dtype, f"{dtype.__module__}.{name}") for name, dtype in QDTYPES.items()]
+torch.serialization.add_safe_globals([rebuild, qparams_of, *_DTYPES])

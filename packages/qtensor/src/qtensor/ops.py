@@ -62,12 +62,14 @@ def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         >>> qtensor.ops.add(q, q, 0.5, 0).dequantize()
         tensor([2., 2.])
     """
-    return add_to(qa, qb, QParams(scale, zero_point, parameters(qa).dtype), caller="add")
+    output = QParams(scale, zero_point, parameters(quantized(qa, "add", "qa")).dtype)
+    return add_to(qa, qb, output, caller="add")
 
 
 def add_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """:func:`add` followed by ReLU, in one pass."""
-    return add_to(qa, qb, QParams(scale, zero_point, parameters(qa).dtype), 0.0, caller="add_relu")
+    output = QParams(scale, zero_point, parameters(quantized(qa, "add_relu", "qa")).dtype)
+    return add_to(qa, qb, output, 0.0, caller="add_relu")
 
 
 def add_to(
@@ -119,7 +121,8 @@ def add_scalar(qa: QTensor, b: float) -> QTensor:
 def mul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """The product of two quantized tensors, computed in float on their real values."""
     a, b = quantized(qa, "mul", "qa"), quantized(qb, "mul", "qb")
-    return quantize(a.dequantize() * b.dequantize(), QParams(scale, zero_point, parameters(a).dtype))
+    output = QParams(scale, zero_point, parameters(a).dtype)
+    return quantize(a.dequantize() * b.dequantize(), output)
 
 
 def mul_scalar(qa: QTensor, b: float) -> QTensor:
@@ -138,7 +141,8 @@ def mul_scalar(qa: QTensor, b: float) -> QTensor:
 def matmul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """The matrix product of two quantized tensors, computed in float on their real values."""
     a, b = quantized(qa, "matmul", "qa"), quantized(qb, "matmul", "qb")
-    return quantize(a.dequantize() @ b.dequantize(), QParams(scale, zero_point, parameters(a).dtype))
+    output = QParams(scale, zero_point, parameters(a).dtype)
+    return quantize(a.dequantize() @ b.dequantize(), output)
 
 
 def cat(
@@ -163,7 +167,8 @@ def cat(
     parts = []
     for i, x in enumerate(tensors):
         x = quantized(x, "cat", f"tensors[{i}]")
-        parts.append((x if parameters(x) == output else quantize(x.dequantize(), output)).int_repr())
+        same = parameters(x) == output
+        parts.append((x if same else quantize(x.dequantize(), output)).int_repr())
     return QTensor(torch.cat(parts, dim), output)
 
 

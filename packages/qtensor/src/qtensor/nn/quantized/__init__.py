@@ -2,6 +2,7 @@
 
 from . import dynamic as dynamic
 from . import reference as reference
+from ._base import OutputModule as OutputModule
 from ._conv import Conv2d as Conv2d
 from ._conversions import DeQuantize as DeQuantize
 from ._conversions import Quantize as Quantize

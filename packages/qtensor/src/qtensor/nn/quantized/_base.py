@@ -51,7 +51,7 @@ class OutputModule(nn.Module):
         return text + (f", {_range_text(output)}" if _has_own_range(output) else "")
 
     def _save_to_state_dict(self, destination: State, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        super()._save_to_state_dict(destination, prefix, keep_vars)
         output = self.output_qparams
         saved = {
             "scale": torch.tensor(output.scale, dtype=torch.float64),
@@ -82,7 +82,7 @@ class OutputModule(nn.Module):
                 self.output_qparams = _loaded(self.output_qparams, **found)
             except ValueError as error:
                 error_msgs.append(f"output parameters of {prefix.removesuffix('.')}: {error}")
-        super()._load_from_state_dict(  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
@@ -143,6 +143,16 @@ class WeightModule(nn.Module):
         self.register_buffer("float_bias", torch.zeros(out, device=device) if bias else None)
         self._packed = PackedWeights()
 
+    def _weight_arguments(self) -> tuple[Any, ...]:
+        """What kernels take; looking buffers up as attributes would cost a microsecond each."""
+        buffers = self._buffers
+        return (
+            buffers["qweight"],
+            buffers["weight_scales"],
+            buffers["weight_zero_points"],
+            buffers["float_bias"],
+        )
+
     def weight(self) -> QTensor:
         """The weight as a quantized tensor, sharing memory with this module."""
         scales, zeros = self.weight_scales, self.weight_zero_points
@@ -169,7 +179,9 @@ class WeightModule(nn.Module):
         """
         integers, scales, zero_points = weight_arguments(qweight)
         if qweight.qdtype is not qint8:
-            raise TypeError(f"{self._get_name()} expects a weight of {qint8}, got {qweight.qdtype}")
+            raise TypeError(
+                f"{type(self).__name__} expects a weight of {qint8}, got {qweight.qdtype}"
+            )
         out = (self.qweight.shape[0],)
         for name, given, expected in (
             ("weight", qweight.shape, self.qweight.shape),
@@ -177,7 +189,7 @@ class WeightModule(nn.Module):
         ):
             if given != expected:
                 raise ValueError(
-                    f"{self._get_name()} expects a {name} of shape {tuple(expected)}, "
+                    f"{type(self).__name__} expects a {name} of shape {tuple(expected)}, "
                     f"got {tuple(given)}"
                 )
         self.qweight, self.weight_scales = integers.detach(), scales.detach()
@@ -192,7 +204,7 @@ class WeightModule(nn.Module):
             loaded = state_dict.get(prefix + name)
             if loaded is not None and loaded.shape in ((1,), self.qweight.shape[:1]):
                 setattr(self, name, torch.empty_like(loaded, device=self.qweight.device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]
@@ -344,5 +356,5 @@ def observed_qparams(module: nn.Module) -> QParams:
             "activation_post_process to tell its output's scale and zero point"
         )
     scale, zero_point = observer.calculate_qparams()
-    bounds = getattr(observer, "quant_min", None), getattr(observer, "quant_max", None)
+    bounds: Any = getattr(observer, "quant_min", None), getattr(observer, "quant_max", None)
     return QParams(scale, zero_point, as_qdtype(observer.dtype), None, *bounds)

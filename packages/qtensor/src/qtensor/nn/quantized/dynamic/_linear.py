@@ -67,10 +67,7 @@ class Linear(WeightModule):
             )
         return linear_dynamic(
             x,
-            self.qweight,
-            self.weight_scales,
-            self.weight_zero_points,
-            self.float_bias,
+            *self._weight_arguments(),
             127 if self.reduce_range else 255,
             self.per_row,
             self.activation_min,

@@ -140,7 +140,8 @@ class Conv2d(ReferenceModule, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``, float32."""
-        return self._conv_forward(x, self.get_weight(), self.bias)
+        result: Tensor = self._conv_forward(x, self.get_weight(), self.bias)
+        return result
 
     @classmethod
     def from_float(cls, float_conv: nn.Conv2d, weight_qparams: dict[str, Any]) -> Self:
@@ -189,9 +190,7 @@ class Embedding(ReferenceModule, nn.Embedding):
         weight_qparams: dict[str, Any] | None = None,
     ) -> None:
         options = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight)
-        super().__init__(
-            num_embeddings, embedding_dim, *options, device=device, dtype=dtype
-        )
+        super().__init__(num_embeddings, embedding_dim, *options, device=device, dtype=dtype)
         self._init_weight_qparams(weight_qparams, device)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -140,7 +140,7 @@ def qparams_of(
 def _equal(a: float | Tensor, b: float | Tensor) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return torch.equal(a, b)
-    return type(a) is type(b) and a == b
+    return type(a) is type(b) and bool(a == b)
 
 
 def check_scale(scale: float | Tensor, name: str = "scale") -> None:

@@ -1,5 +1,6 @@
 """``QTensor``: integers that stand for real numbers, usable wherever a tensor is."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -245,11 +246,10 @@ def _to_float(x: Any) -> Any:
     return x.dequantize() if isinstance(x, QTensor) else x
 
 
-_WRITING_SPECIAL = frozenset(
-    """
-    __delete__ __iadd__ __iand__ __ifloordiv__ __ilshift__ __imatmul__ __imod__ __imul__ __ior__
-    __ipow__ __irshift__ __isub__ __itruediv__ __ixor__ __set__ __setitem__
-    """.split()
+_IN_PLACE = re.compile(
+    r"[^_].*[^_]_"  # add_
+    r"|__i(add|and|floordiv|lshift|matmul|mod|mul|or|pow|rshift|sub|truediv|xor)__"  # +=
+    r"|__(setitem|set|delete)__"  # x[0] = …, x.data = …
 )
 
 
@@ -266,8 +266,7 @@ def _writes_into_qtensor(
         ]
     else:
         written = [kwargs.get("out")]
-        in_place = name.endswith("_") and not name.endswith("__")
-        if in_place or name in _WRITING_SPECIAL or kwargs.get("inplace") is True:
+        if _IN_PLACE.fullmatch(name) or kwargs.get("inplace") is True:
             written += args[:1] or [kwargs.get("input")]
     return any(
         isinstance(x, QTensor)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from .._direct import direct
 
-_library = torch.library.Library("qtensor", "DEF")  # the operators live as long as this object
+# The operators live as long as this object.
+_library: Any = torch.library.Library("qtensor", "DEF")  # type: ignore[no-untyped-call]  # torch's
 
 
 def operator(
@@ -49,7 +50,8 @@ def operator(
         if kwargs:
             tensors += [kwargs[name] for name in names if name in kwargs]
         if not direct(*tensors):
-            return registered(*args, **kwargs)
+            result: Tensor = registered(*args, **kwargs)
+            return result
         if cache is None:
             return cpu(*args, **kwargs)
         return cpu(*args, cache=cache, **kwargs)

@@ -18,7 +18,7 @@ class FXFloatFunctional(nn.Module):
     def forward(self, x: Any) -> NoReturn:
         """Not meant to be called: use one of the methods."""
         raise RuntimeError(
-            f"{type(self).__name__} is not called itself; call one of its methods, such as add(x, y)"
+            f"{type(self).__name__} is not called itself; call one of its methods, such as add"
         )
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:

@@ -5,13 +5,12 @@ Each takes and returns :class:`qtensor.QTensor`; the operators on plain integers
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
-from ._direct import direct
+from ._arguments import quantized, requantization, weight_arguments
 from ._dtypes import QDType, quint8
 from ._ops import add as _add
 from ._ops import conv2d as _conv2d
@@ -20,31 +19,11 @@ from ._qparams import QParams
 from ._qtensor import QTensor, parameters
 from ._quantize import quantize
 
-Ints = int | Sequence[int]
-
-
-def quantized(x: Any, caller: str, argument: str = "input") -> QTensor:
-    """``x``, checked to be what a quantized kernel takes: a QTensor quantized per tensor.
-
-    Raises:
-        TypeError: it is not; the message names ``caller`` and ``argument``.
-    """
-    if not isinstance(x, QTensor):
-        kind = f"a {x.dtype} tensor" if isinstance(x, Tensor) else f"a {type(x).__name__}"
-        raise TypeError(
-            f"{caller} expects a quantized tensor as {argument}, got {kind}; quantize it with "
-            "qtensor.quantize_per_tensor(...), or put a QuantStub or Quantize module before it"
-        )
-    if x._axis is not None:
-        raise TypeError(
-            f"{caller} expects {argument} to be quantized per tensor, got one quantized per "
-            f"channel along axis {x._axis}"
-        )
-    return x
+_Ints = int | Sequence[int]
 
 
 def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
-    """The sum of two quantized tensors, quantized with ``scale`` and ``zero_point``.
+    """The sum of two quantized tensors.
 
     Args:
         qa, qb: of one dtype, shapes that broadcast.
@@ -54,7 +33,7 @@ def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         A quantized tensor of the broadcast shape.
 
     Raises:
-        TypeError: an input is not quantized per tensor.
+        TypeError: an input is not quantized per tensor, or their dtypes differ.
 
     Example:
         >>> import torch, qtensor
@@ -62,14 +41,14 @@ def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         >>> qtensor.ops.add(q, q, 0.5, 0).dequantize()
         tensor([2., 2.])
     """
-    output = QParams(scale, zero_point, parameters(quantized(qa, "add", "qa")).dtype)
-    return add_to(qa, qb, output, caller="add")
+    a = quantized(qa, "add", "qa")
+    return add_to(a, qb, QParams(scale, zero_point, parameters(a).dtype))
 
 
 def add_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """:func:`add` followed by ReLU, in one pass."""
-    output = QParams(scale, zero_point, parameters(quantized(qa, "add_relu", "qa")).dtype)
-    return add_to(qa, qb, output, 0.0, caller="add_relu")
+    a = quantized(qa, "add_relu", "qa")
+    return add_to(a, qb, QParams(scale, zero_point, parameters(a).dtype), 0.0)
 
 
 def add_to(
@@ -78,11 +57,15 @@ def add_to(
     output: QParams,
     activation_min: float | None = None,
     activation_max: float | None = None,
-    *,
-    caller: str = "add_to",
 ) -> QTensor:
-    """:func:`add` with the whole of the output's parameters, and bounds on its real values."""
-    a, b = quantized(qa, caller, "qa"), quantized(qb, caller, "qb")
+    """:func:`add` with all of the output's parameters, and bounds on its real values.
+
+    Args:
+        qa, qb: of the dtype of ``output``, shapes that broadcast.
+        output: the output's parameters, per tensor.
+        activation_min, activation_max: bounds on the real sum, such as 0 for ReLU.
+    """
+    a, b = quantized(qa, "add", "qa"), quantized(qb, "add", "qb")
     data = _add.add(
         a._data,
         a._scale,
@@ -220,9 +203,9 @@ def conv2d(
     input: QTensor,
     weight: QTensor,
     bias: Tensor | None = None,
-    stride: Ints = 1,
-    padding: Ints = 0,
-    dilation: Ints = 1,
+    stride: _Ints = 1,
+    padding: _Ints = 0,
+    dilation: _Ints = 1,
     groups: int = 1,
     padding_mode: str = "zeros",
     scale: float = 1.0,
@@ -268,23 +251,3 @@ def conv2d(
         activation_max,
     )
     return QTensor(data, output)
-
-
-def weight_arguments(weight: QTensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What kernels take for ``weight``: integers, scales, and zero points unless all are zero."""
-    if not isinstance(weight, QTensor) or parameters(weight).axis not in (None, 0):
-        given = f"axis {weight.q_per_channel_axis()}" if isinstance(weight, QTensor) else "floats"
-        raise TypeError(
-            f"expected a weight quantized per tensor or per channel along axis 0, got {given}"
-        )
-    qparams, device = parameters(weight), weight.device
-    scales = torch.as_tensor(qparams.scale, dtype=torch.float32, device=device).reshape(-1)
-    zeros = torch.as_tensor(qparams.zero_point, dtype=torch.int64, device=device).reshape(-1)
-    needless = direct(zeros) and not bool(zeros.any())  # a tracer cannot look at values
-    return weight.int_repr(), scales, None if needless else zeros
-
-
-def requantization(output: QParams) -> tuple[Any, ...]:
-    """The arguments by which kernels know their output's parameters."""
-    bounds = output.quant_min, output.quant_max
-    return output.scale, output.zero_point, *bounds, output.dtype.storage

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from ..._arguments import weight_arguments
 from ..._dtypes import QDTYPES, as_qdtype, as_qscheme, qint8
 from ..._packing import PackedWeights
 from ..._qparams import QParams
 from ..._qtensor import QTensor
 from ..._quantize import quantize_per_channel, quantize_per_tensor
-from ...ops import weight_arguments
 
 State = dict[str, Any]
 

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
+from ..._arguments import quantized, requantization
 from ..._ops.conv2d import conv2d
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ...ops import quantized, requantization
 from ._base import QuantizedLayer, unfused
 
 Ints = int | Sequence[int]

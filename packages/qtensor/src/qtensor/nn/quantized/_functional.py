@@ -93,12 +93,11 @@ class QFunctional(OutputModule):
 
     def add(self, x: QTensor, y: QTensor) -> QTensor:
         """``x + y``."""
-        return self._processed(ops.add_to(x, y, self.output_qparams, caller="QFunctional.add"))
+        return self._processed(ops.add_to(x, y, self.output_qparams))
 
     def add_relu(self, x: QTensor, y: QTensor) -> QTensor:
         """``relu(x + y)``."""
-        output = self.output_qparams
-        return self._processed(ops.add_to(x, y, output, 0.0, caller="QFunctional.add_relu"))
+        return self._processed(ops.add_to(x, y, self.output_qparams, 0.0))
 
     def add_scalar(self, x: QTensor, y: float) -> QTensor:
         """``x + y`` for a number."""

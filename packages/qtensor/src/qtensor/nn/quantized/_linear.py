@@ -4,11 +4,11 @@ from typing import Self
 
 from torch import nn
 
+from ..._arguments import quantized, requantization
 from ..._dtypes import QDType, as_qdtype, qint8
 from ..._ops.linear import linear
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ...ops import quantized, requantization
 from ._base import QuantizedLayer, unfused
 
 

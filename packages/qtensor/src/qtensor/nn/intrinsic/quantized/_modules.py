@@ -4,8 +4,8 @@ from typing import Any, Self
 
 from torch import nn
 
+from ...._arguments import quantized
 from ...._qtensor import QTensor
-from ....ops import quantized
 from ...quantized import Conv2d, Linear
 
 

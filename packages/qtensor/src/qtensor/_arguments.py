@@ -1,0 +1,50 @@
+"""The arguments of kernels, taken from quantized tensors and parameters."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._direct import direct
+from ._qparams import QParams
+from ._qtensor import QTensor, parameters
+
+
+def quantized(x: Any, caller: str, argument: str = "input") -> QTensor:
+    """``x``, checked to be what a quantized kernel takes: a QTensor quantized per tensor.
+
+    Raises:
+        TypeError: it is not; the message names ``caller`` and ``argument``.
+    """
+    if not isinstance(x, QTensor):
+        kind = f"a {x.dtype} tensor" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise TypeError(
+            f"{caller} expects a quantized tensor as {argument}, got {kind}; quantize it with "
+            "qtensor.quantize_per_tensor(...), or put a QuantStub or Quantize module before it"
+        )
+    if x._axis is not None:
+        raise TypeError(
+            f"{caller} expects {argument} to be quantized per tensor, got one quantized per "
+            f"channel along axis {x._axis}"
+        )
+    return x
+
+
+def weight_arguments(weight: QTensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What kernels take for ``weight``: integers, scales, and zero points unless all are zero."""
+    if not isinstance(weight, QTensor) or parameters(weight).axis not in (None, 0):
+        given = f"axis {weight.q_per_channel_axis()}" if isinstance(weight, QTensor) else "floats"
+        raise TypeError(
+            f"expected a weight quantized per tensor or per channel along axis 0, got {given}"
+        )
+    qparams, device = parameters(weight), weight.device
+    scales = torch.as_tensor(qparams.scale, dtype=torch.float32, device=device).reshape(-1)
+    zeros = torch.as_tensor(qparams.zero_point, dtype=torch.int64, device=device).reshape(-1)
+    needless = direct(zeros) and not bool(zeros.any())  # a tracer cannot look at values
+    return weight.int_repr(), scales, None if needless else zeros
+
+
+def requantization(output: QParams) -> tuple[Any, ...]:
+    """The arguments by which kernels know their output's parameters."""
+    bounds = output.quant_min, output.quant_max
+    return output.scale, output.zero_point, *bounds, output.dtype.storage

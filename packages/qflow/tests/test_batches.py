@@ -50,13 +50,13 @@ def test_tensors_tuples_and_dictionaries() -> None:
 def test_a_dataloader_with_labels() -> None:
     batches = Batches(OneInput(), DataLoader(TensorDataset(X, LABELS), batch_size=2))
     assert [call.args[0].shape for call in batches] == [(2, 2), (1, 2)]
-    assert "first 1" in batches.left_out and "labels" in batches.left_out
+    assert "first 1" in batches.notes[0] and "labels" in batches.notes[0]
 
 
 def test_names_that_forward_lacks_are_left_out() -> None:
     batches = Batches(OneInput(), [{"x": X, "label": LABELS}])
     assert [set(call.kwargs) for call in batches] == [{"x"}]
-    assert "label" in batches.left_out
+    assert "label" in batches.notes[0]
 
 
 def test_a_model_whose_parameters_all_have_defaults_gets_the_first_item() -> None:

@@ -23,7 +23,7 @@ def test_sqnr_at_the_edges() -> None:
 
 def test_outputs_are_recorded_by_name_while_the_block_runs() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
-    with recorded_outputs(model) as outputs:
+    with recorded_outputs(model, {"", "0", "1"}) as outputs:
         expected = model(torch.ones(1, 2))
     assert list(outputs) == ["0", "1", ""]
     assert torch.equal(outputs["1"], expected)
@@ -37,7 +37,7 @@ def test_quantized_tensors_are_recorded_as_the_floats_they_stand_for() -> None:
             return qtensor.quantize_per_tensor(x, 0.5, 0, qtensor.quint8)
 
     model = Quantize()
-    with recorded_outputs(model) as outputs:
+    with recorded_outputs(model, {""}) as outputs:
         model(torch.tensor([1.2, 2.0]))
     assert type(outputs[""]) is torch.Tensor
     assert outputs[""].tolist() == [1.0, 2.0]

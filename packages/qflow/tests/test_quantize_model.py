@@ -115,8 +115,13 @@ def test_a_model_without_anything_traceable_is_quantized_dynamically() -> None:
 def test_nan_in_calibration_is_reported_with_the_layers_name(convnet: ConvNet) -> None:
     poisoned = IMAGES.clone()
     poisoned[0, 0, 0, 0] = float("nan")
-    with pytest.warns(UserWarning, match="conv"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         quantized, _ = qflow.quantize_model(convnet, [IMAGES, poisoned])
+    # The input is poisoned, and from there every layer.
+    named = {str(warning.message).partition(":")[0] for warning in caught}
+    assert named >= {"x", "conv", "project", "head"}
+    assert all("NaN or infinite" in str(warning.message) for warning in caught)
     assert torch.isfinite(quantized(IMAGES)).all()
 
 
@@ -126,7 +131,7 @@ def test_a_batch_of_nothing(convnet: ConvNet) -> None:
 
 
 def test_unknown_names_are_refused_with_the_known_ones(convnet: ConvNet) -> None:
-    with pytest.raises(ValueError, match=r"'arm9'.*x86"):
+    with pytest.raises(ValueError, match=r"x86, fbgemm.* 'arm9'"):
         qflow.quantize_model(convnet, [IMAGES], backend="arm9")
     with pytest.raises(ValueError, match="'int8'; expected one of static, dynamic, weight_only"):
         qflow.quantize_model(convnet, [IMAGES], mode="int8")

@@ -34,20 +34,21 @@ class ReferenceScale(Scale):
 
     @classmethod
     def from_float(cls, module: Scale, weight_qparams: dict[str, Any]) -> Self:
-        scale = float(weight_qparams["scale"])
-        weight = module.weight.detach()
-        reference = cls((weight / scale).round().clamp(-128, 127) * scale)
-        reference.weight_scale = scale
+        scale = weight_qparams["scale"]  # one, or one per feature
+        reference = cls((module.weight.detach() / scale).round().clamp(-128, 127) * scale)
+        reference.register_buffer("weight_scale", scale)
         return reference
 
 
 class QuantizedScale(nn.Module):
     """Integers in, integers out."""
 
-    def __init__(self, weight: Tensor, weight_scale: float, output: QParams) -> None:
+    def __init__(self, weight: Tensor, weight_scale: Tensor, output: QParams) -> None:
         super().__init__()
-        self.register_buffer("qweight", (weight / weight_scale).round().to(torch.int8))
-        self.weight_scale, self.output = weight_scale, output
+        integers = (weight / weight_scale).round().clamp(-128, 127)
+        self.register_buffer("qweight", integers.to(torch.int8))
+        self.register_buffer("weight_scale", weight_scale)
+        self.output = output
 
     @classmethod
     def from_reference(
@@ -73,17 +74,18 @@ class QuantizedScale(nn.Module):
 class DynamicScale(nn.Module):
     """Floats in, floats out, int8 weight."""
 
-    def __init__(self, weight: Tensor, weight_scale: float) -> None:
+    def __init__(self, weight: Tensor, weight_scale: Tensor) -> None:
         super().__init__()
-        self.register_buffer("qweight", (weight / weight_scale).round().to(torch.int8))
-        self.weight_scale = weight_scale
+        integers = (weight / weight_scale).round().clamp(-128, 127)
+        self.register_buffer("qweight", integers.to(torch.int8))
+        self.register_buffer("weight_scale", weight_scale)
 
     @classmethod
     def from_float(cls, module: Scale) -> Self:
         observer = module.qconfig.weight()
         observer(module.weight)
-        scale = float(observer.calculate_qparams()[0].max())
-        return cls(module.weight.detach().clamp(-128 * scale, 127 * scale), scale)
+        scale, _ = observer.calculate_qparams()
+        return cls(module.weight.detach(), scale)
 
     @classmethod
     def from_reference(cls, reference: ReferenceScale) -> Self:
@@ -134,8 +136,7 @@ def close(actual: Tensor, expected: Tensor) -> bool:
 
 
 def test_static_through_fx(backend: qgraph.BackendConfig, model: nn.Module, data: Tensor) -> None:
-    # The toy's weight has one scale, so it asks for per-tensor weights.
-    mapping = qflow.get_default_qconfig_mapping("x86").set_object_type(Scale, qflow.default_qconfig)
+    mapping = qflow.get_default_qconfig_mapping("x86")
     prepared = qflow.prepare_fx(model, mapping, (data,), backend_config=backend)
     prepared(data)
     quantized = qflow.convert_fx(prepared, backend_config=backend)

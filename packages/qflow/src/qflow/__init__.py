@@ -1,1 +1,79 @@
-"""qflow: see README.md."""
+"""The quantization workflows people call: eager and FX, with reports. See README.md."""
+
+from ._quantize_model import quantize_model as quantize_model
+from ._report import LayerReport as LayerReport
+from ._report import Report as Report
+from .backend_config import BackendConfig as BackendConfig
+from .backend_config import BackendPatternConfig as BackendPatternConfig
+from .backend_config import DTypeConfig as DTypeConfig
+from .backend_config import DTypeWithConstraints as DTypeWithConstraints
+from .backend_config import ObservationType as ObservationType
+from .backend_config import get_backend_config as get_backend_config
+from .backend_config import get_fbgemm_backend_config as get_fbgemm_backend_config
+from .backend_config import get_native_backend_config as get_native_backend_config
+from .backend_config import get_x86_backend_config as get_x86_backend_config
+from .observer import FixedQParamsObserver as FixedQParamsObserver
+from .observer import HistogramObserver as HistogramObserver
+from .observer import MinMaxObserver as MinMaxObserver
+from .observer import MovingAverageMinMaxObserver as MovingAverageMinMaxObserver
+from .observer import MovingAveragePerChannelMinMaxObserver as MovingAveragePerChannelMinMaxObserver
+from .observer import NoopObserver as NoopObserver
+from .observer import ObserverBase as ObserverBase
+from .observer import PerChannelMinMaxObserver as PerChannelMinMaxObserver
+from .observer import PlaceholderObserver as PlaceholderObserver
+from .observer import RecordingObserver as RecordingObserver
+from .observer import ReuseInputObserver as ReuseInputObserver
+from .observer import UniformQuantizationObserverBase as UniformQuantizationObserverBase
+from .observer import default_affine_fixed_qparams_observer as default_affine_fixed_qparams_observer
+from .observer import default_debug_observer as default_debug_observer
+from .observer import default_dynamic_quant_observer as default_dynamic_quant_observer
+from .observer import (
+    default_fixed_qparams_range_0to1_observer as default_fixed_qparams_range_0to1_observer,
+)
+from .observer import (
+    default_fixed_qparams_range_neg1to1_observer as default_fixed_qparams_range_neg1to1_observer,
+)
+from .observer import default_float_qparams_observer as default_float_qparams_observer
+from .observer import default_histogram_observer as default_histogram_observer
+from .observer import default_observer as default_observer
+from .observer import default_per_channel_weight_observer as default_per_channel_weight_observer
+from .observer import default_placeholder_observer as default_placeholder_observer
+from .observer import default_reuse_input_observer as default_reuse_input_observer
+from .observer import (
+    default_symmetric_fixed_qparams_observer as default_symmetric_fixed_qparams_observer,
+)
+from .observer import default_weight_observer as default_weight_observer
+from .qconfig import QConfig as QConfig
+from .qconfig import QConfigAny as QConfigAny
+from .qconfig import default_debug_qconfig as default_debug_qconfig
+from .qconfig import default_dynamic_qconfig as default_dynamic_qconfig
+from .qconfig import default_per_channel_qconfig as default_per_channel_qconfig
+from .qconfig import (
+    default_per_channel_symmetric_qnnpack_qconfig as default_per_channel_symmetric_qnnpack_qconfig,
+)
+from .qconfig import default_qconfig as default_qconfig
+from .qconfig import default_quint8_weight_qconfig as default_quint8_weight_qconfig
+from .qconfig import default_reuse_input_qconfig as default_reuse_input_qconfig
+from .qconfig import default_symmetric_qnnpack_qconfig as default_symmetric_qnnpack_qconfig
+from .qconfig import float_qparams_weight_only_qconfig as float_qparams_weight_only_qconfig
+from .qconfig import get_default_qconfig as get_default_qconfig
+from .qconfig import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
+from .qconfig import qconfig_equals as qconfig_equals
+from .qconfig_mapping import QConfigMapping as QConfigMapping
+from .qconfig_mapping import get_default_qconfig_mapping as get_default_qconfig_mapping
+from .quantize import propagate_qconfig_ as propagate_qconfig_
+from .quantize import quantize_dynamic as quantize_dynamic
+from .quantize import swap_module as swap_module
+from .quantize_fx import ConvertCustomConfig as ConvertCustomConfig
+from .quantize_fx import FuseCustomConfig as FuseCustomConfig
+from .quantize_fx import PrepareCustomConfig as PrepareCustomConfig
+from .quantize_fx import UntraceableError as UntraceableError
+from .quantize_fx import convert_fx as convert_fx
+from .quantize_fx import convert_to_reference_fx as convert_to_reference_fx
+from .quantize_fx import fuse_fx as fuse_fx
+from .quantize_fx import prepare_fx as prepare_fx
+from .stubs import DeQuantStub as DeQuantStub
+from .stubs import QuantStub as QuantStub
+from .stubs import QuantWrapper as QuantWrapper
+
+__version__ = "0.1.0"

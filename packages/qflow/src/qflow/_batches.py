@@ -19,13 +19,17 @@ class Call:
         """What ``model`` returns for these arguments."""
         return model(*self.args, **self.kwargs)
 
+    def positional(self, model: nn.Module) -> tuple[Any, ...]:
+        """All arguments by position, as example inputs are given."""
+        return inspect.signature(model.forward).bind(*self.args, **self.kwargs).args
+
 
 class Batches:
     """Batches of inputs, each turned into the arguments of one model's ``forward``.
 
     - A tensor is the only argument, a dictionary gives arguments by name, a tuple or list by
       position.
-    - What ``forward`` does not need is left out, and remembered in :attr:`left_out`: of a tuple,
+    - What ``forward`` does not need is left out, and remembered in :attr:`notes`: of a tuple,
       what comes after the parameters without default (so that ``(input, label)`` works); of a
       dictionary, names that ``forward`` does not have. Give a dictionary to set parameters that
       have a default.
@@ -48,7 +52,7 @@ class Batches:
                 "expected data to be an iterable of batches (tensors, tuples or dictionaries), "
                 f"got {type(data).__name__}"
             )
-        self.left_out = ""
+        self.notes: tuple[str, ...] = ()
         self._data = data
         parameters = inspect.signature(model.forward).parameters.values()
         self._needed = [
@@ -63,6 +67,12 @@ class Batches:
     def __iter__(self) -> Iterator[Call]:
         for index, batch in enumerate(self._data):
             yield self._call(index, batch)
+
+    def first(self) -> Call:
+        """The call for the first batch; ``ValueError`` if there is none."""
+        for call in self:
+            return call
+        raise ValueError("expected at least one batch of data, got none")
 
     def _call(self, index: int, batch: Any) -> Call:
         if isinstance(batch, Tensor):
@@ -81,7 +91,7 @@ class Batches:
             return Call((), dict(batch))
         surplus = [name for name in batch if name not in self._names]
         if surplus:
-            self.left_out = f"forward() has no parameters {surplus}, so these were left out"
+            self.notes = (f"forward() has no parameters {surplus}, so these were left out",)
         return Call((), {name: value for name, value in batch.items() if name in self._names})
 
     def _by_position(self, index: int, batch: tuple[Any, ...] | list[Any]) -> Call:
@@ -92,8 +102,8 @@ class Batches:
             )
         used = len(batch) if self._takes_all else max(1, len(self._needed))
         if used < len(batch):
-            self.left_out = (
+            self.notes = (
                 f"of {len(batch)} items in a batch forward() needs the first {used}; the others "
-                "were taken for labels and left out"
+                "were taken for labels and left out",
             )
         return Call(tuple(batch[:used]), {})

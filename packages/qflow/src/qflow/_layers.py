@@ -1,46 +1,13 @@
-"""The rows of a report: what became of each layer, read off the model before and after."""
+"""What a report says of a module, read off the module."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Collection
 
 from torch import nn
 
 from qtensor import QTensor
 
-from ._report import LayerReport
-
-Errors = Mapping[str, float | None]
-
-
-def swapped_layers(
-    before: nn.Module, after: nn.Module, why: Callable[[str, nn.Module], str], errors: Errors
-) -> tuple[LayerReport, ...]:
-    """One row for each module that holds parameters or buffers, or was replaced.
-
-    Args:
-        before: the float model.
-        after: the same model with some modules replaced in their places.
-        why: what to say of a module, given its name and the float module.
-        errors: SQNR by module name, in dB.
-    """
-    rows = []
-    for name, module in before.named_modules():
-        new = after.get_submodule(name)
-        replaced = type(new) is not type(module)
-        if replaced or own_bytes(module):
-            rows.append(
-                LayerReport(
-                    name=name,
-                    was=type(module).__name__,
-                    became=described(new) if replaced else "float",
-                    why=why(name, module),
-                    weight=weight_scheme(new),
-                    bytes_before=own_bytes(module),
-                    bytes_after=own_bytes(new),
-                    sqnr=errors.get(name),
-                )
-            )
-    return tuple(rows)
+SKIPPED = "skipped by name"
 
 
 def own_bytes(module: nn.Module) -> int:
@@ -64,3 +31,8 @@ def weight_scheme(module: nn.Module) -> str:
         return ""
     scheme = "per channel" if weight.qscheme().per_channel else "per tensor"
     return f"{weight.qdtype.name} {scheme}"
+
+
+def is_inside(name: str, names: Collection[str]) -> bool:
+    """Whether ``name`` is one of these modules, or lies in one of them."""
+    return any(f"{name}.".startswith(f"{around}.") for around in names)

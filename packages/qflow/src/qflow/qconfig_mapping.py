@@ -1,6 +1,7 @@
 """Which qconfig applies where: the mapping, and the default one of each backend."""
 
 from qbackends import get_backend_config
+from qgraph import BackendConfig
 from qobserve import FixedQParamsObserver, QConfig, QConfigMapping, get_default_qconfig
 
 __all__ = ["QConfigMapping", "get_default_qconfig_mapping"]
@@ -24,8 +25,12 @@ def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConf
         >>> import qflow
         >>> mapping = qflow.get_default_qconfig_mapping("x86").set_module_name("head", None)
     """
-    table = get_backend_config(backend)
-    qconfig = get_default_qconfig(backend, version)
+    return default_qconfig_mapping(get_backend_config(backend), version)
+
+
+def default_qconfig_mapping(table: BackendConfig, version: int = 0) -> QConfigMapping:
+    """The same for a backend's table, by its name."""
+    qconfig = get_default_qconfig(table.name, version)
     mapping = QConfigMapping().set_global(qconfig)
     for row in table.configs:
         if row.fixed_qparams is None:

@@ -20,7 +20,7 @@ from qobserve import (
 
 from ._checks import check_model
 
-__all__ = ["convert", "propagate_qconfig_", "quantize_dynamic", "swap_module"]
+__all__ = ["propagate_qconfig_", "quantize_dynamic", "swap_module"]
 
 ModuleMapping = Mapping[type[nn.Module], type[nn.Module]]
 

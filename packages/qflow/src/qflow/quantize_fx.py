@@ -11,6 +11,7 @@ from qgraph import (
     ConvertCustomConfig,
     FuseCustomConfig,
     PrepareCustomConfig,
+    UntraceableError,
 )
 from qobserve import QConfigMapping
 
@@ -22,6 +23,7 @@ __all__ = [
     "FuseCustomConfig",
     "PrepareCustomConfig",
     "QConfigMapping",
+    "UntraceableError",
     "convert_fx",
     "convert_to_reference_fx",
     "fuse_fx",
@@ -59,8 +61,8 @@ def prepare_fx(
 
     Raises:
         TypeError: an argument is of the wrong type.
-        ValueError: the mapping asks for what the backend does not have, or with ``strict`` a part
-            cannot be traced.
+        UntraceableError: with ``strict``, a part cannot be traced.
+        ValueError: a part to be fused is in training mode.
 
     Warns:
         FutureWarning: a configuration is given as a dictionary, the form of old.
@@ -155,6 +157,39 @@ def convert_to_reference_fx(
         backend_config,
         to_reference=True,
         strict=strict,
+    )
+
+
+def fuse_fx(
+    model: nn.Module,
+    fuse_custom_config: FuseCustomConfig | dict[str, Any] | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+) -> nn.Module:
+    """A traced copy of ``model`` with BatchNorm folded and fusible sequences made one module each.
+
+    It computes what ``model`` does, in float.
+
+    Args:
+        model: the float model, in eval mode.
+        fuse_custom_config: attributes to keep.
+        backend_config: which sequences can be fused. By default what qtensor's own kernels can run.
+
+    Raises:
+        TypeError: an argument is of the wrong type.
+        UntraceableError: the model cannot be traced.
+        ValueError: a part to be fused is in training mode.
+
+    Example:
+        >>> import qflow, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)).eval()
+        >>> [type(module).__name__ for module in qflow.fuse_fx(model).children()]
+        ['Conv2d']
+    """
+    check_model(model, "fuse_fx")
+    return qgraph.fuse(
+        model,
+        as_config(fuse_custom_config, FuseCustomConfig, "fuse_custom_config", "fuse_fx"),
+        _backend(backend_config, "fuse_fx"),
     )
 
 

@@ -1,0 +1,88 @@
+"""Dynamic and weight-only quantization of a whole model: each module is replaced by itself."""
+
+import copy
+from collections.abc import Collection
+from typing import Any
+
+from torch import nn
+
+from qbackends import dynamic_module_mapping, weight_only_module_mapping
+from qgraph import BackendConfig
+from qobserve import (
+    QConfig,
+    convert,
+    float_qparams_weight_only_qconfig,
+    per_channel_dynamic_qconfig,
+    propagate_qconfig_,
+)
+
+from ._batches import Call
+from ._errors import Errors, measured_errors
+from ._layers import SKIPPED, described, is_inside, own_bytes, weight_scheme
+from ._report import LayerReport, Report
+
+
+def quantize_by_swapping(
+    reference: nn.Module,
+    call: Call | None,
+    table: BackendConfig,
+    mode: str,
+    skip: Collection[str],
+    notes: tuple[str, ...] = (),
+) -> tuple[nn.Module, Report]:
+    """Swap the modules of a copy of ``reference`` for which ``table`` has a counterpart.
+
+    Args:
+        reference: the float model, in eval mode.
+        call: what to measure the layers' errors on, if anything.
+        table: the backend.
+        mode: ``"dynamic"`` or ``"weight_only"``.
+        skip: names of modules to leave float.
+        notes: for the report.
+    """
+    weight_only = weight_only_module_mapping(table)
+    dynamic = dynamic_module_mapping(table) if mode == "dynamic" else {}
+    spec: dict[Any, QConfig | None] = {
+        **dict.fromkeys(weight_only, float_qparams_weight_only_qconfig),
+        **dict.fromkeys(dynamic, per_channel_dynamic_qconfig),
+        **dict.fromkeys(skip),
+    }
+    quantized = copy.deepcopy(reference)
+    propagate_qconfig_(quantized, spec)
+    convert(quantized, {**weight_only, **dynamic}, inplace=True)
+
+    reasons = {
+        **dict.fromkeys(weight_only, "its weight is stored in 8 bits, its output is float"),
+        **dict.fromkeys(dynamic, "its input is quantized as it runs"),
+    }
+
+    def why(name: str, module: nn.Module) -> str:
+        if is_inside(name, skip):
+            return SKIPPED
+        if type(module) in reasons:
+            return reasons[type(module)]
+        bases = [kind.__name__ for kind in reasons if isinstance(module, kind)]
+        if bases:
+            return f"a class derived from {bases[0]}, whose forward may differ"
+        return f"{table.name} has no {mode} form of {type(module).__name__}"
+
+    errors: Errors = {} if call is None else measured_errors(reference, quantized, call)
+    rows = []
+    for name, module in reference.named_modules():
+        new = quantized.get_submodule(name)
+        replaced = type(new) is not type(module)
+        if not replaced and not own_bytes(module):
+            continue  # an activation, dropout, or container: there is nothing to tell
+        rows.append(
+            LayerReport(
+                name=name,
+                was=type(module).__name__,
+                became=described(new) if replaced else "float",
+                why=why(name, module),
+                weight=weight_scheme(new),
+                bytes_before=own_bytes(module),
+                bytes_after=own_bytes(new),
+                sqnr=errors.get(name),
+            )
+        )
+    return quantized, Report(tuple(rows), notes)

@@ -1,0 +1,77 @@
+"""Static quantization of a whole model: traced, calibrated, converted."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from torch import nn
+
+import qgraph
+from qbackends import weight_only_module_mapping
+from qgraph import BackendConfig, Plan
+from qobserve import float_qparams_weight_only_qconfig
+
+from ._batches import Batches
+from ._by_swapping import quantize_by_swapping
+from ._errors import layer_errors, recorded_outputs
+from ._layers import SKIPPED, is_inside
+from ._report import Report
+from ._traced_layers import traced_layers
+from .qconfig_mapping import default_qconfig_mapping
+from .quantize_fx import convert_fx, prepare_fx
+
+
+def quantize_by_tracing(
+    reference: nn.Module,
+    batches: Batches,
+    table: BackendConfig,
+    skip: Collection[str],
+    strict: bool,
+) -> tuple[nn.Module, Report]:
+    """Prepare ``reference``, calibrate it on all batches, and convert it.
+
+    Args:
+        reference: the float model, in eval mode.
+        batches: what to calibrate on; errors are measured on the first.
+        table: the backend.
+        skip: names of modules to leave float.
+        strict: raise where something cannot be traced or an observer has seen nothing.
+    """
+    mapping = default_qconfig_mapping(table)
+    for kind in weight_only_module_mapping(table):
+        mapping.set_object_type(kind, float_qparams_weight_only_qconfig)
+    for name in skip:
+        mapping.set_module_name(name, None)
+
+    calls = iter(batches)
+    first = next(calls, None)
+    if first is None:
+        raise ValueError("expected at least one batch of data, got none")
+    prepared = prepare_fx(
+        reference, mapping, first.positional(reference), backend_config=table, strict=strict
+    )
+    names = {name for name, _ in reference.named_modules()}
+    with recorded_outputs(prepared, names) as expected:
+        first(prepared)
+    for call in calls:
+        call(prepared)
+
+    plan = qgraph.plan_of(prepared)
+    notes = (*_notes(plan), *batches.notes)
+    if not strict and not any(decision.is_quantized for decision in plan.counts()):
+        notes += ("nothing could be quantized statically, so the dynamic mode was used instead",)
+        return quantize_by_swapping(reference, first, table, "dynamic", skip, notes)
+    quantized = convert_fx(prepared, backend_config=table, strict=strict)
+    with recorded_outputs(quantized, names) as actual:
+        first(quantized)
+    rows = tuple(
+        replace(row, why=SKIPPED) if is_inside(row.name, skip) else row
+        for row in traced_layers(reference, quantized, plan, layer_errors(expected, actual))
+    )
+    return quantized, Report(rows, notes)
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    yield from map(str, plan.untraceable)
+    yield from plan.notes
+    for child in plan.children.values():
+        yield from _notes(child)

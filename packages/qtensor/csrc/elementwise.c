@@ -167,29 +167,25 @@ void add_tensors(const elementwise_kernels *kernels, const uint8_t *a, const uin
 
 /* ---- Pooling ------------------------------------------------------------------------------- */
 
-typedef struct {
-    int64_t begin, size; /* clipped to the input; in units of the dilation */
-    int64_t padded_size; /* with its padding, as torch counts it */
-} axis_window;
-
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static axis_window window_at(const pool_axis *axis, int64_t i) {
+static pool_span span_at(const pool_axis *axis, int64_t i, int count_padding) {
     if (axis->kernel == 0) {
-        const int64_t begin = i * axis->input / axis->output;
+        const int64_t first = i * axis->input / axis->output;
         const int64_t end = ((i + 1) * axis->input + axis->output - 1) / axis->output;
-        return (axis_window){begin, end - begin, end - begin};
+        return (pool_span){first, end - first, end - first};
     }
-    const int64_t d = axis->dilation;
+    const int64_t step = axis->dilation;
     const int64_t first = i * axis->stride - axis->padding;
-    const int64_t skipped = first < 0 ? (-first + d - 1) / d : 0; /* taps left of the input */
-    const int64_t begin = first + skipped * d;
-    const int64_t inside = begin < axis->input ? (axis->input - begin + d - 1) / d : 0;
-    return (axis_window){
-        .begin = begin,
-        .size = skipped < axis->kernel ? smaller(axis->kernel - skipped, inside) : 0,
-        .padded_size = smaller(axis->kernel, axis->input + axis->padding - first),
-    };
+    const int64_t last = first + (axis->kernel - 1) * step;
+    const int64_t before = first < 0 ? (step - 1 - first) / step : 0; /* taps left of the input */
+    const int64_t beyond = last >= axis->input ? (last - axis->input) / step + 1 : 0;
+    const int64_t inside = axis->kernel - before - beyond;
+    pool_span span = {first + before * step, inside > 0 ? inside : 0, inside};
+    if (count_padding) { /* but not what ceil_mode adds beyond the padding; dilation is 1 here */
+        span.extent = smaller(axis->kernel, axis->input + axis->padding - first);
+    }
+    return span;
 }
 
 typedef struct {
@@ -199,65 +195,60 @@ typedef struct {
     uint8_t flip;
     int64_t channels;
     const pool_axis *height, *width;
+    int mean;
     /* of the mean only */
     int32_t zero_point;
     int count_padding;
     int64_t divisor_override;
 } pool_context;
 
-static pool_window window_of(const pool_context *c, int64_t image, axis_window y, axis_window x) {
-    const int64_t row_stride = c->width->input * c->channels;
-    return (pool_window){
-        .first = c->input + (image * c->height->input + y.begin) * row_stride +
-                 x.begin * c->channels,
-        .rows = y.size,
-        .columns = x.size,
-        .row_stride = row_stride * c->height->dilation,
-        .column_stride = c->channels * c->width->dilation,
-    };
-}
+enum { SPANS = 64 }; /* output columns whose spans are computed at a time */
 
-static void max_rows(const void *context, int64_t begin, int64_t end) {
-    const pool_context *c = context;
-    uint8_t *out = c->output + begin * c->width->output * c->channels;
-    for (int64_t row = begin; row < end; row++) {
-        const int64_t image = row / c->height->output;
-        const axis_window y = window_at(c->height, row % c->height->output);
-        for (int64_t i = 0; i < c->width->output; i++, out += c->channels) {
-            const pool_window w = window_of(c, image, y, window_at(c->width, i));
-            c->kernels->window_max(&w, c->channels, out, c->flip);
+static void pool_columns(const pool_context *c, int64_t begin, int64_t end, int64_t column,
+                         const pool_span *spans, int64_t pixels) {
+    const int64_t row_bytes = c->width->input * c->channels;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t image = i / c->height->output;
+        const pool_span span = span_at(c->height, i % c->height->output, c->count_padding);
+        const pool_row row = {
+            .input = c->input + (image * c->height->input + span.first) * row_bytes,
+            .rows = span.taps,
+            .row_stride = row_bytes * c->height->dilation,
+            .tap_stride = c->channels * c->width->dilation,
+            .channels = c->channels,
+            .columns = spans,
+            .pixels = pixels,
+            .row_extent = span.extent,
+            .divisor_override = c->divisor_override,
+        };
+        uint8_t *out = c->output + (i * c->width->output + column) * c->channels;
+        if (c->mean) {
+            c->kernels->pool_mean(&row, out, c->zero_point, c->flip);
+        } else {
+            c->kernels->pool_max(&row, out, c->flip);
         }
     }
 }
 
-static int64_t divisor_of(const pool_context *c, axis_window y, axis_window x) {
-    if (c->divisor_override != 0) {
-        return c->divisor_override;
-    }
-    return c->count_padding ? y.padded_size * x.padded_size : y.size * x.size;
-}
-
-static void mean_rows(const void *context, int64_t begin, int64_t end) {
+/* begin, end: output rows, over all images */
+static void pool_rows(const void *context, int64_t begin, int64_t end) {
     const pool_context *c = context;
-    uint8_t *out = c->output + begin * c->width->output * c->channels;
-    for (int64_t row = begin; row < end; row++) {
-        const int64_t image = row / c->height->output;
-        const axis_window y = window_at(c->height, row % c->height->output);
-        for (int64_t i = 0; i < c->width->output; i++, out += c->channels) {
-            const axis_window x = window_at(c->width, i);
-            const pool_window w = window_of(c, image, y, x);
-            c->kernels->window_mean(&w, c->channels, out, c->zero_point, divisor_of(c, y, x),
-                                    c->flip);
+    pool_span spans[SPANS];
+    for (int64_t column = 0; column < c->width->output; column += SPANS) {
+        const int64_t pixels = smaller(SPANS, c->width->output - column);
+        for (int64_t i = 0; i < pixels; i++) {
+            spans[i] = span_at(c->width, column + i, c->count_padding);
         }
+        pool_columns(c, begin, end, column, spans, pixels);
     }
 }
 
 /* Output rows are shared among threads; a row's work is measured by what it reads. */
-static void pool(const pool_context *c, int64_t batch, range_function *rows, int threads) {
+static void pool(const pool_context *c, int64_t batch, int threads) {
     const int64_t size = batch * c->height->output;
     const int64_t work = batch * c->height->input * c->width->input * c->channels;
     const int64_t work_of_row = size ? work / size + 1 : 1;
-    parallel(size, GRAIN / work_of_row + 1, threads, rows, c);
+    parallel(size, GRAIN / work_of_row + 1, threads, pool_rows, c);
 }
 
 void max_pool(const elementwise_kernels *kernels, const uint8_t *input, uint8_t *output,
@@ -267,7 +258,7 @@ void max_pool(const elementwise_kernels *kernels, const uint8_t *input, uint8_t 
         .kernels = kernels, .input = input, .output = output, .flip = (uint8_t)flip_of(type),
         .channels = channels, .height = height, .width = width,
     };
-    pool(&context, batch, max_rows, threads);
+    pool(&context, batch, threads);
 }
 
 void mean_pool(const elementwise_kernels *kernels, const uint8_t *input, uint8_t *output,
@@ -278,10 +269,10 @@ void mean_pool(const elementwise_kernels *kernels, const uint8_t *input, uint8_t
     const pool_context context = {
         .kernels = kernels, .input = input, .output = output, .flip = (uint8_t)flip,
         .channels = channels, .height = height, .width = width,
-        .zero_point = zero_point + flip, .count_padding = count_padding,
+        .mean = 1, .zero_point = zero_point + flip, .count_padding = count_padding,
         .divisor_override = divisor_override,
     };
-    pool(&context, batch, mean_rows, threads);
+    pool(&context, batch, threads);
 }
 
 /* ---- Embedding ----------------------------------------------------------------------------- */

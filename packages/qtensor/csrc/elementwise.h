@@ -30,12 +30,28 @@ typedef struct {
     int32_t a_zero_point, b_zero_point, zero_point;
 } add_params;
 
-/* The window of one output pixel, clipped to the input: `rows` by `columns` positions, each with
- * all channels in consecutive bytes. Strides are in bytes. */
+/* What a pooling window covers along one axis. */
 typedef struct {
-    const uint8_t *first;
-    int64_t rows, columns, row_stride, column_stride;
-} pool_window;
+    int64_t first, taps; /* inside the input: positions first, first + dilation, ... */
+    int64_t extent;      /* what the window counts as when a mean is taken */
+} pool_span;
+
+/* A row of output pixels, or a part of one. A pixel is its channels, in consecutive bytes. */
+typedef struct {
+    const uint8_t *input;     /* column 0 of the first row that the windows cover */
+    int64_t rows, row_stride; /* rows they cover, all alike; bytes between two of them */
+    int64_t tap_stride;       /* bytes between two columns that a window covers */
+    int64_t channels;
+    const pool_span *columns; /* of each output pixel */
+    int64_t pixels;
+    int64_t row_extent, divisor_override; /* divisor_of() */
+} pool_row;
+
+/* What the sum of output pixel i is divided by. */
+static inline int64_t divisor_of(const pool_row *row, int64_t i) {
+    return row->divisor_override ? row->divisor_override
+                                 : row->row_extent * row->columns[i].extent;
+}
 
 typedef struct {
     void (*quantize)(const float *x, uint8_t *q, int64_t n, const quantize_params *p, uint8_t flip);
@@ -45,10 +61,9 @@ typedef struct {
     void (*add)(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, const add_params *p,
                 uint8_t flip);
     /* The largest value of each channel; of an empty window, the smallest one there is. */
-    void (*window_max)(const pool_window *w, int64_t channels, uint8_t *out, uint8_t flip);
+    void (*pool_max)(const pool_row *row, uint8_t *out, uint8_t flip);
     /* rne(sum(q - zero_point) / divisor) + zero_point, saturated to the bytes' range. */
-    void (*window_mean)(const pool_window *w, int64_t channels, uint8_t *out, int32_t zero_point,
-                        int64_t divisor, uint8_t flip);
+    void (*pool_mean)(const pool_row *row, uint8_t *out, int32_t zero_point, uint8_t flip);
 } elementwise_kernels;
 
 extern const elementwise_kernels elementwise_scalar, elementwise_avx2;

@@ -71,12 +71,10 @@ static void dequantize(const uint8_t *q, float *x, int64_t n, float scale, float
     const __m256 scales = _mm256_set1_ps(scale), zero_points = _mm256_set1_ps(zero_point);
     const __m128i flips = _mm_set1_epi8((char)flip);
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        const __m128i bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(q + i)), flips);
-        const __m256 low = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-        const __m256 high = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes)));
-        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_sub_ps(low, zero_points), scales));
-        _mm256_storeu_ps(x + i + 8, _mm256_mul_ps(_mm256_sub_ps(high, zero_points), scales));
+    for (; i + 8 <= n; i += 8) {
+        const __m128i bytes = _mm_xor_si128(_mm_loadl_epi64((const __m128i *)(q + i)), flips);
+        const __m256 values = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_sub_ps(values, zero_points), scales));
     }
     elementwise_scalar.dequantize(q + i, x + i, n - i, scale, zero_point, flip);
 }
@@ -144,43 +142,52 @@ static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, con
 /* Pooling runs over blocks of channels. The last block ends with the last channel and may overlap
  * the one before: computing some outputs twice is simpler than a tail, and faster. */
 
-static inline void max_block(const pool_window *w, int64_t start, uint8_t *out, __m256i flips,
-                             const int vectors) {
-    __m256i best[4];
+INLINE void max_block(const pool_row *row, pool_span span, int64_t start, uint8_t *out,
+                      const uint8_t flip, const int vectors) {
+    const uint8_t *first = row->input + span.first * row->channels + start;
+    __m256i best[2];
     for (int k = 0; k < vectors; k++) {
         best[k] = _mm256_setzero_si256();
     }
-    for (int64_t r = 0; r < w->rows; r++) {
-        const uint8_t *pixel = w->first + r * w->row_stride + start;
-        for (int64_t c = 0; c < w->columns; c++, pixel += w->column_stride) {
+    for (int64_t r = 0; r < row->rows; r++) {
+        const uint8_t *tap = first + r * row->row_stride;
+        for (int64_t t = 0; t < span.taps; t++, tap += row->tap_stride) {
             for (int k = 0; k < vectors; k++) {
-                const __m256i value = _mm256_xor_si256(load(pixel + 32 * k), flips);
-                best[k] = _mm256_max_epu8(best[k], value);
+                best[k] = _mm256_max_epu8(best[k], flipped(load(tap + 32 * k), flip));
             }
         }
     }
     for (int k = 0; k < vectors; k++) {
-        store(out + start + 32 * k, _mm256_xor_si256(best[k], flips));
+        store(out + start + 32 * k, flipped(best[k], flip));
     }
 }
 
-static void window_max(const pool_window *w, int64_t channels, uint8_t *out, uint8_t flip) {
-    const __m256i flips = _mm256_set1_epi8((char)flip);
-    if (channels < 32) {
-        elementwise_scalar.window_max(w, channels, out, flip);
-        return;
+INLINE void pool_max_flipped(const pool_row *row, uint8_t *out, const uint8_t flip) {
+    const int64_t channels = row->channels;
+    for (int64_t i = 0; i < row->pixels; i++, out += channels) {
+        int64_t start = 0;
+        for (; start + 64 <= channels; start += 64) {
+            max_block(row, row->columns[i], start, out, flip, 2);
+        }
+        for (; start < channels; start += 32) {
+            const int64_t last = channels - 32;
+            max_block(row, row->columns[i], start < last ? start : last, out, flip, 1);
+        }
     }
-    int64_t start = 0;
-    for (; start + 64 <= channels; start += 64) {
-        max_block(w, start, out, flips, 2);
-    }
-    for (; start < channels; start += 32) {
-        max_block(w, start + 32 <= channels ? start : channels - 32, out, flips, 1);
+}
+
+static void pool_max(const pool_row *row, uint8_t *out, uint8_t flip) {
+    if (row->channels < 32) {
+        elementwise_scalar.pool_max(row, out, flip);
+    } else if (flip) {
+        pool_max_flipped(row, out, 0x80);
+    } else {
+        pool_max_flipped(row, out, 0);
     }
 }
 
 typedef struct {
-    __m256i v[4]; /* in the order of two unpacks */
+    __m256i v[4]; /* 32 channels in the order of two unpacks */
 } sums32;
 
 static inline void widen_into(sums32 *sums, __m256i low, __m256i high) {
@@ -191,15 +198,17 @@ static inline void widen_into(sums32 *sums, __m256i low, __m256i high) {
     sums->v[3] = _mm256_add_epi32(sums->v[3], _mm256_unpackhi_epi16(high, zero));
 }
 
-static inline sums32 sum_block(const pool_window *w, int64_t start, __m256i flips) {
+INLINE sums32 sum_block(const pool_row *row, pool_span span, int64_t start,
+                        const uint8_t flip) {
     const __m256i zero = _mm256_setzero_si256();
+    const uint8_t *first = row->input + span.first * row->channels + start;
     sums32 sums = {{zero, zero, zero, zero}};
     __m256i low = zero, high = zero; /* sums of at most 256 bytes: they fit 16 bits */
     int pending = 0;
-    for (int64_t r = 0; r < w->rows; r++) {
-        const uint8_t *pixel = w->first + r * w->row_stride + start;
-        for (int64_t c = 0; c < w->columns; c++, pixel += w->column_stride) {
-            const __m256i bytes = _mm256_xor_si256(load(pixel), flips);
+    for (int64_t r = 0; r < row->rows; r++) {
+        const uint8_t *tap = first + r * row->row_stride;
+        for (int64_t t = 0; t < span.taps; t++, tap += row->tap_stride) {
+            const __m256i bytes = flipped(load(tap), flip);
             low = _mm256_add_epi16(low, _mm256_unpacklo_epi8(bytes, zero));
             high = _mm256_add_epi16(high, _mm256_unpackhi_epi8(bytes, zero));
             if (++pending == 256) {
@@ -213,23 +222,33 @@ static inline sums32 sum_block(const pool_window *w, int64_t start, __m256i flip
     return sums;
 }
 
-/* With the sum's magnitude below 2^24 and the divisor's up to 2^15 a float32 quotient near the
- * bytes' range rounds as the exact one does: what is no tie is 2^-16 away from one, the quotient's
- * error at most 2^-17. */
-static const int64_t FLOAT_LIMIT = 1 << 15;
+/* Float32 quotients round as the exact ones do while the sum is below 2^24 and the divisor d at
+ * most 2^13. Only magnitudes below 256 matter, for which an error is at most 2^-16, or 2^-15 when
+ * multiplying by the reciprocal; a quotient that is no tie is at least 1 / 2d from one. */
+static const int64_t FLOAT_LIMIT = 1 << 13;
 
-static inline __m256i mean_small(sums32 sums, int32_t bias, float divisor, int32_t zero_point) {
+/* A tie must come out exactly. Odd divisors have none, powers of two an exact reciprocal; others
+ * need the division, which is the slowest instruction here. */
+static int reciprocal_is_exact(int64_t divisor) {
+    return (divisor & 1) || (divisor & (divisor - 1)) == 0;
+}
+
+INLINE __m256i mean_small(sums32 sums, int32_t bias, int64_t divisor, int32_t zero_point) {
+    const __m256 divisors = _mm256_set1_ps((float)divisor);
+    const __m256 reciprocals = _mm256_set1_ps(1.0f / (float)divisor);
+    const int multiply = reciprocal_is_exact(divisor);
     __m256i means[4];
     for (int k = 0; k < 4; k++) {
-        const __m256i sum = _mm256_sub_epi32(sums.v[k], _mm256_set1_epi32(bias));
-        const __m256 mean = _mm256_div_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(divisor));
-        means[k] = _mm256_cvtps_epi32(mean);
+        const __m256 sum =
+            _mm256_cvtepi32_ps(_mm256_sub_epi32(sums.v[k], _mm256_set1_epi32(bias)));
+        means[k] = _mm256_cvtps_epi32(multiply ? _mm256_mul_ps(sum, reciprocals)
+                                               : _mm256_div_ps(sum, divisors));
     }
     return pack_bytes(means[0], means[1], means[2], means[3],
                       _mm256_set1_epi16((int16_t)zero_point));
 }
 
-static inline __m256i mean_large(sums32 sums, int64_t bias, int64_t divisor, int32_t zero_point) {
+static __m256i mean_large(sums32 sums, int64_t bias, int64_t divisor, int32_t zero_point) {
     _Alignas(32) uint32_t values[32];
     _Alignas(32) uint8_t means[32];
     for (int k = 0; k < 4; k++) {
@@ -244,22 +263,41 @@ static inline __m256i mean_large(sums32 sums, int64_t bias, int64_t divisor, int
     return load(means);
 }
 
-static void window_mean(const pool_window *w, int64_t channels, uint8_t *out, int32_t zero_point,
-                        int64_t divisor, uint8_t flip) {
-    const int64_t count = w->rows * w->columns;
-    if (channels < 32 || count >= 1 << 24) { /* sums must fit 32 bits */
-        elementwise_scalar.window_mean(w, channels, out, zero_point, divisor, flip);
-        return;
+INLINE void pool_mean_flipped(const pool_row *row, uint8_t *out, int32_t zero_point,
+                              const uint8_t flip) {
+    const int64_t channels = row->channels, last = channels - 32;
+    for (int64_t i = 0; i < row->pixels; i++, out += channels) {
+        const pool_span span = row->columns[i];
+        const int64_t count = row->rows * span.taps, divisor = divisor_of(row, i);
+        const int small = count <= FLOAT_LIMIT && divisor <= FLOAT_LIMIT && divisor > 0;
+        for (int64_t start = 0; start < channels; start += 32) {
+            const int64_t block = start < last ? start : last;
+            const sums32 sums = sum_block(row, span, block, flip);
+            const __m256i mean =
+                small ? mean_small(sums, (int32_t)(count * zero_point), divisor, zero_point)
+                      : mean_large(sums, count * zero_point, divisor, zero_point);
+            store(out + block, flipped(mean, flip));
+        }
     }
-    const int small = count <= FLOAT_LIMIT && divisor <= FLOAT_LIMIT && divisor >= -FLOAT_LIMIT;
-    const __m256i flips = _mm256_set1_epi8((char)flip);
-    const int64_t bias = count * zero_point;
-    for (int64_t block = 0; block < channels; block += 32) {
-        const int64_t start = block + 32 <= channels ? block : channels - 32;
-        const sums32 sums = sum_block(w, start, flips);
-        const __m256i mean = small ? mean_small(sums, (int32_t)bias, (float)divisor, zero_point)
-                                   : mean_large(sums, bias, divisor, zero_point);
-        store(out + start, _mm256_xor_si256(mean, flips));
+}
+
+/* A window of more positions might overflow 32-bit sums. */
+static int has_large_window(const pool_row *row) {
+    for (int64_t i = 0; i < row->pixels; i++) {
+        if (row->rows * row->columns[i].taps >= 1 << 24) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void pool_mean(const pool_row *row, uint8_t *out, int32_t zero_point, uint8_t flip) {
+    if (row->channels < 32 || has_large_window(row)) {
+        elementwise_scalar.pool_mean(row, out, zero_point, flip);
+    } else if (flip) {
+        pool_mean_flipped(row, out, zero_point, 0x80);
+    } else {
+        pool_mean_flipped(row, out, zero_point, 0);
     }
 }
 
@@ -267,6 +305,6 @@ const elementwise_kernels elementwise_avx2 = {
     .quantize = quantize,
     .dequantize = dequantize,
     .add = add,
-    .window_max = window_max,
-    .window_mean = window_mean,
+    .pool_max = pool_max,
+    .pool_mean = pool_mean,
 };

@@ -34,40 +34,54 @@ static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, con
     }
 }
 
-static void window_max(const pool_window *w, int64_t channels, uint8_t *restrict out,
-                       uint8_t flip) {
-    memset(out, flip, channels); /* 0, the smallest, flipped */
-    for (int64_t r = 0; r < w->rows; r++) {
-        for (int64_t c = 0; c < w->columns; c++) {
-            const uint8_t *pixel = w->first + r * w->row_stride + c * w->column_stride;
-            for (int64_t i = 0; i < channels; i++) {
-                const uint8_t value = pixel[i] ^ flip, best = out[i] ^ flip;
-                out[i] = (value > best ? value : best) ^ flip;
+static void pixel_max(const pool_row *row, int64_t i, uint8_t *restrict out, uint8_t flip) {
+    const pool_span span = row->columns[i];
+    const uint8_t *first = row->input + span.first * row->channels;
+    memset(out, flip, row->channels); /* 0, the smallest, flipped */
+    for (int64_t r = 0; r < row->rows; r++) {
+        for (int64_t t = 0; t < span.taps; t++) {
+            const uint8_t *tap = first + r * row->row_stride + t * row->tap_stride;
+            for (int64_t c = 0; c < row->channels; c++) {
+                const uint8_t value = tap[c] ^ flip, best = out[c] ^ flip;
+                out[c] = (value > best ? value : best) ^ flip;
             }
         }
     }
 }
 
+static void pool_max(const pool_row *row, uint8_t *out, uint8_t flip) {
+    for (int64_t i = 0; i < row->pixels; i++) {
+        pixel_max(row, i, out + i * row->channels, flip);
+    }
+}
+
 enum { BLOCK = 64 }; /* channels summed at a time */
 
-static void window_mean(const pool_window *w, int64_t channels, uint8_t *out, int32_t zero_point,
-                        int64_t divisor, uint8_t flip) {
-    const int64_t bias = w->rows * w->columns * zero_point;
-    for (int64_t start = 0; start < channels; start += BLOCK) {
-        const int64_t size = channels - start < BLOCK ? channels - start : BLOCK;
+static void pixel_mean(const pool_row *row, int64_t i, uint8_t *out, int32_t zero_point,
+                       uint8_t flip) {
+    const pool_span span = row->columns[i];
+    const int64_t bias = row->rows * span.taps * zero_point;
+    for (int64_t start = 0; start < row->channels; start += BLOCK) {
+        const int64_t left = row->channels - start, size = left < BLOCK ? left : BLOCK;
+        const uint8_t *first = row->input + span.first * row->channels + start;
         int64_t sums[BLOCK] = {0};
-        for (int64_t r = 0; r < w->rows; r++) {
-            for (int64_t c = 0; c < w->columns; c++) {
-                const uint8_t *pixel =
-                    w->first + r * w->row_stride + c * w->column_stride + start;
-                for (int64_t i = 0; i < size; i++) {
-                    sums[i] += pixel[i] ^ flip;
+        for (int64_t r = 0; r < row->rows; r++) {
+            for (int64_t t = 0; t < span.taps; t++) {
+                const uint8_t *tap = first + r * row->row_stride + t * row->tap_stride;
+                for (int64_t c = 0; c < size; c++) {
+                    sums[c] += tap[c] ^ flip;
                 }
             }
         }
-        for (int64_t i = 0; i < size; i++) {
-            out[start + i] = rounded_mean(sums[i] - bias, divisor, zero_point) ^ flip;
+        for (int64_t c = 0; c < size; c++) {
+            out[start + c] = rounded_mean(sums[c] - bias, divisor_of(row, i), zero_point) ^ flip;
         }
+    }
+}
+
+static void pool_mean(const pool_row *row, uint8_t *out, int32_t zero_point, uint8_t flip) {
+    for (int64_t i = 0; i < row->pixels; i++) {
+        pixel_mean(row, i, out + i * row->channels, zero_point, flip);
     }
 }
 
@@ -75,6 +89,6 @@ const elementwise_kernels elementwise_scalar = {
     .quantize = quantize,
     .dequantize = dequantize,
     .add = add,
-    .window_max = window_max,
-    .window_mean = window_mean,
+    .pool_max = pool_max,
+    .pool_mean = pool_mean,
 };

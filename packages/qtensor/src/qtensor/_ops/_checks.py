@@ -64,7 +64,8 @@ def check_parameters(
             f"expected a positive, finite {of}scale within float32's "
             f"{_FLOAT32.smallest_normal:.3g} … {_FLOAT32.max:.3g}, got {scale}"
         )
-    check_zero_point(zero_point, quant_min, quant_max, f"{of}zero_point")
+    if not quant_min <= zero_point <= quant_max:
+        check_zero_point(zero_point, quant_min, quant_max, f"{of}zero_point")
 
 
 def check_channels(

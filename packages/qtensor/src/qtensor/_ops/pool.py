@@ -1,8 +1,7 @@
 """Pooling over the height and width of quantized images; the parameters stay as they are.
 
 The kernels read and write NHWC (``torch.channels_last``): an input in another memory format is
-converted, and the output is always ``channels_last``. Each ``_fake`` checks what is given and
-allocates the output, for the kernels too.
+converted, and the output is always ``channels_last``.
 """
 
 from collections.abc import Sequence
@@ -19,6 +18,11 @@ from ._layout import ELEMENT
 from ._registry import operator
 
 
+Axis = tuple[int, int, int, int, int, int]
+"""The fields of ``pool_axis`` in csrc/elementwise.h: input and output size, kernel, stride,
+padding, dilation."""
+
+
 def _check_images(input: Tensor) -> None:
     check_integers(input, (torch.uint8, torch.int8))
     if input.ndim != 4:
@@ -27,38 +31,19 @@ def _check_images(input: Tensor) -> None:
         )
 
 
-def _check_window(
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> None:
-    geometry = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-    }
-    for name, pair in geometry.items():
-        smallest = 0 if name == "padding" else 1
-        if len(pair) != 2 or min(pair) < smallest:
-            raise ValueError(
-                f"expected {name} to be two integers of at least {smallest}, got {tuple(pair)}"
-            )
-    for size, pad, step in zip(kernel_size, padding, dilation, strict=True):
-        if 2 * pad > step * (size - 1) + 1:
-            raise ValueError(
-                f"expected padding of at most half the window, got padding {tuple(padding)} for "
-                f"kernel_size {tuple(kernel_size)} and dilation {tuple(dilation)}"
-            )
-
-
-def _pooled_size(
+def _axis(
     size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
-) -> int:
-    """Windows along an axis: as many as start within the input or its left padding, and, unless
-    ``ceil_mode``, end within it or its right padding."""
-    room = size + 2 * padding - dilation * (kernel - 1) - 1
+) -> Axis:
+    """Checks the windows along one axis and counts them: as many as end within the input or its
+    padding, or, with ``ceil_mode``, start within the input or its left padding."""
+    reach = dilation * (kernel - 1) + 1
+    if kernel < 1 or stride < 1 or dilation < 1 or not 0 <= 2 * padding <= reach:
+        raise ValueError(
+            "expected a kernel size, stride and dilation of at least 1 and a padding from 0 to half "
+            f"the window, got kernel size {kernel}, stride {stride}, dilation {dilation}, padding "
+            f"{padding}"
+        )
+    room = size + 2 * padding - reach
     count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
     if ceil_mode and (count - 1) * stride >= size + padding:
         count -= 1
@@ -67,27 +52,35 @@ def _pooled_size(
             f"expected a height and width of at least one window, got {size} for kernel size "
             f"{kernel}, padding {padding} and dilation {dilation}"
         )
-    return count
-
-
-def _empty_images(input: Tensor, height: int, width: int) -> Tensor:
-    shape = (*input.shape[:2], height, width)
-    return torch.empty(
-        shape, dtype=input.dtype, device=input.device, memory_format=torch.channels_last
-    )
+    return size, count, kernel, stride, padding, dilation
 
 
 def _axes(
     input: Tensor,
-    output: Tensor,
     kernel_size: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
-) -> list[tuple[int, ...]]:
-    """The fields of the kernels' ``pool_axis``, for height and for width."""
-    sizes = input.shape[2:], output.shape[2:]
-    return list(zip(*sizes, kernel_size, stride, padding, dilation, strict=True))
+    ceil_mode: bool,
+) -> tuple[Axis, Axis]:
+    _check_images(input)
+    _, _, height, width = input.shape
+    try:
+        pairs = zip(kernel_size, stride, padding, dilation, strict=True)
+        along_height, along_width = pairs
+    except (TypeError, ValueError):
+        raise ValueError(
+            "expected two integers, for height and width, for each of kernel_size, stride, padding "
+            f"and dilation, got {kernel_size}, {stride}, {padding} and {dilation}"
+        ) from None
+    return _axis(height, *along_height, ceil_mode), _axis(width, *along_width, ceil_mode)
+
+
+def _empty_images(input: Tensor, height: Axis, width: Axis) -> Tensor:
+    batch, channels = input.shape[:2]
+    rows, columns = height[1], width[1]
+    strides = (rows * columns * channels, 1, columns * channels, channels)  # channels_last
+    return input.new_empty_strided((batch, channels, rows, columns), strides)
 
 
 # ---- maximum ------------------------------------------------------------------------------------
@@ -137,10 +130,7 @@ def max_pool2d_fake(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    _check_images(input)
-    _check_window(kernel_size, stride, padding, dilation)
-    windows = zip(input.shape[2:], kernel_size, stride, padding, dilation, strict=True)
-    return _empty_images(input, *(_pooled_size(*window, ceil_mode) for window in windows))
+    return _empty_images(input, *_axes(input, kernel_size, stride, padding, dilation, ceil_mode))
 
 
 def max_pool2d_cpu(
@@ -151,14 +141,15 @@ def max_pool2d_cpu(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    output = max_pool2d_fake(input, kernel_size, stride, padding, dilation, ceil_mode)
+    axes = _axes(input, kernel_size, stride, padding, dilation, ceil_mode)
+    output = _empty_images(input, *axes)
     input = input.contiguous(memory_format=torch.channels_last)
     _elementwise.max_pool(
         input.data_ptr(),
         output.data_ptr(),
         ELEMENT[input.dtype],
         *input.shape[:2],
-        *_axes(input, output, kernel_size, stride, padding, dilation),
+        *axes,
         num_threads(),
     )
     return output
@@ -229,6 +220,12 @@ def _rounded_mean(mean: Tensor, zero_point: int, dtype: torch.dtype) -> Tensor:
     return result.contiguous(memory_format=torch.channels_last)
 
 
+def _check_mean(input: Tensor, zero_point: int, divisor_override: int | None) -> None:
+    check_zero_point(zero_point, *RANGES[input.dtype])
+    if divisor_override == 0:
+        raise ValueError("expected a divisor_override other than 0")
+
+
 def avg_pool2d_fake(
     input: Tensor,
     zero_point: int,
@@ -239,13 +236,9 @@ def avg_pool2d_fake(
     count_include_pad: bool,
     divisor_override: int | None = None,
 ) -> Tensor:
-    _check_images(input)
-    check_zero_point(zero_point, *RANGES[input.dtype])
-    _check_window(kernel_size, stride, padding, (1, 1))
-    if divisor_override == 0:
-        raise ValueError("expected a divisor_override other than 0")
-    windows = zip(input.shape[2:], kernel_size, stride, padding, strict=True)
-    return _empty_images(input, *(_pooled_size(*window, 1, ceil_mode) for window in windows))
+    axes = _axes(input, kernel_size, stride, padding, (1, 1), ceil_mode)
+    _check_mean(input, zero_point, divisor_override)
+    return _empty_images(input, *axes)
 
 
 def avg_pool2d_cpu(
@@ -258,26 +251,29 @@ def avg_pool2d_cpu(
     count_include_pad: bool,
     divisor_override: int | None = None,
 ) -> Tensor:
-    output = avg_pool2d_fake(
-        input,
-        zero_point,
-        kernel_size,
-        stride,
-        padding,
-        ceil_mode,
-        count_include_pad,
-        divisor_override,
-    )
+    axes = _axes(input, kernel_size, stride, padding, (1, 1), ceil_mode)
+    _check_mean(input, zero_point, divisor_override)
+    return _mean_pool(input, axes, zero_point, count_include_pad, divisor_override or 0)
+
+
+def _mean_pool(
+    input: Tensor,
+    axes: tuple[Axis, Axis],
+    zero_point: int,
+    count_padding: bool,
+    divisor_override: int,
+) -> Tensor:
+    output = _empty_images(input, *axes)
     input = input.contiguous(memory_format=torch.channels_last)
     _elementwise.mean_pool(
         input.data_ptr(),
         output.data_ptr(),
         ELEMENT[input.dtype],
         *input.shape[:2],
-        *_axes(input, output, kernel_size, stride, padding, (1, 1)),
+        *axes,
         zero_point,
-        count_include_pad,
-        divisor_override or 0,
+        count_padding,
+        divisor_override,
         num_threads(),
     )
     return output
@@ -337,40 +333,34 @@ def _spans(size: int, count: int) -> list[slice]:
     return [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
 
 
-def adaptive_avg_pool2d_fake(
-    input: Tensor, output_size: Sequence[int], zero_point: int = 0
-) -> Tensor:
+def _adaptive_axes(
+    input: Tensor, output_size: Sequence[int], zero_point: int
+) -> tuple[Axis, Axis]:
     _check_images(input)
     check_zero_point(zero_point, *RANGES[input.dtype])
     if len(output_size) != 2 or min(output_size) < 1:
         raise ValueError(
             f"expected output_size to be two positive integers, got {tuple(output_size)}"
         )
-    if input.shape[2] < 1 or input.shape[3] < 1:
+    height, width = input.shape[2:]
+    if height < 1 or width < 1:
         raise ValueError(
             f"expected a height and width of at least 1, got input of shape {tuple(input.shape)}"
         )
-    return _empty_images(input, *output_size)
+    # A kernel size of 0 is the kernels' sign of an adaptive axis.
+    return (height, output_size[0], 0, 1, 0, 1), (width, output_size[1], 0, 1, 0, 1)
+
+
+def adaptive_avg_pool2d_fake(
+    input: Tensor, output_size: Sequence[int], zero_point: int = 0
+) -> Tensor:
+    return _empty_images(input, *_adaptive_axes(input, output_size, zero_point))
 
 
 def adaptive_avg_pool2d_cpu(
     input: Tensor, output_size: Sequence[int], zero_point: int = 0
 ) -> Tensor:
-    output = adaptive_avg_pool2d_fake(input, output_size, zero_point)
-    input = input.contiguous(memory_format=torch.channels_last)
-    adaptive = (0, 0)  # the kernels' sign of an adaptive axis
-    _elementwise.mean_pool(
-        input.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[input.dtype],
-        *input.shape[:2],
-        *_axes(input, output, adaptive, (1, 1), (0, 0), (1, 1)),
-        zero_point,
-        False,
-        0,
-        num_threads(),
-    )
-    return output
+    return _mean_pool(input, _adaptive_axes(input, output_size, zero_point), zero_point, False, 0)
 
 
 adaptive_avg_pool2d = operator(

@@ -106,10 +106,11 @@ static void sum_chunks(const walk *w, const uint8_t *const *rows, int count, int
     const packed *weights = w->p->weights;
     const kernels *k = w->p->kernels;
     tile_function *const *tiles = weights->depthwise ? k->depthwise : k->tile;
+    static const int32_t zeros[CHANNELS];
     memset(sums, 0, MAX_ROWS * CHANNELS * sizeof *sums);
     for (int64_t chunk = 0; chunk < weights->chunks; chunk++) {
-        int32_t acc[MAX_ROWS * CHANNELS] = {0};
-        tiles[count](rows, &w->panels[chunk], acc);
+        int32_t acc[MAX_ROWS * CHANNELS];
+        tiles[count](rows, &w->panels[chunk], zeros, acc);
         for (int i = 0; i < count * CHANNELS; i++) sums[i] += acc[i];
     }
 }
@@ -141,8 +142,7 @@ static void short_tile(const walk *w, const uint8_t *const *rows, int64_t row, i
     const kernels *k = p->kernels;
     const packed *weights = p->weights;
     _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
-    for (int r = 0; r < count; r++) memcpy(acc + r * CHANNELS, w->start, sizeof w->start);
-    (weights->depthwise ? k->depthwise : k->tile)[count](rows, w->panels, acc);
+    (weights->depthwise ? k->depthwise : k->tile)[count](rows, w->panels, w->start, acc);
     const int32_t *zero_points = w->rows->zero_points;
     if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor32);
     if (weights->ones) {

@@ -35,9 +35,10 @@ typedef struct {
     const int8_t *weights;  /* 64 bytes a step, 64-byte aligned */
 } panel;
 
-/* acc[row][channel] += the products of one row's activations and the panel's weights, in wrapping
- * 32-bit arithmetic. */
-typedef void tile_function(const uint8_t *const *rows, const panel *p, int32_t *acc);
+/* acc[row][channel] = start[channel] + the products of the row's activations and the panel's
+ * weights, in wrapping 32-bit arithmetic. */
+typedef void tile_function(const uint8_t *const *rows, const panel *p, const int32_t *start,
+                           int32_t *acc);
 
 /* How the sums of one panel become output: finish.c says it exactly. */
 typedef struct {
@@ -60,10 +61,10 @@ typedef struct {
     /* acc[r][c] += row[r] * channel[c], wrapping */
     void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
     /* out, residual: of the tile's first row and channel; residual may be NULL */
-    void (*requantize)(const int32_t *acc, int rows, const finish *f, const uint8_t *residual,
-                       uint8_t *out);
-    void (*dequantize)(const int32_t *acc, int rows, const finish *f, const float *row_scales,
-                       float *out);
+    void (*requantize)(const int32_t *acc, int rows, const finish *restrict f,
+                       const uint8_t *residual, uint8_t *restrict out);
+    void (*dequantize)(const int32_t *acc, int rows, const finish *restrict f,
+                       const float *row_scales, float *restrict out);
     uint8_t (*or_bytes)(const uint8_t *bytes, int64_t count);
     /* Lowest and highest of the values and 0; returns false if one is NaN or infinite. */
     bool (*range)(const float *values, int64_t count, float *lowest, float *highest);

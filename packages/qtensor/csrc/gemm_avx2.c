@@ -36,14 +36,15 @@ static inline __m256i widen(const int8_t *weights) {
 }
 
 static inline __attribute__((always_inline)) void tile(const uint8_t *const *rows, const panel *p,
-                                                       int32_t *out, int count) {
+                                                       const int32_t *start, int32_t *out,
+                                                       int count) {
     __m256i acc[MAX_ROWS][2];
     const uint8_t *a[MAX_ROWS];
 #pragma GCC unroll 4
     for (int r = 0; r < count; r++) {
         a[r] = rows[r];
-        acc[r][0] = _mm256_loadu_si256((const __m256i *)(out + r * CHANNELS));
-        acc[r][1] = _mm256_loadu_si256((const __m256i *)(out + r * CHANNELS + 8));
+        acc[r][0] = _mm256_loadu_si256((const __m256i *)start);
+        acc[r][1] = _mm256_loadu_si256((const __m256i *)(start + 8));
     }
     const int32_t *offset = p->offsets;
     const int8_t *w = p->weights;
@@ -108,13 +109,13 @@ static inline __attribute__((always_inline)) void tile(const uint8_t *const *row
 
 /* Two taps' activations, as 16-bit pairs that line up with the weights. */
 static inline __attribute__((always_inline)) void depthwise(const uint8_t *const *rows,
-                                                            const panel *p, int32_t *out,
-                                                            int count) {
+                                                            const panel *p, const int32_t *start,
+                                                            int32_t *out, int count) {
     __m256i acc[MAX_ROWS][2];
 #pragma GCC unroll 4
     for (int r = 0; r < count; r++) {
-        acc[r][0] = _mm256_loadu_si256((const __m256i *)(out + r * CHANNELS));
-        acc[r][1] = _mm256_loadu_si256((const __m256i *)(out + r * CHANNELS + 8));
+        acc[r][0] = _mm256_loadu_si256((const __m256i *)start);
+        acc[r][1] = _mm256_loadu_si256((const __m256i *)(start + 8));
     }
     const int32_t *offset = p->offsets;
     const int8_t *w = p->weights;
@@ -139,12 +140,14 @@ static inline __attribute__((always_inline)) void depthwise(const uint8_t *const
     }
 }
 
-#define TILE(ROWS)                                                                                \
-    static void tile_##ROWS(const uint8_t *const *rows, const panel *p, int32_t *acc) {           \
-        tile(rows, p, acc, ROWS);                                                                 \
-    }                                                                                             \
-    static void depthwise_##ROWS(const uint8_t *const *rows, const panel *p, int32_t *acc) {      \
-        depthwise(rows, p, acc, ROWS);                                                            \
+#define TILE(ROWS)                                                                              \
+    static void tile_##ROWS(const uint8_t *const *rows, const panel *p, const int32_t *start,   \
+                            int32_t *acc) {                                                     \
+        tile(rows, p, start, acc, ROWS);                                                        \
+    }                                                                                           \
+    static void depthwise_##ROWS(const uint8_t *const *rows, const panel *p,                    \
+                                 const int32_t *start, int32_t *acc) {                          \
+        depthwise(rows, p, start, acc, ROWS);                                                   \
     }
 TILE(1)
 TILE(2)
@@ -183,53 +186,68 @@ static inline __m256i rounded(__m256 t, const finish *f) {
 }
 
 /* One row's 16 results in 16 bits, without zero point, channels ordered 0-3, 8-11, 4-7, 12-15. */
-static inline __m256i requantize_row(const int32_t *acc, const finish *f, const uint8_t *residual) {
+static inline __attribute__((always_inline)) __m256i requantize_row(const int32_t *acc,
+                                                                    const finish *f,
+                                                                    const uint8_t *residual) {
     __m256 low = _mm256_add_ps(scaled(acc, f, 0), _mm256_loadu_ps(f->bias));
     __m256 high = _mm256_add_ps(scaled(acc, f, 8), _mm256_loadu_ps(f->bias + 8));
     if (residual) {
-        uint8_t bytes[CHANNELS] = {0};
-        memcpy(bytes, residual, (size_t)f->columns);
-        low = _mm256_add_ps(low, residual_term(bytes, f));
-        high = _mm256_add_ps(high, residual_term(bytes + 8, f));
+        low = _mm256_add_ps(low, residual_term(residual, f));
+        high = _mm256_add_ps(high, residual_term(residual + 8, f));
     }
     return _mm256_packs_epi32(rounded(low, f), rounded(high, f));
 }
 
-static inline void store_columns(uint8_t *out, __m128i bytes, int32_t columns) {
-    if (columns == CHANNELS) {
-        _mm_storeu_si128((__m128i *)out, bytes);
-    } else {
-        uint8_t some[CHANNELS];
-        _mm_storeu_si128((__m128i *)some, bytes);
-        memcpy(out, some, (size_t)columns);
-    }
-}
-
-static void requantize(const int32_t *acc, int rows, const finish *finish_of_panel,
-                       const uint8_t *residual, uint8_t *out) {
-    const finish copy = *finish_of_panel, *f = &copy; /* out may not alias a local */
+/* Two rows' results as bytes, one row in each half. */
+static inline __attribute__((always_inline)) __m256i requantize_two(const int32_t *acc,
+                                                                    const finish *f,
+                                                                    const uint8_t *residual,
+                                                                    const uint8_t *second) {
     /* int8 results go through unsigned bytes: 128 more, and then the top bit flipped back. */
     const __m256i zero_point = _mm256_set1_epi16((int16_t)(f->zero_point + 128 * f->is_signed));
-    const __m256i flip = _mm256_set1_epi8(f->is_signed ? -128 : 0);
+    const __m256i flip = _mm256_set1_epi8((int8_t)(-128 * f->is_signed));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i a = _mm256_add_epi16(requantize_row(acc, f, residual), zero_point);
+    __m256i b = _mm256_add_epi16(requantize_row(acc + CHANNELS, f, second), zero_point);
+    __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
+    return _mm256_xor_si256(bytes, flip);
+}
+
+/* Tiles at the edges: the missing rows and channels are computed, and not stored. */
+static void requantize_edge(const int32_t *acc, int rows, const finish *f, const uint8_t *residual,
+                            uint8_t *out) {
+    size_t columns = (size_t)f->columns;
     for (int r = 0; r < rows; r += 2) {
-        const int32_t *second = acc + (r + 1 < rows) * CHANNELS;
-        const uint8_t *beside = residual ? residual + (r + 1 < rows) * f->stride : NULL;
-        __m256i a = _mm256_add_epi16(requantize_row(acc, f, residual), zero_point);
-        __m256i b = _mm256_add_epi16(requantize_row(second, f, beside), zero_point);
-        __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
-        bytes = _mm256_xor_si256(bytes, flip);
-        store_columns(out, _mm256_castsi256_si128(bytes), f->columns);
-        if (r + 1 < rows)
-            store_columns(out + f->stride, _mm256_extracti128_si256(bytes, 1), f->columns);
-        acc += 2 * CHANNELS;
-        out += 2 * f->stride;
-        if (residual) residual += 2 * f->stride;
+        uint8_t terms[2 * CHANNELS] = {0}, bytes[2 * CHANNELS];
+        for (int i = r; residual && i < smaller(r + 2, rows); i++)
+            memcpy(terms + (i - r) * CHANNELS, residual + i * f->stride, columns);
+        __m256i results = requantize_two(acc + r * CHANNELS, f, residual ? terms : NULL,
+                                         residual ? terms + CHANNELS : NULL);
+        _mm256_storeu_si256((__m256i *)bytes, results);
+        for (int i = r; i < smaller(r + 2, rows); i++)
+            memcpy(out + i * f->stride, bytes + (i - r) * CHANNELS, columns);
     }
 }
 
-static void dequantize(const int32_t *acc, int rows, const finish *f, const float *row_scales,
-                       float *out) {
+static void requantize(const int32_t *acc, int rows, const finish *restrict f,
+                       const uint8_t *residual, uint8_t *restrict out) {
+    if (f->columns < CHANNELS || rows < MAX_ROWS) {
+        requantize_edge(acc, rows, f, residual, out);
+        return;
+    }
+#pragma GCC unroll 2
+    for (int r = 0; r < MAX_ROWS; r += 2) {
+        int64_t first = r * f->stride, second = first + f->stride;
+        __m256i bytes = residual ? requantize_two(acc + r * CHANNELS, f, residual + first,
+                                                  residual + second)
+                                 : requantize_two(acc + r * CHANNELS, f, NULL, NULL);
+        _mm_storeu_si128((__m128i *)(out + first), _mm256_castsi256_si128(bytes));
+        _mm_storeu_si128((__m128i *)(out + second), _mm256_extracti128_si256(bytes, 1));
+    }
+}
+
+static void dequantize(const int32_t *acc, int rows, const finish *restrict f,
+                       const float *row_scales, float *restrict out) {
     for (int r = 0; r < rows; r++, acc += CHANNELS, out += f->stride) {
         float values[CHANNELS];
         for (int c = 0; c < CHANNELS; c += 8) {

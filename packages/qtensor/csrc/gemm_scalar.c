@@ -1,6 +1,7 @@
 /* The kernels in plain C: the specification that every other instruction set equals. */
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #include "gemm.h"
 
@@ -19,11 +20,13 @@ static inline void add_wide_step(const uint8_t *a, const int8_t *weights, uint32
     }
 }
 
-static inline void tile(const uint8_t *const *rows, const panel *p, int32_t *acc, int count) {
+static inline void tile(const uint8_t *const *rows, const panel *p, const int32_t *start,
+                        int32_t *acc, int count) {
     for (int r = 0; r < count; r++) {
         const int32_t *offset = p->offsets;
         const int8_t *weights = p->weights;
         uint32_t *sums = (uint32_t *)acc + r * CHANNELS;
+        memcpy(sums, start, CHANNELS * sizeof *start);
         for (int32_t s = 0; s < 2 * p->pairs; s++, weights += STEP_BYTES)
             add_step(rows[r] + *offset++, step_orders[0], weights, sums);
         for (int o = 0; o < ORDERS; o++)
@@ -34,10 +37,12 @@ static inline void tile(const uint8_t *const *rows, const panel *p, int32_t *acc
     }
 }
 
-static inline void depthwise(const uint8_t *const *rows, const panel *p, int32_t *acc, int count) {
+static inline void depthwise(const uint8_t *const *rows, const panel *p, const int32_t *start,
+                             int32_t *acc, int count) {
     for (int r = 0; r < count; r++) {
         const int16_t *weights = (const int16_t *)p->weights;
         uint32_t *sums = (uint32_t *)acc + r * CHANNELS;
+        memcpy(sums, start, CHANNELS * sizeof *start);
         for (int32_t t = 0; t < 2 * p->pairs; t++) {
             const uint8_t *a = rows[r] + p->offsets[t];
             const int16_t *tap = weights + t / 2 * 2 * CHANNELS + t % 2;
@@ -46,12 +51,14 @@ static inline void depthwise(const uint8_t *const *rows, const panel *p, int32_t
     }
 }
 
-#define TILE(ROWS)                                                                         \
-    static void tile_##ROWS(const uint8_t *const *rows, const panel *p, int32_t *acc) {      \
-        tile(rows, p, acc, ROWS);                                                          \
-    }                                                                                      \
-    static void depthwise_##ROWS(const uint8_t *const *rows, const panel *p, int32_t *acc) { \
-        depthwise(rows, p, acc, ROWS);                                                     \
+#define TILE(ROWS)                                                                              \
+    static void tile_##ROWS(const uint8_t *const *rows, const panel *p, const int32_t *start,   \
+                            int32_t *acc) {                                                     \
+        tile(rows, p, start, acc, ROWS);                                                        \
+    }                                                                                           \
+    static void depthwise_##ROWS(const uint8_t *const *rows, const panel *p,                    \
+                                 const int32_t *start, int32_t *acc) {                          \
+        depthwise(rows, p, start, acc, ROWS);                                                   \
     }
 TILE(1)
 TILE(2)

@@ -157,7 +157,7 @@ class QTensor(Tensor):
         on_integers = functions.get(func)
         if on_integers is not None:
             return on_integers(*args, **kwargs)
-        if func in metadata or _is_private(func.__name__):
+        if func in metadata or _is_internal(func):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
         return in_float(func, func.__name__, args, kwargs)
@@ -217,8 +217,11 @@ def rebuild(data: Tensor, *parameters: Any) -> QTensor:
     return QTensor(data, qparams_of(*parameters))
 
 
-def _is_private(name: str) -> bool:
-    """Of torch's own machinery: what of it computes arrives at ``__torch_dispatch__``."""
+def _is_internal(func: Any) -> bool:
+    """Of torch's own machinery, or of ``torch.ops``: for ``__torch_dispatch__`` to judge."""
+    if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        return True
+    name: str = func.__name__
     return name.startswith("_") and not name.startswith("__")
 
 

@@ -1,6 +1,6 @@
 """Times the elementwise, pooling and embedding operators beside torch's legacy quantized ones.
 
-    python benchmarks/elementwise.py
+python benchmarks/elementwise.py
 """
 
 import warnings
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from quintet_testing.bench import Table, compare, threads
 
 from qtensor._ops.add import add
 from qtensor._ops.embedding import embedding
 from qtensor._ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from qtensor._ops.quantize import dequantize_per_tensor, quantize_per_tensor
+from quintet_testing.bench import Table, compare, threads
 
 LEGACY = "legacy"
 IMAGES = [(1, 64, 56, 56), (8, 64, 56, 56), (1, 256, 14, 14), (1, 512, 7, 7), (1, 16, 8, 8)]

@@ -59,9 +59,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 layouts = st.sampled_from(sorted(LAYOUTS)).map(LAYOUTS.__getitem__)
 
 
-def integers(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: torch.dtype
-) -> Tensor:
+def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Random integers over the whole range of ``dtype``, its ends among them."""
     info = torch.iinfo(dtype)
     values = rng.integers(info.min, info.max, size=shape, endpoint=True)

@@ -137,7 +137,11 @@ A = torch.zeros(2, 3, dtype=torch.uint8)
     ("change", "error", "message"),
     [
         ({"a": A.float()}, TypeError, r"a of dtype torch.uint8 or torch.int8, got torch.float32"),
-        ({"b": A.to(torch.int8)}, TypeError, "a and b of one dtype, got torch.uint8 and torch.int8"),
+        (
+            {"b": A.to(torch.int8)},
+            TypeError,
+            "a and b of one dtype, got torch.uint8 and torch.int8",
+        ),
         ({"b": A[:, :2]}, ValueError, r"broadcast together, got \(2, 3\) and \(2, 2\)"),
         ({"a_scale": 0.0}, ValueError, "positive, finite a_scale"),
         ({"b_scale": math.nan}, ValueError, "positive, finite b_scale"),

@@ -82,7 +82,11 @@ GOOD = {
         ({"indices": torch.tensor([-1])}, IndexError, "index -1 "),
         ({"indices": torch.tensor([2**40])}, IndexError, "index 1099511627776 "),
         ({"indices": torch.zeros(2)}, TypeError, "int64 or int32 indices, got torch.float32"),
-        ({"weight": WEIGHT.to(torch.int8)}, TypeError, "weight of dtype torch.uint8, got torch.int8"),
+        (
+            {"weight": WEIGHT.to(torch.int8)},
+            TypeError,
+            "weight of dtype torch.uint8, got torch.int8",
+        ),
         ({"weight": WEIGHT[0]}, ValueError, r"shape \(rows, dimension\), got shape \(10,\)"),
         ({"scales": torch.ones(3)}, ValueError, r"scales of shape \(4,\).*got shape \(3,\)"),
         ({"zero_points": torch.zeros(4).long()}, TypeError, "float32 zero_points"),

@@ -211,9 +211,7 @@ def test_the_mean_of_large_images(side, value):
 def test_ties_round_to_even(divisor):
     """Every sum from 0 to 255, divided: each quotient that is a tie among them."""
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 256, 1, 1)
-    result = on_every_isa(
-        ops.avg_pool2d, images, 0, [1, 1], [1, 1], [0, 0], False, True, divisor
-    )
+    result = on_every_isa(ops.avg_pool2d, images, 0, [1, 1], [1, 1], [0, 0], False, True, divisor)
     assert result.flatten().tolist() == [round(Fraction(i, divisor)) for i in range(256)]
 
 
@@ -279,7 +277,7 @@ def test_bad_windows(change, error, message):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="dilation of at least 1 .* dilation 0"):
+    with pytest.raises(ValueError, match=r"dilation of at least 1 .* dilation 0"):
         ops.max_pool2d(IMAGES, [2, 2], [1, 1], [0, 0], [0, 1], False)
     with pytest.raises(ValueError, match="divisor_override other than 0"):
         ops.avg_pool2d(IMAGES, 0, [2, 2], [1, 1], [0, 0], False, True, 0)
@@ -289,5 +287,5 @@ def test_bad_input():
         ops.adaptive_avg_pool2d(IMAGES, [0, 1])
     with pytest.raises(ValueError, match="height and width of at least 1"):
         ops.adaptive_avg_pool2d(IMAGES[..., :0], [1, 1])
-    with pytest.raises(TypeError, match="got torch.int32"):
+    with pytest.raises(TypeError, match=r"got torch.int32"):
         ops.adaptive_avg_pool2d(IMAGES.int(), [1, 1])

@@ -57,9 +57,7 @@ def test_quantize_per_tensor(rng, shape, layout, integer_range, scale, position)
     dtype, lowest, highest = integer_range
     zero_point = lowest + round(position * (highest - lowest))
     x = layout(values_around(rng, shape, scale))
-    result = on_every_isa(
-        ops.quantize_per_tensor, x, scale, zero_point, lowest, highest, dtype
-    )
+    result = on_every_isa(ops.quantize_per_tensor, x, scale, zero_point, lowest, highest, dtype)
     expected = expected_integers(x.numpy(), np.float32(scale), zero_point, lowest, highest)
     assert result.dtype is dtype
     np.testing.assert_array_equal(result.numpy(), expected)
@@ -262,7 +260,7 @@ def test_bad_input_per_channel(change, error, message):
 
 
 def test_bad_input_to_dequantize():
-    with pytest.raises(TypeError, match="input of dtype torch.uint8 or .*, got torch.float32"):
+    with pytest.raises(TypeError, match=r"input of dtype torch.uint8 or .*, got torch.float32"):
         ops.dequantize_per_tensor(X, 0.1, 0)
     with pytest.raises(ValueError, match="zero_point within -128 … 127, got 128"):
         ops.dequantize_per_tensor(X.to(torch.int8), 0.1, 128)

@@ -8,7 +8,7 @@ from torch import Tensor
 from .. import _kernels
 from .._threads import num_threads
 from ._checks import RANGES, check_parameters, check_range
-from .add import integer_bounds
+from ._requantize import integer_bounds
 
 BYTES = (torch.uint8, torch.int8)
 
@@ -27,8 +27,8 @@ class Requantization(NamedTuple):
 
     What stands in parentheses after a ``*``, and ``bias / output_scale``, is computed in float64
     and rounded once; ``lowest`` and ``highest`` come from
-    :func:`qtensor._ops.add.integer_bounds`. The fields are arguments of the operators, in their
-    order.
+    :func:`qtensor._ops._requantize.integer_bounds`. The fields are arguments of the operators, in
+    their order.
     """
 
     input_scale: float

@@ -68,7 +68,7 @@ def _empty_sum(a: Tensor, b: Tensor) -> Tensor:
     if a.shape == b.shape:
         return torch.empty_like(a)
     try:
-        shape = torch.broadcast_shapes(a.shape, b.shape)
+        shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
     except RuntimeError:
         raise ValueError(
             f"expected shapes that broadcast together, got {tuple(a.shape)} and {tuple(b.shape)}"

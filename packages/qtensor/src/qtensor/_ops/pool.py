@@ -17,7 +17,6 @@ from ._checks import RANGES, check_integers
 from ._layout import ELEMENT
 from ._registry import operator
 
-
 Axis = tuple[int, int, int, int, int, int]
 """The fields of ``pool_axis`` in csrc/elementwise.h: input and output size, kernel, stride,
 padding, dilation."""
@@ -39,9 +38,9 @@ def _axis(
     reach = dilation * (kernel - 1) + 1
     if kernel < 1 or stride < 1 or dilation < 1 or not 0 <= 2 * padding <= reach:
         raise ValueError(
-            "expected a kernel size, stride and dilation of at least 1 and a padding from 0 to half "
-            f"the window, got kernel size {kernel}, stride {stride}, dilation {dilation}, padding "
-            f"{padding}"
+            "expected a kernel size, stride and dilation of at least 1 and a padding from 0 to "
+            f"half the window, got kernel size {kernel}, stride {stride}, dilation {dilation}, "
+            f"padding {padding}"
         )
     room = size + 2 * padding - reach
     count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
@@ -116,7 +115,14 @@ def max_pool2d_reference(
         >>> torch.ops.qtensor.max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], False)
         tensor([[[[4]]]], dtype=torch.uint8)
     """
-    largest = F.max_pool2d(input.float(), kernel_size, stride, padding, dilation, ceil_mode)
+    largest = torch.max_pool2d(
+        input.float(),
+        tuple(kernel_size),
+        tuple(stride),
+        tuple(padding),
+        tuple(dilation),
+        ceil_mode,
+    )
     smallest, _ = RANGES[input.dtype]
     result = largest.clamp(min=smallest).to(input.dtype)  # of nothing: minus infinity
     return result.contiguous(memory_format=torch.channels_last)
@@ -141,15 +147,18 @@ def max_pool2d_cpu(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    axes = _axes(input, kernel_size, stride, padding, dilation, ceil_mode)
-    output = _empty_images(input, *axes)
+    height, width = _axes(input, kernel_size, stride, padding, dilation, ceil_mode)
+    output = _empty_images(input, height, width)
     input = input.contiguous(memory_format=torch.channels_last)
+    batch, channels = input.shape[:2]
     _elementwise.max_pool(
         input.data_ptr(),
         output.data_ptr(),
         ELEMENT[input.dtype],
-        *input.shape[:2],
-        *axes,
+        batch,
+        channels,
+        height,
+        width,
         num_threads(),
     )
     return output
@@ -205,9 +214,9 @@ def avg_pool2d_reference(
     """
     mean = F.avg_pool2d(
         input.double() - zero_point,
-        kernel_size,
-        stride,
-        padding,
+        tuple(kernel_size),
+        tuple(stride),
+        tuple(padding),
         ceil_mode,
         count_include_pad,
         divisor_override,
@@ -265,12 +274,16 @@ def _mean_pool(
 ) -> Tensor:
     output = _empty_images(input, *axes)
     input = input.contiguous(memory_format=torch.channels_last)
+    batch, channels = input.shape[:2]
+    height, width = axes
     _elementwise.mean_pool(
         input.data_ptr(),
         output.data_ptr(),
         ELEMENT[input.dtype],
-        *input.shape[:2],
-        *axes,
+        batch,
+        channels,
+        height,
+        width,
         zero_point,
         count_padding,
         divisor_override,
@@ -333,9 +346,7 @@ def _spans(size: int, count: int) -> list[slice]:
     return [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
 
 
-def _adaptive_axes(
-    input: Tensor, output_size: Sequence[int], zero_point: int
-) -> tuple[Axis, Axis]:
+def _adaptive_axes(input: Tensor, output_size: Sequence[int], zero_point: int) -> tuple[Axis, Axis]:
     _check_images(input)
     check_zero_point(zero_point, *RANGES[input.dtype])
     if len(output_size) != 2 or min(output_size) < 1:

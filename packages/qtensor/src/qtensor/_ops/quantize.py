@@ -1,6 +1,7 @@
 """Quantize and dequantize, per tensor and per channel.
 
-    q = clamp(round(x / scale) + zero_point, quant_min, quant_max)        x = (q - zero_point) * scale
+    q = clamp(round(x / scale) + zero_point, quant_min, quant_max)
+    x = (q - zero_point) * scale
 
 precisely: in float32, with the reciprocal of the scale rounded to float32 first; ties round to
 even; NaN gives ``quant_min``. Real zero points (those of embedding tables) are added before
@@ -248,7 +249,9 @@ def quantize_per_channel_cpu(
     quant_max: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    output = quantize_per_channel_fake(input, scales, zero_points, axis, quant_min, quant_max, dtype)
+    output = quantize_per_channel_fake(
+        input, scales, zero_points, axis, quant_min, quant_max, dtype
+    )
     check_channel_values(scales, zero_points, quant_min, quant_max)
     if output.numel() == 0:
         return output

@@ -1,7 +1,8 @@
 """Small helpers for graphs and the modules in them."""
 
 import copy
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from torch import nn
@@ -10,6 +11,12 @@ from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 from torch.fx.node import map_arg
 
 M = TypeVar("M", bound=nn.Module)
+
+IN_PLACE_OPERATORS: dict[Callable[..., Any], Callable[..., Any]] = {
+    getattr(operator, f"i{name.rstrip('_')}"): getattr(operator, name)
+    for name in "add sub mul truediv floordiv mod pow matmul and_ or_ xor".split()
+}
+"""``operator.iadd`` and its like, and the same without the write."""
 
 
 def shallow_copy(module: M) -> M:

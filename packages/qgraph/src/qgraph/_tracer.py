@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.fx import Proxy, Tracer
 
+from ._graph import IN_PLACE_OPERATORS
+
 _OWN_LEAVES = ("qtensor.nn.", "qobserve.nn.")
 _OWN_FRAMES = tuple(
     os.path.join(os.path.dirname(os.path.abspath(file)), "") for file in (torch.__file__, __file__)
@@ -65,6 +67,21 @@ class UntraceableError(RuntimeError):
             "Rewrite the lines named, or leave the modules out with "
             "PrepareCustomConfig.set_non_traceable_module_names."
         )
+
+
+class _WritingProxy(Proxy):
+    """Records ``x += y`` as the write that it is; a plain proxy would record ``x = x + y``."""
+
+
+def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
+    def record(self: Proxy, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return record
+
+
+for _operator in IN_PLACE_OPERATORS:
+    setattr(_WritingProxy, f"__{_operator.__name__}__", _recording(_operator))
 
 
 class QuantizationTracer(Tracer):
@@ -126,6 +143,10 @@ class QuantizationTracer(Tracer):
             self.module_stack = stack
             self._erase_after(last)
             return super().call_module(m, forward, args, kwargs)
+
+    def proxy(self, node: torch.fx.Node) -> Proxy:
+        """What stands for the result of ``node`` while ``forward`` runs."""
+        return _WritingProxy(node, self)
 
     def create_node(self, *args: Any, **kwargs: Any) -> torch.fx.Node:
         """Record a node, with the module it lies in under ``meta["scope"]``."""

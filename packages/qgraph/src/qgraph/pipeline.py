@@ -74,12 +74,21 @@ def prepare(
 
     Example:
         >>> import torch
-        >>> from torch import nn
-        >>> from qbackends import get_x86_backend_config
+        >>> from qgraph import BackendConfig, BackendPatternConfig, DTypeConfig
         >>> from qobserve import QConfigMapping, get_default_qconfig
-        >>> model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()).eval(), torch.randn(2, 4)
+        >>> from qtensor import qint8, quint8
+        >>> from qtensor.nn import quantized as nnq
+        >>> from torch import nn
+        >>> row = (
+        ...     BackendPatternConfig(nn.Linear)
+        ...     .add_dtype_config(DTypeConfig(quint8, quint8, qint8, torch.float32))
+        ...     .set_reference_quantized_module(nnq.reference.Linear)
+        ...     .set_quantized_module(nnq.Linear)
+        ... )
+        >>> backend = BackendConfig("linear only").set_backend_pattern_config(row)
+        >>> model, x = nn.Sequential(nn.Linear(4, 4)).eval(), torch.randn(2, 4)
         >>> mapping = QConfigMapping().set_global(get_default_qconfig("x86"))
-        >>> prepared = prepare(model, mapping, (x,), backend_config=get_x86_backend_config())
+        >>> prepared = prepare(model, mapping, (x,), backend_config=backend)
         >>> _ = prepared(x)  # calibrate
         >>> convert(prepared)(x).shape
         torch.Size([2, 4])

@@ -28,7 +28,8 @@ def fuse(model: GraphModule, rows: Rows, is_qat: bool = False) -> GraphModule:
     is) is not fused. The fused operator has the qconfig of the first.
 
     Raises:
-        ValueError: a sequence to be fused for inference is in training mode.
+        ValueError: a sequence with a fuser method, which may fold statistics into weights, is in
+            training mode.
     """
     return _Fuser(model, rows, is_qat).run()
 
@@ -135,13 +136,13 @@ class _Fuser:
 
     def _add_fused(self, match: _Match) -> str:
         parts = [self._part(node) for node in match.nodes]
-        training = [part for part in parts if isinstance(part, nn.Module) and part.training]
-        if training and not self.is_qat:
+        row = match.row
+        training = any(isinstance(part, nn.Module) and part.training for part in parts)
+        if row.fuser_method is not None and training and not self.is_qat:
             raise ValueError(
                 f"expected a model in eval mode, got {match.nodes[0].target} "
                 f"({type(parts[0]).__name__}) in training mode; call model.eval() first"
             )
-        row = match.row
         if row.fuser_method is not None:
             fused = row.fuser_method(self.is_qat, *parts)
         elif row.fused_module is not None:

@@ -5,14 +5,13 @@ fusion rely on. ``y = conv(x); y.relu_(); return y`` becomes ``y = conv(x).relu(
 """
 
 import inspect
-import operator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from .._graph import shallow_copy
+from .._graph import IN_PLACE_OPERATORS, shallow_copy
 from .values import value_of
 
 # What may return the very memory that it was given.
@@ -30,6 +29,8 @@ def remove_in_place(model: GraphModule) -> GraphModule:
     for node in list(model.graph.nodes):
         written = _written(node, modules)
         if written is None:
+            if node.op == "call_function" and node.target in IN_PLACE_OPERATORS:
+                node.target = IN_PLACE_OPERATORS[node.target]  # of numbers
             continue
         if node.op == "call_module":
             # Shared with the caller's model, so a copy is changed.
@@ -79,9 +80,9 @@ def _written(node: Node, modules: dict[str, nn.Module]) -> Node | None:
     value = value_of(target)
     if node.op == "call_module":
         writes = bool(getattr(modules[str(node.target)], "inplace", False))
-    elif node.op == "call_function" and node.target in _OPERATORS:
+    elif node.op == "call_function" and node.target in IN_PLACE_OPERATORS:
         # ``n += 1`` does not change a number that others hold: only tensors are written into.
-        writes = value is not None and value.is_tensor
+        writes = value is None or value.is_tensor
     else:
         writes = _counterpart(node) is not None or bool(_arguments(node).get("inplace"))
     return target if writes else None
@@ -89,8 +90,8 @@ def _written(node: Node, modules: dict[str, nn.Module]) -> Node | None:
 
 def _counterpart(node: Node) -> Any:
     """The same function or method without the write; ``None`` if ``node`` has none."""
-    if node.op == "call_function" and node.target in _OPERATORS:
-        return _OPERATORS[node.target]
+    if node.op == "call_function" and node.target in IN_PLACE_OPERATORS:
+        return IN_PLACE_OPERATORS[node.target]
     name = _name(node, {})
     if not name.endswith("_") or name.endswith("__"):
         return None
@@ -113,12 +114,6 @@ def _arguments(node: Node) -> dict[str, Any]:
         return {}
     bound = inspect.signature(function).bind(*node.args, **node.kwargs)
     return dict(bound.arguments)
-
-
-_OPERATORS: dict[Any, Any] = {
-    getattr(operator, f"i{name.rstrip('_')}"): getattr(operator, name)
-    for name in "add sub mul truediv floordiv mod pow matmul and_ or_ xor".split()
-}
 
 
 def _name(node: Node, modules: dict[str, nn.Module]) -> str:

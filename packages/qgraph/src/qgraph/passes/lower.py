@@ -20,6 +20,8 @@ def lower(model: GraphModule, plan: Plan, backend: BackendConfig) -> GraphModule
     rows = {row.pattern: row for row in backend.configs}
     _reshape_in_place_of_view(model)
     for node in list(model.graph.nodes):
+        if _asks_for_metadata(node):
+            _read_integers(node)
         node_plan = plan.nodes.get(node.name)
         if node_plan is None or node_plan.row is None:
             continue
@@ -40,6 +42,13 @@ def _reshape_in_place_of_view(model: GraphModule) -> None:
         if node.op == "call_method" and node.target == "view":
             if not any(isinstance(argument, torch.dtype) for argument in node.args):
                 node.target = "reshape"
+
+
+def _asks_for_metadata(node: Node) -> bool:
+    """Whether ``node`` only asks for a shape or the like, which needs no values."""
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in ("shape", "ndim", "device")
+    return node.op == "call_method" and node.target in ("size", "dim", "numel", "ndimension")
 
 
 def _lower_static(model: GraphModule, node: Node, row: BackendPatternConfig) -> None:

@@ -66,17 +66,35 @@ static void quantize(const float *x, uint8_t *q, int64_t n, const quantize_param
     }
 }
 
-static void dequantize(const uint8_t *q, float *x, int64_t n, float scale, float zero_point,
-                       uint8_t flip) {
+/* ((float)q - zero_point) * scale for the eight bytes from `first` on. `bytes` holds 16 bytes
+ * twice, for a byte shuffle cannot cross the halves; in its indices 0x80 stands for a zero. */
+INLINE __m256 dequantize8(__m256i bytes, const int first, __m256 scale, __m256 zero_point) {
+    const __m256i count = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i indices = _mm256_add_epi32(count, _mm256_set1_epi32((int)0x80808000 + first));
+    const __m256 q = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(bytes, indices));
+    return _mm256_mul_ps(_mm256_sub_ps(q, zero_point), scale);
+}
+
+INLINE void dequantize_flipped(const uint8_t *q, float *x, int64_t n, float scale,
+                               float zero_point, const uint8_t flip) {
     const __m256 scales = _mm256_set1_ps(scale), zero_points = _mm256_set1_ps(zero_point);
-    const __m128i flips = _mm_set1_epi8((char)flip);
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        const __m128i bytes = _mm_xor_si128(_mm_loadl_epi64((const __m128i *)(q + i)), flips);
-        const __m256 values = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_sub_ps(values, zero_points), scales));
+    for (; i + 16 <= n; i += 16) {
+        const __m128i sixteen = _mm_loadu_si128((const __m128i *)(q + i));
+        const __m256i bytes = flipped(_mm256_broadcastsi128_si256(sixteen), flip);
+        _mm256_storeu_ps(x + i, dequantize8(bytes, 0, scales, zero_points));
+        _mm256_storeu_ps(x + i + 8, dequantize8(bytes, 8, scales, zero_points));
     }
     elementwise_scalar.dequantize(q + i, x + i, n - i, scale, zero_point, flip);
+}
+
+static void dequantize(const uint8_t *q, float *x, int64_t n, float scale, float zero_point,
+                       uint8_t flip) {
+    if (flip) {
+        dequantize_flipped(q, x, n, scale, zero_point, 0x80);
+    } else {
+        dequantize_flipped(q, x, n, scale, zero_point, 0);
+    }
 }
 
 /* 2^23 as a float has the bits 0x4B000000, and with a small integer v in its low bits it is

@@ -18,15 +18,13 @@ def integer_bounds(
         The real bounds of an activation divided by the scale, where there are any, and always
         within ``quant_min - zero_point … quant_max - zero_point``.
     """
-    lowest = float(quant_min - output_zero_point)
-    highest = float(quant_max - output_zero_point)
-
-    def within(activation: float | None, default: float) -> float:
-        if activation is None:
-            return default
-        return min(highest, max(lowest, activation / output_scale))
-
-    return within(activation_min, lowest), within(activation_max, highest)
+    lowest = low = float(quant_min - output_zero_point)
+    highest = high = float(quant_max - output_zero_point)
+    if activation_min is not None:
+        low = min(highest, max(lowest, activation_min / output_scale))  # in this order NaN is lost
+    if activation_max is not None:
+        high = min(highest, max(lowest, activation_max / output_scale))
+    return low, high
 
 
 def round_within(values: Tensor, lowest: Tensor | float, highest: Tensor | float) -> Tensor:

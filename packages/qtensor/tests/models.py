@@ -1,11 +1,12 @@
 """Quantized models for the tests of modules, export and contexts."""
 
-import qtensor
 import torch
 import torch.nn.functional as F
+from torch import nn
+
+import qtensor
 from qtensor import nn as qnn
 from qtensor import ops
-from torch import nn
 
 
 def random_weight(*shape, seed=0):

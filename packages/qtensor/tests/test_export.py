@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
-import qtensor
 import torch
 from torch.export import Dim, export, load, save
+
+import qtensor
 
 from .models import ResidualNet, images
 
@@ -26,9 +27,7 @@ def no_fallback():
 def test_export_records_plain_operators_and_reloads(model, strict, tmp_path):
     batch = {"x": {0: Dim("batch", min=1, max=64)}}
     program = export(model, (images(),), dynamic_shapes=batch, strict=strict)
-    operators = {
-        str(node.target) for node in program.graph.nodes if node.op == "call_function"
-    }
+    operators = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert {name.partition(".")[0] for name in operators} == {"aten", "qtensor"}
     for buffer in program.state_dict.values():
         assert type(buffer) in (torch.Tensor, torch.nn.Parameter)

@@ -1,12 +1,13 @@
 """Quantized modules against float64 computations on the values that their integers stand for."""
 
 import pytest
-import qtensor
 import torch
 import torch.nn.functional as F
+from torch import nn
+
+import qtensor
 from qtensor import nn as qnn
 from qtensor import ops
-from torch import nn
 
 from .models import filled, random_weight
 
@@ -142,7 +143,8 @@ def test_embedding():
 
 def test_quantize_and_dequantize():
     x = torch.tensor([0.0, 1.0, 99.0])
-    layer = qnn.quantized.Quantize(torch.tensor([0.5]), torch.tensor([3]), qtensor.qint8, None, 0, 64)
+    scale, zero_point = torch.tensor([0.5]), torch.tensor([3])
+    layer = qnn.quantized.Quantize(scale, zero_point, qtensor.qint8, None, 0, 64)
     assert layer(x).int_repr().tolist() == [3, 5, 64]
     assert torch.equal(qnn.quantized.DeQuantize()(layer(x)), layer(x).dequantize())
     assert qnn.quantized.DeQuantize()(x) is x
@@ -195,7 +197,8 @@ def test_functional_operators_equal_the_modules():
     ids=lambda x: type(x).__name__,
 )
 def test_a_float_input_is_refused_by_name(layer, shape):
-    with pytest.raises(TypeError, match=rf"{layer._get_name()} expects a quantized.*torch\.float32"):
+    name = layer._get_name()
+    with pytest.raises(TypeError, match=rf"{name} expects a quantized.*torch\.float32"):
         layer(torch.ones(shape))
 
 

@@ -5,9 +5,10 @@ import io
 import pickle
 
 import pytest
-import qtensor
 import torch
 import torch.nn.functional as F
+
+import qtensor
 from qtensor import QParams, QTensor, quantize_per_channel, quantize_per_tensor
 
 SHAPE = (2, 6, 4, 4)

@@ -1,14 +1,15 @@
 """Kernels are called directly only in plain eager execution: each other context, one by one."""
 
 import pytest
-import qtensor
 import torch
-from qtensor._direct import direct
-from qtensor._ops.linear_dynamic import linear_dynamic
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+import qtensor
+from qtensor._direct import direct
+from qtensor._ops.linear_dynamic import linear_dynamic
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
 

@@ -3,9 +3,10 @@
 import warnings
 
 import pytest
-import qtensor
 import torch
 import torch.nn.functional as F
+
+import qtensor
 
 
 @pytest.fixture

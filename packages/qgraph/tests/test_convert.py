@@ -150,9 +150,7 @@ def test_a_state_dict_goes_into_an_uncalibrated_skeleton(
     calibrated = convert(prepared(model, backend, qconfig))
     mapping = QConfigMapping().set_global(qconfig)
     with pytest.warns(UserWarning, match="seen no data"):
-        skeleton = convert(
-            prepare(Calls(function).eval(), mapping, (X,), backend_config=backend)
-        )
+        skeleton = convert(prepare(Calls(function).eval(), mapping, (X,), backend_config=backend))
     assert not torch.equal(skeleton(X), calibrated(X))
     skeleton.load_state_dict(calibrated.state_dict())
     assert torch.equal(skeleton(X), calibrated(X))
@@ -215,7 +213,8 @@ def test_dynamic_and_weight_only(backend: BackendConfig) -> None:
 
 
 def test_quantized_inputs_and_outputs(backend: BackendConfig, qconfig: QConfig) -> None:
-    custom = PrepareCustomConfig().set_input_quantized_indexes([0]).set_output_quantized_indexes([0])
+    custom = PrepareCustomConfig().set_input_quantized_indexes([0])
+    custom.set_output_quantized_indexes([0])
     model = Calls(lambda m, x: torch.relu(m.conv(x))).eval()
     mapping = QConfigMapping().set_global(qconfig)
     observed = prepare(model, mapping, (X,), custom, backend)

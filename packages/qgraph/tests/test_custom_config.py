@@ -41,9 +41,7 @@ def test_convert_config_survives_a_dictionary() -> None:
 
 def test_only_static_modules_are_observed() -> None:
     with pytest.raises(ValueError, match="STATIC"):
-        PrepareCustomConfig().set_float_to_observed_mapping(
-            nn.Linear, nn.Linear, QuantType.DYNAMIC
-        )
+        PrepareCustomConfig().set_float_to_observed_mapping(nn.Linear, nn.Linear, QuantType.DYNAMIC)
 
 
 @pytest.mark.parametrize("kind", [PrepareCustomConfig, ConvertCustomConfig, FuseCustomConfig])

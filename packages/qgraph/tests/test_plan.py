@@ -199,15 +199,13 @@ def test_qconfigs_by_name_type_regex_and_order(backend: BackendConfig, qconfig: 
             self.layer = nn.Linear(4, 4)
 
         def forward(self, x: Tensor) -> Tensor:
-            return F.relu(self.layer(x) + x) + x
+            return F.relu(self.layer(x)) * 2 + x
 
     model = nn.Sequential(Inner(), Inner(), nn.Linear(4, 4), nn.Linear(4, 4)).eval()
 
     def floats(mapping: QConfigMapping) -> set[str]:
         prepared = prepare(model, mapping, (torch.randn(2, 4),), backend_config=backend)
-        return {
-            n.name for n in plan_of(prepared).operators() if n.decision is Decision.FLOAT
-        }
+        return {n.name for n in plan_of(prepared).operators() if n.decision is Decision.FLOAT}
 
     def mapping() -> QConfigMapping:
         return QConfigMapping().set_global(qconfig)
@@ -230,10 +228,9 @@ def test_qconfigs_by_name_type_regex_and_order(backend: BackendConfig, qconfig: 
 
 
 def test_quantized_inputs_and_outputs(backend: BackendConfig, qconfig: QConfig) -> None:
-    custom = PrepareCustomConfig().set_input_quantized_indexes([0]).set_output_quantized_indexes([0])
-    result = plan(
-        two(lambda m, x: m.a(x)), backend, qconfig, prepare_custom_config=custom
-    )
+    custom = PrepareCustomConfig().set_input_quantized_indexes([0])
+    custom.set_output_quantized_indexes([0])
+    result = plan(two(lambda m, x: m.a(x)), backend, qconfig, prepare_custom_config=custom)
     assert result.observers[result.tensors["x"]].constructor is None
     assert len(result.nodes["output"].inputs) == 1
     with pytest.raises(ValueError, match=r"1 output.*got 3"):

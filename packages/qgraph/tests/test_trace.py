@@ -118,9 +118,7 @@ def test_example_inputs_tell_which_values_are_float_tensors() -> None:
             return x.reshape(x.shape[0], -1), indices + 1
 
     x, indices = torch.randn(2, 3, 4), torch.tensor([1])
-    values = {
-        n.name: n.meta["value"] for n in trace(Mixed(), (x, indices)).model.graph.nodes
-    }
+    values = {n.name: n.meta["value"] for n in trace(Mixed(), (x, indices)).model.graph.nodes}
     assert values["reshape"].shape == (2, 12) and values["reshape"].is_float
     assert not values["indices"].is_float and not values["add"].is_float
     assert not values["getitem"].is_tensor

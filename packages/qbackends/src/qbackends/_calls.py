@@ -8,14 +8,17 @@ be quantized, and say why.
 from typing import Any
 
 import torch
-from qtensor import QParams, QTensor, ops
 from torch import Tensor, nn
+
+from qtensor import QParams, QTensor, ops
 
 
 def linear_from_call(input: None, weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     """The ``nn.Linear`` that ``F.linear(input, weight, bias)`` stands for."""
     out_features, in_features = weight.shape
-    return _with(nn.Linear(in_features, out_features, bias is not None, "meta"), weight, bias)
+    linear = nn.Linear(in_features, out_features, bias is not None, "meta")
+    _give(linear, weight, bias)
+    return linear
 
 
 def conv2d_from_call(
@@ -40,7 +43,8 @@ def conv2d_from_call(
         bias is not None,
         device="meta",
     )
-    return _with(conv, weight, bias)
+    _give(conv, weight, bias)
+    return conv
 
 
 def embedding_from_call(
@@ -54,16 +58,23 @@ def embedding_from_call(
 ) -> nn.Embedding:
     """The ``nn.Embedding`` that a call of ``F.embedding`` stands for."""
     table = nn.Embedding(
-        *weight.shape, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, device="meta"
+        weight.shape[0],
+        weight.shape[1],
+        padding_idx,
+        max_norm,
+        norm_type,
+        scale_grad_by_freq,
+        sparse,
+        device="meta",
     )
-    return _with(table, weight)
+    _give(table, weight)
+    return table
 
 
-def _with(module: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
+def _give(module: Any, weight: Tensor, bias: Tensor | None = None) -> None:
     module.weight = weight if isinstance(weight, nn.Parameter) else _frozen(weight)
     if bias is not None:
         module.bias = bias if isinstance(bias, nn.Parameter) else _frozen(bias)
-    return module
 
 
 def _frozen(tensor: Tensor) -> nn.Parameter:
@@ -127,9 +138,7 @@ def max_pool2d_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | 
     return "it returns indices too" if indices else None
 
 
-def dropout_refusal(
-    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> str | None:
+def dropout_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """Dropout is quantized as what it does in inference: nothing."""
     if module is not None:
         active = module.training

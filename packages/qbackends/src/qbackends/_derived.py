@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from qgraph import BackendConfig, BackendPatternConfig, QuantType
 from torch import nn
+
+from qgraph import BackendConfig, BackendPatternConfig, QuantType
 
 from ._backends import get_backend_config
 
@@ -39,8 +40,8 @@ def _mapping(
     mapping: ModuleMapping = {}
     for row in get_backend_config(backend).configs:
         module = quantized(row)
-        for spelling in row.spellings if module is not None else ():
-            if isinstance(spelling, type):
+        for spelling in row.spellings:
+            if module is not None and isinstance(spelling, type):
                 mapping.setdefault(spelling, module)
     return mapping
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from qgraph import BackendConfig, BackendPatternConfig, DTypeConfig, ObservationType
 from qtensor import qint8, quint8
 from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
-from torch import nn
 
 from . import _calls as calls
 from ._fusers import folding_batch_norm
@@ -197,8 +198,8 @@ def get_native_backend_config() -> BackendConfig:
 
     Example:
         >>> from torch import nn
-        >>> native = get_native_backend_config()
-        >>> next(row for row in native.configs if row.pattern is nn.Linear).quantized_module.__name__
+        >>> rows = {row.pattern: row for row in get_native_backend_config().configs}
+        >>> rows[nn.Linear].quantized_module.__name__
         'Linear'
     """
     return BackendConfig("native").set_backend_pattern_configs(

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Self
 
-from qtensor import QParams
 from torch import nn
+
+from qtensor import QParams
 
 from ._dtype_config import DTypeConfig
 
@@ -242,9 +243,10 @@ class BackendPatternConfig:
             if attribute not in row.__dict__:
                 raise ValueError(f"expected keys among {_keys(row)}, got {key!r}")
             setattr(row, attribute, value)
+        given: list[Any] = row.dtype_configs
         row.dtype_configs = [
             DTypeConfig.from_dict(config) if isinstance(config, dict) else config
-            for config in row.dtype_configs
+            for config in given
         ]
         return row
 
@@ -280,7 +282,8 @@ class BackendConfig:
 
     Example:
         >>> from torch import nn
-        >>> backend = BackendConfig("mine").set_backend_pattern_config(BackendPatternConfig(nn.ReLU))
+        >>> row = BackendPatternConfig(nn.ReLU)
+        >>> backend = BackendConfig("mine").set_backend_pattern_config(row)
         >>> [row.pattern.__name__ for row in backend.configs]
         ['ReLU']
     """

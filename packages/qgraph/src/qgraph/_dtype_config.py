@@ -141,7 +141,9 @@ class DTypeConfig:
         return {key: value for key, value in zip(_KEYS, values, strict=True) if value not in empty}
 
     def __eq__(self, other: object) -> bool:
-        return self.to_dict() == other.to_dict() if isinstance(other, DTypeConfig) else NotImplemented
+        if not isinstance(other, DTypeConfig):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
         return hash(tuple(self.to_dict().items()))

@@ -14,7 +14,19 @@ M = TypeVar("M", bound=nn.Module)
 
 IN_PLACE_OPERATORS: dict[Callable[..., Any], Callable[..., Any]] = {
     getattr(operator, f"i{name.rstrip('_')}"): getattr(operator, name)
-    for name in "add sub mul truediv floordiv mod pow matmul and_ or_ xor".split()
+    for name in (
+        "add",
+        "sub",
+        "mul",
+        "truediv",
+        "floordiv",
+        "mod",
+        "pow",
+        "matmul",
+        "and_",
+        "or_",
+        "xor",
+    )
 }
 """``operator.iadd`` and its like, and the same without the write."""
 
@@ -32,6 +44,11 @@ def copy_structure(module: M) -> M:
     shared: dict[int, Any] = {id(tensor): tensor for tensor in module.parameters()}
     shared |= {id(tensor): tensor for tensor in module.buffers()}
     return copy.deepcopy(module, shared)
+
+
+def modules_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module of ``model`` by each of its qualified names, of which it may have several."""
+    return dict(model.named_modules(remove_duplicate=False))
 
 
 def add_module(model: GraphModule, wanted: str, module: nn.Module) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from qtensor import QDType, as_qdtype
-from qobserve import FixedQParamsObserver
 from torch import Tensor, nn
+
+from qobserve import FixedQParamsObserver
+from qtensor import QDType, as_qdtype
 
 from ._quant_type import QuantType
 

@@ -5,9 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from qobserve import QConfigMapping
 from torch import nn
 from torch.fx import Graph, Node
+
+from qobserve import QConfigMapping
 
 from ._graph import join_path
 from ._rows import pattern_of

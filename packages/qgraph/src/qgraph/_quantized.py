@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from qtensor import QParams
-from qtensor.nn.quantized import OutputModule, Quantize
 from torch import nn
 from torch.fx import GraphModule, Node
+
+from qtensor import QParams
+from qtensor.nn.quantized import OutputModule, Quantize
 
 from ._backend_config import BackendPatternConfig
 from ._graph import shallow_copy

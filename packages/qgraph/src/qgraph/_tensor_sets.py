@@ -35,7 +35,7 @@ class TensorSets:
         return self._specs[constructor]
 
     def spec_of(self, node: Node) -> ObserverSpec | None:
-        """The spec of the set that the output of ``node`` is in; ``None`` if in none or external."""
+        """The spec of the set that ``node`` is in; ``None`` if it is in none, or it is external."""
         plan = self._plans[self._root(node)] if node in self else None
         return plan.spec if plan is not None and plan.constructor is not None else None
 

@@ -1,6 +1,6 @@
 """The passes in their order, from a float model to a quantized one.
 
-    trace → in_place → functional → fuse → plan → observe ┆ calibrate ┆ reference → lower → cleanup
+trace → in_place → functional → fuse → plan → observe ┆ calibrate ┆ reference → lower → cleanup
 """
 
 import copy
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from qobserve import QConfigMapping
 from torch import Tensor, nn
 from torch.fx import GraphModule
+
+from qobserve import QConfigMapping
 
 from ._backend_config import BackendConfig, BackendPatternConfig
 from ._children import prepare_children
@@ -23,7 +24,7 @@ from ._custom_config import (
     StandaloneModuleConfigEntry,
 )
 from ._dtype_config import DTypeConfig
-from ._graph import copy_structure, preserve
+from ._graph import copy_structure, modules_of, preserve
 from ._plan import Decision, Plan
 from ._qconfigs import Resolver, assign_qconfigs
 from ._quant_type import QuantType
@@ -93,17 +94,18 @@ def prepare(
         >>> convert(prepared)(x).shape
         torch.Size([2, 4])
     """
-    if isinstance(example_inputs, Tensor):
-        example_inputs = (example_inputs,)
+    inputs: Any = example_inputs
+    if isinstance(inputs, Tensor):  # as people write it, though a tuple is asked for
+        inputs = (inputs,)
     custom = prepare_custom_config or PrepareCustomConfig()
     backend = _with_custom_modules(backend_config or BackendConfig("none"), custom)
     job = _Preparation(qconfig_mapping, custom, backend, is_qat, strict)
     try:
-        return job.graph(model, "", example_inputs)
+        return job.graph(model, "", inputs)
     except UntraceableError as error:
         if strict:
             raise
-        return job.children(model, error, example_inputs)
+        return job.children(model, error, inputs)
 
 
 def convert(
@@ -199,7 +201,7 @@ class _Preparation:
         standalone = self._standalone(model)
         traced = self._trace(model, inputs, standalone)
         graph = traced.model
-        assign_qconfigs(graph.graph, dict(graph.named_modules()), self.mapping, prefix)
+        assign_qconfigs(graph.graph, modules_of(graph), self.mapping, prefix)
         graph = functional_to_module(remove_in_place(graph), self.rows)
         graph = fuse_pass(graph, self.rows, self.is_qat)
         configs = {
@@ -209,13 +211,11 @@ class _Preparation:
         plan = make_plan(graph, self.rows, self.custom, configs)
         children = {}
         for name, entry in standalone.items():
-            child = self._prepare_standalone(graph.get_submodule(name), entry)
+            child = self._prepare_unit(graph.get_submodule(name), entry)
             graph.set_submodule(name, child)
             child_state = state_of(child)
             children[name] = child_state.plan if child_state else Plan()
-        plan = replace(
-            plan, untraceable=traced.untraceable, notes=traced.notes, children=children
-        )
+        plan = replace(plan, untraceable=traced.untraceable, notes=traced.notes, children=children)
         graph, observers = observe(graph, plan)
         preserve(graph, model, self.custom.preserved_attributes)
         attach(graph, State(plan, self.backend, self.custom, observers))
@@ -235,7 +235,8 @@ class _Preparation:
         return prepared
 
     def _standalone(self, model: nn.Module) -> dict[str, StandaloneModuleConfigEntry]:
-        by_name, by_class = self.custom.standalone_module_names, self.custom.standalone_module_classes
+        by_name = self.custom.standalone_module_names
+        by_class = self.custom.standalone_module_classes
         return {
             name: by_name[name] if name in by_name else by_class[type(module)]
             for name, module in model.named_modules()
@@ -261,7 +262,9 @@ class _Preparation:
         for row in self.rows:
             yield from (way for way in row.spellings if isinstance(way, type))
 
-    def _prepare_standalone(self, child: nn.Module, entry: StandaloneModuleConfigEntry) -> nn.Module:
+    def _prepare_standalone(
+        self, child: nn.Module, entry: StandaloneModuleConfigEntry
+    ) -> nn.Module:
         return prepare(
             child,
             entry.qconfig_mapping or self.mapping,
@@ -320,7 +323,9 @@ class _Conversion:
                 continue
             if nodes[node.name].decision.is_quantized:
                 why = "left out by the qconfig mapping given to convert"
-                nodes[node.name] = replace(nodes[node.name], decision=Decision.FLOAT, why=why)
+                nodes[node.name] = replace(
+                    nodes[node.name], decision=Decision.FLOAT, why=why, inputs=()
+                )
         return replace(plan, nodes=nodes)
 
 

@@ -4,16 +4,18 @@
 after knows only modules with weights. Calls whose weight is computed stay functions.
 """
 
+from typing import Any
+
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
-from .._graph import add_module
+from .._graph import add_module, modules_of
 from .._rows import Rows, pattern_of
 
 
 def functional_to_module(model: GraphModule, rows: Rows) -> GraphModule:
     """Rewrite the calls whose row has both a reference module and a ``module_from_call``."""
-    modules = dict(model.named_modules())
+    modules = modules_of(model)
     for node in list(model.graph.nodes):
         row = rows.find(pattern_of(node, modules)) if node.op == "call_function" else None
         if row is None or row.module_from_call is None or row.reference_quantized_module is None:
@@ -21,10 +23,9 @@ def functional_to_module(model: GraphModule, rows: Rows) -> GraphModule:
         activation, *others = node.all_input_nodes
         if node.args[:1] != (activation,) or any(other.op != "get_attr" for other in others):
             continue
-        args, kwargs = map_arg(
-            (node.args, node.kwargs), lambda n: None if n is activation else _fetch(model, n)
-        )
-        module = row.module_from_call(*args, **kwargs)
+        parameters = {other: _fetch(model, other) for other in others}
+        arguments: Any = map_arg((node.args, node.kwargs), parameters.get)
+        module = row.module_from_call(*arguments[0], **arguments[1])
         module.train(model.training)
         with model.graph.inserting_before(node):
             call = model.graph.call_module(add_module(model, node.name, module), (activation,))
@@ -37,8 +38,8 @@ def functional_to_module(model: GraphModule, rows: Rows) -> GraphModule:
     return model
 
 
-def _fetch(model: GraphModule, node: Node) -> object:
-    value: object = model
+def _fetch(model: GraphModule, node: Node) -> Any:
+    value: Any = model
     for step in str(node.target).split("."):
         value = getattr(value, step)
     return value

@@ -14,7 +14,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from .._backend_config import BackendPatternConfig
-from .._graph import add_module, describe, reads_of
+from .._graph import add_module, describe, modules_of, reads_of
 from .._observer_spec import ObserverSpec
 from .._quant_type import QuantType
 from .._rows import Rows, pattern_of
@@ -44,7 +44,7 @@ class _Match:
 class _Fuser:
     def __init__(self, model: GraphModule, rows: Rows, is_qat: bool) -> None:
         self.model, self.rows, self.is_qat = model, rows, is_qat
-        self.modules = dict(model.named_modules())
+        self.modules = modules_of(model)
         self.quant_types: dict[Any, QuantType] = {}
         self.calls = Counter(node.target for node in model.graph.nodes if node.op == "call_module")
 
@@ -53,15 +53,14 @@ class _Fuser:
         for node in list(self.model.graph.nodes):
             match = None if node in fused else self._match(node, fused)
             if match is not None:
-                fused.update(match.nodes)
-                self._replace(match)
+                fused.update([*match.nodes, self._replace(match)])
         return self.model
 
     def _match(self, first: Node, fused: set[Node]) -> _Match | None:
         """The longest sequence that begins at ``first``."""
         nodes: list[Node] = [first]
         extras: list[Node] = []
-        patterns = (self._canonical(first),)
+        patterns: tuple[Any, ...] = (self._canonical(first),)
         best = None
         while self.rows.begins_sequence(patterns):
             row = self.rows.sequence(patterns)
@@ -119,7 +118,7 @@ class _Fuser:
             return True  # BatchNorm: folded into the weight, whatever applies to it
         return (first.meta.get("qconfig") is None) == (node.meta.get("qconfig") is None)
 
-    def _replace(self, match: _Match) -> None:
+    def _replace(self, match: _Match) -> Node:
         first, last, row = match.nodes[0], match.nodes[-1], match.row
         graph = self.model.graph
         with graph.inserting_before(last):
@@ -133,6 +132,7 @@ class _Fuser:
         last.replace_all_uses_with(node)
         for done in reversed(match.nodes):
             graph.erase_node(done)
+        return node
 
     def _add_fused(self, match: _Match) -> str:
         parts = [self._part(node) for node in match.nodes]

@@ -11,21 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from .._graph import IN_PLACE_OPERATORS, shallow_copy
+from .._graph import IN_PLACE_OPERATORS, modules_of, shallow_copy
 from .values import value_of
 
 # What may return the very memory that it was given.
-_VIEWS = frozenset(
-    "view view_as reshape flatten unflatten transpose permute t swapaxes movedim squeeze unsqueeze "
-    "expand expand_as narrow select diagonal unfold chunk split unbind getitem contiguous detach "
-    "to float type_as dropout dropout1d dropout2d dropout3d identity".split()
-)
+_VIEW_NAMES = """
+    view view_as reshape flatten unflatten transpose permute t swapaxes movedim squeeze
+    unsqueeze expand expand_as narrow select diagonal unfold chunk split unbind getitem
+    contiguous detach to float type_as dropout dropout1d dropout2d dropout3d identity
+"""
+_VIEWS = frozenset(_VIEW_NAMES.split())
 
 
 def remove_in_place(model: GraphModule) -> GraphModule:
     """Rewrite every in-place operator without the write; later readers read the new tensor."""
     order = {node: place for place, node in enumerate(model.graph.nodes)}
-    modules = dict(model.named_modules())
+    modules = modules_of(model)
     for node in list(model.graph.nodes):
         written = _written(node, modules)
         if written is None:
@@ -51,7 +52,7 @@ def remove_in_place(model: GraphModule) -> GraphModule:
 
 def aliased_write(model: GraphModule) -> Node | None:
     """The first node that writes into memory that is read later under another name."""
-    modules = dict(model.named_modules())
+    modules = modules_of(model)
     order = {node: place for place, node in enumerate(model.graph.nodes)}
     families: dict[Node, list[Node]] = {}
     for node in model.graph.nodes:
@@ -74,10 +75,11 @@ def aliased_write(model: GraphModule) -> Node | None:
 
 def _written(node: Node, modules: dict[str, nn.Module]) -> Node | None:
     """The tensor that ``node`` writes into."""
-    target = node.args[0] if node.args else node.kwargs.get("input")
+    target: Any = node.args[0] if node.args else node.kwargs.get("input")
     if not isinstance(target, Node):
         return None
-    value = value_of(target)
+    written: Node = target
+    value = value_of(written)
     if node.op == "call_module":
         writes = bool(getattr(modules[str(node.target)], "inplace", False))
     elif node.op == "call_function" and node.target in IN_PLACE_OPERATORS:
@@ -85,7 +87,7 @@ def _written(node: Node, modules: dict[str, nn.Module]) -> Node | None:
         writes = value is None or value.is_tensor
     else:
         writes = _counterpart(node) is not None or bool(_arguments(node).get("inplace"))
-    return target if writes else None
+    return written if writes else None
 
 
 def _counterpart(node: Node) -> Any:

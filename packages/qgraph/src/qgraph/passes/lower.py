@@ -39,9 +39,9 @@ def lower(model: GraphModule, plan: Plan, backend: BackendConfig) -> GraphModule
 def _reshape_in_place_of_view(model: GraphModule) -> None:
     """Quantized convolutions give channels_last tensors, of which not every view exists."""
     for node in model.graph.nodes:
-        if node.op == "call_method" and node.target == "view":
-            if not any(isinstance(argument, torch.dtype) for argument in node.args):
-                node.target = "reshape"
+        of_shape = not any(isinstance(argument, torch.dtype) for argument in node.args)
+        if node.op == "call_method" and node.target == "view" and of_shape:
+            node.target = "reshape"
 
 
 def _asks_for_metadata(node: Node) -> bool:

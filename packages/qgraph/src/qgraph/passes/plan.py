@@ -9,17 +9,18 @@ import operator
 from dataclasses import replace
 from typing import Any
 
-from qobserve import FixedQParamsObserver
-from qtensor import QParams
 from torch import nn
 from torch.fx import GraphModule, Node
+
+from qobserve import FixedQParamsObserver
+from qtensor import QParams
 
 from .._backend_config import BackendPatternConfig
 from .._custom_config import PrepareCustomConfig
 from .._dtype_config import DTypeConfig
-from .._graph import describe, reads_of
+from .._graph import describe, modules_of, reads_of
 from .._observer_spec import ObserverSpec
-from .._plan import Decision, NodePlan, ObserverPlan, Plan
+from .._plan import Decision, NodePlan, Plan
 from .._quant_type import QuantType
 from .._rows import Rows, pattern_of
 from .._tensor_sets import TensorSets
@@ -57,7 +58,7 @@ class _Planner:
     ) -> None:
         self.graph, self.rows = model.graph, rows
         self.custom, self.standalone = custom, standalone
-        self.modules = dict(model.named_modules())
+        self.modules = modules_of(model)
         self.sets = TensorSets()
         self.nodes: dict[str, NodePlan] = {}
         self.inputs_seen = 0
@@ -66,9 +67,7 @@ class _Planner:
         for node in self.graph.nodes:
             self.nodes[node.name] = self._visit(node)
         observers, tensors = self.sets.numbered()
-        nodes = {
-            name: replace(plan, output=tensors.get(name)) for name, plan in self.nodes.items()
-        }
+        nodes = {name: replace(plan, output=tensors.get(name)) for name, plan in self.nodes.items()}
         return Plan(nodes, observers, tensors)
 
     def _visit(self, node: Node) -> NodePlan:
@@ -217,10 +216,16 @@ class _Planner:
         for config in row.dtype_configs:
             if config.quant_type.name != decision.name:
                 continue
-            checks = [("an input", config.input_dtype_with_constraints, spec) for spec in inputs]
-            checks += [("the output", config.output_dtype_with_constraints, output)] * bool(output)
-            checks += [("the weight", config.weight_dtype_with_constraints, weight)] * bool(weight)
-            reasons = [f"{what}: {why}" for what, c, s in checks if s and (why := c.refusal(s))]
+            checks = [
+                *(("an input", config.input_dtype_with_constraints, spec) for spec in inputs),
+                ("the output", config.output_dtype_with_constraints, output),
+                ("the weight", config.weight_dtype_with_constraints, weight),
+            ]
+            reasons = [
+                f"{what}: {why}"
+                for what, constraint, spec in checks
+                if spec is not None and (why := constraint.refusal(spec))
+            ]
             if not reasons:
                 return config, ""
             refusal = f"dtypes not supported: {reasons[0]}"

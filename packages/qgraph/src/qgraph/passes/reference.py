@@ -7,9 +7,10 @@ numbers that any backend should give, and the form that backends with kernels of
 
 from typing import Any
 
-from qtensor.nn.quantized import Quantize
 from torch import nn
 from torch.fx import GraphModule, Node
+
+from qtensor.nn.quantized import Quantize
 
 from .._custom_config import ConvertCustomConfig
 from .._graph import add_module, shallow_copy

@@ -46,19 +46,20 @@ MOVED = {
 
 def migration() -> str:
     """docs/migration.md with its table of what is there now."""
-    public = [name for folder in public_symbols.packages() for name in _symbols(folder)]
+    public = [
+        name
+        for folder in public_symbols.packages()
+        for name in public_symbols.public_symbols(folder)
+    ]
+    modules = {_owner(name) for name in public}
     lines = ["| legacy | here | names |", "|---|---|---|"]
     for legacy, here in MOVED.items():
-        names = [name.removeprefix(f"{here}.") for name in public if _owner(name) == here]
-        listed = ", ".join(f"`{name}`" for name in names) or "still to come"
+        names = [name for name in public if _owner(name) == here and name not in modules]
+        listed = ", ".join(f"`{name.rpartition('.')[2]}`" for name in names) or "still to come"
         lines.append(f"| `{legacy}` | `{here}` | {listed} |")
     before = (ROOT / "docs/migration.md").read_text(encoding="utf-8")
     table = "\n".join(("<!-- generated -->", *lines, "<!-- end -->"))
     return re.sub("<!-- generated -->.*<!-- end -->", lambda _: table, before, flags=re.DOTALL)
-
-
-def _symbols(folder: Path) -> list[str]:
-    return public_symbols.public_symbols(folder)
 
 
 def _owner(name: str) -> str:

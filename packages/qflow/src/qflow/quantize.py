@@ -93,15 +93,23 @@ def _spec(spec: Any, dtype: Any) -> dict[Any, QConfig | None]:
             "expected qconfig_spec to be a set of module types and names, or a dictionary from "
             f"these to a QConfig, got {type(spec).__name__}"
         )
-    if dtype == qtensor.qint8:
+    kind = _as_qdtype_or_none(dtype)
+    if kind is qtensor.qint8:
         types, qconfig = dynamic_module_mapping("x86"), default_dynamic_qconfig
-    elif dtype == qtensor.quint8:
+    elif kind is qtensor.quint8:
         types, qconfig = weight_only_module_mapping("x86"), float_qparams_weight_only_qconfig
     else:
         raise ValueError(
             f"quantize_dynamic can quantize to qtensor.qint8 or qtensor.quint8, got dtype {dtype}"
         )
     return dict.fromkeys(types if spec is None else spec, qconfig)
+
+
+def _as_qdtype_or_none(dtype: Any) -> qtensor.QDType | None:
+    try:
+        return qtensor.as_qdtype(dtype)
+    except TypeError:
+        return None
 
 
 def _warn_of_no_effect(

@@ -101,6 +101,7 @@ def convert_fx(
     _remove_qconfig: bool = True,
     qconfig_mapping: QConfigMapping | dict[str, Any] | None = None,
     backend_config: BackendConfig | dict[str, Any] | None = None,
+    keep_original_weights: bool = False,
     *,
     strict: bool = False,
 ) -> nn.Module:
@@ -113,6 +114,8 @@ def convert_fx(
         qconfig_mapping: the mapping given to :func:`prepare_fx`, with ``None`` for what shall
             stay float after all.
         backend_config: the one given to :func:`prepare_fx`.
+        keep_original_weights: must be false. It kept the float weights' names beside packed
+            weights; here weights are not packed, and ``module.weight()`` shows them.
         strict: raise where an observer has seen no data. By default one warning names them all.
 
     Returns:
@@ -120,8 +123,13 @@ def convert_fx(
 
     Raises:
         TypeError: an argument is of the wrong type.
-        ValueError: ``graph_module`` was not prepared, or see ``strict``.
+        ValueError: ``graph_module`` was not prepared; ``keep_original_weights``; or see ``strict``.
     """
+    if keep_original_weights:
+        raise ValueError(
+            "convert_fx packs no weights, so it has no original ones to keep; leave out "
+            "keep_original_weights and read a layer's weight() instead"
+        )
     return _convert(
         "convert_fx",
         graph_module,

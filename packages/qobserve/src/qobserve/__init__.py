@@ -1,1 +1,81 @@
-"""qobserve: see README.md."""
+"""Observers, QConfig and module swapping: from values seen to quantization parameters."""
+
+from ._base import ObserverBase as ObserverBase
+from ._base import RunningObserver as RunningObserver
+from ._base import UniformQuantizationObserverBase as UniformQuantizationObserverBase
+from ._convert import ModuleMapping as ModuleMapping
+from ._convert import convert as convert
+from ._convert import get_qparam_dict as get_qparam_dict
+from ._convert import swap_module as swap_module
+from ._convert import unseen_observers as unseen_observers
+from ._default_observers import (
+    default_affine_fixed_qparams_observer as default_affine_fixed_qparams_observer,
+)
+from ._default_observers import default_debug_observer as default_debug_observer
+from ._default_observers import default_dynamic_quant_observer as default_dynamic_quant_observer
+from ._default_observers import (
+    default_fixed_qparams_range_0to1_observer as default_fixed_qparams_range_0to1_observer,
+)
+from ._default_observers import (
+    default_fixed_qparams_range_neg1to1_observer as default_fixed_qparams_range_neg1to1_observer,
+)
+from ._default_observers import default_float_qparams_observer as default_float_qparams_observer
+from ._default_observers import default_histogram_observer as default_histogram_observer
+from ._default_observers import default_observer as default_observer
+from ._default_observers import (
+    default_per_channel_weight_observer as default_per_channel_weight_observer,
+)
+from ._default_observers import default_placeholder_observer as default_placeholder_observer
+from ._default_observers import default_reuse_input_observer as default_reuse_input_observer
+from ._default_observers import (
+    default_symmetric_fixed_qparams_observer as default_symmetric_fixed_qparams_observer,
+)
+from ._default_observers import default_weight_observer as default_weight_observer
+from ._default_observers import (
+    per_channel_weight_observer_range_neg_127_to_127 as per_channel_weight_observer_range_neg_127_to_127,  # noqa: E501  # one long name
+)
+from ._default_observers import (
+    weight_observer_range_neg_127_to_127 as weight_observer_range_neg_127_to_127,
+)
+from ._default_qconfigs import default_debug_qconfig as default_debug_qconfig
+from ._default_qconfigs import default_dynamic_qconfig as default_dynamic_qconfig
+from ._default_qconfigs import default_per_channel_qconfig as default_per_channel_qconfig
+from ._default_qconfigs import (
+    default_per_channel_symmetric_qnnpack_qconfig as default_per_channel_symmetric_qnnpack_qconfig,
+)
+from ._default_qconfigs import default_qconfig as default_qconfig
+from ._default_qconfigs import default_quint8_weight_qconfig as default_quint8_weight_qconfig
+from ._default_qconfigs import default_reuse_input_qconfig as default_reuse_input_qconfig
+from ._default_qconfigs import (
+    default_symmetric_qnnpack_qconfig as default_symmetric_qnnpack_qconfig,
+)
+from ._default_qconfigs import float16_dynamic_qconfig as float16_dynamic_qconfig
+from ._default_qconfigs import float16_static_qconfig as float16_static_qconfig
+from ._default_qconfigs import (
+    float_qparams_weight_only_qconfig as float_qparams_weight_only_qconfig,
+)
+from ._default_qconfigs import get_default_qconfig as get_default_qconfig
+from ._default_qconfigs import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
+from ._histogram import HistogramObserver as HistogramObserver
+from ._minmax import MinMaxObserver as MinMaxObserver
+from ._minmax import MovingAverageMinMaxObserver as MovingAverageMinMaxObserver
+from ._minmax import MovingAveragePerChannelMinMaxObserver as MovingAveragePerChannelMinMaxObserver
+from ._minmax import PerChannelMinMaxObserver as PerChannelMinMaxObserver
+from ._passive import FixedQParamsObserver as FixedQParamsObserver
+from ._passive import NoopObserver as NoopObserver
+from ._passive import PlaceholderObserver as PlaceholderObserver
+from ._passive import RecordingObserver as RecordingObserver
+from ._passive import ReuseInputObserver as ReuseInputObserver
+from ._prepare import is_activation_post_process as is_activation_post_process
+from ._prepare import prepare as prepare
+from ._propagate import propagate_qconfig_ as propagate_qconfig_
+from ._qconfig import QConfig as QConfig
+from ._qconfig import QConfigAny as QConfigAny
+from ._qconfig import qconfig_equals as qconfig_equals
+from ._qconfig_mapping import QConfigMapping as QConfigMapping
+from ._stubs import DeQuantStub as DeQuantStub
+from ._stubs import QuantStub as QuantStub
+from ._stubs import QuantWrapper as QuantWrapper
+from ._stubs import add_quant_dequant as add_quant_dequant
+
+__version__ = "0.1.0"

@@ -1,0 +1,240 @@
+"""What every observer is, and what those share that map a range to integers."""
+
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from qtensor import QDType, QParams, QScheme, as_qscheme, per_tensor_affine, quint8
+
+from ._affine import (
+    affine_parameters,
+    as_observed_dtype,
+    full_range,
+    quantization_range,
+    symmetric_zero_point,
+)
+from ._factory import WithArgs
+
+
+class ObserverBase(WithArgs, nn.Module, ABC):
+    """A module that looks at the tensors passing through it and chooses quantization parameters.
+
+    Write your own by subclassing it: ``forward`` returns its input unchanged, and
+    ``calculate_qparams`` returns scale and zero point. Every flow accepts such an observer.
+
+    Args:
+        dtype: the dtype to quantize to: one of qtensor's, the torch dtype of the same name or
+            storage, or a float dtype for observers that pass on only that.
+        is_dynamic: whether the parameters are to be computed at run time instead.
+
+    Attributes:
+        dtype: the :class:`qtensor.QDType`, or a torch dtype that has no such counterpart.
+        name: the qualified name of what is observed, set by ``prepare``, used in messages.
+
+    Raises:
+        TypeError: ``dtype`` is no dtype.
+
+    Example:
+        >>> import torch
+        >>> from qobserve import ObserverBase
+        >>> class Always(ObserverBase):
+        ...     def forward(self, x):
+        ...         return x
+        ...     def calculate_qparams(self):
+        ...         return torch.tensor([0.5]), torch.tensor([0])
+        >>> Always(dtype=torch.int8).qparams().scale
+        0.5
+    """
+
+    name: str = ""
+
+    def __init__(self, dtype: Any, is_dynamic: bool = False) -> None:
+        super().__init__()
+        self.dtype: QDType | torch.dtype = as_observed_dtype(dtype)
+        self.is_dynamic = is_dynamic
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Look at ``x``, of any shape, and return it."""
+
+    @abstractmethod
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point, of shape ``(1,)`` or ``(channels,)``."""
+
+    @property
+    def has_seen_data(self) -> bool:
+        """Whether the parameters rest on data; true also for observers that need none."""
+        return True
+
+    def qparams(self) -> QParams:
+        """The parameters as one object, with the channel axis, dtype and integers in use.
+
+        Raises:
+            TypeError: the observer's dtype is not a quantized one.
+            ValueError: the parameters are no valid ones, such as a scale of NaN.
+        """
+        scale, zero_point = self.calculate_qparams()
+        qscheme = getattr(self, "qscheme", None)
+        per_channel = qscheme is not None and as_qscheme(qscheme).per_channel
+        return QParams(
+            scale=scale if per_channel else scale.item(),
+            zero_point=zero_point if per_channel else int(zero_point.item()),
+            dtype=self.dtype,  # type: ignore[arg-type]  # QParams rejects what is not quantized
+            axis=getattr(self, "ch_axis", 0) if per_channel else None,
+            quant_min=getattr(self, "quant_min", None),  # type: ignore[arg-type]  # None: the dtype's
+            quant_max=getattr(self, "quant_max", None),  # type: ignore[arg-type]
+        )
+
+
+class UniformQuantizationObserverBase(ObserverBase):
+    """An observer that maps a range of values linearly to integers.
+
+    Args:
+        dtype: the dtype to quantize to.
+        qscheme: the quantization scheme, per tensor and affine by default.
+        reduce_range: use half of the integers (0 … 127, -64 … 63).
+        quant_min, quant_max: the integers to use, both included and given together; the dtype's
+            by default.
+        factory_kwargs: ``device`` and ``dtype`` of the statistics.
+        eps: the smallest scale, that of float32 by default.
+        is_dynamic: whether the parameters are to be computed at run time instead.
+
+    Attributes:
+        quant_min, quant_max: the integers in use.
+        eps: the smallest scale, a buffer of shape ``(1,)``.
+        has_customized_qrange: whether ``quant_min`` and ``quant_max`` were given.
+
+    Raises:
+        TypeError: a dtype that is not quantized, or no scheme.
+        ValueError: a range that is empty, lacks zero or does not fit the dtype; a reduced range
+            with a symmetric unsigned scheme, whose zero point of 128 would lie outside of it.
+    """
+
+    # Saved beside state dicts; torch's observers reached 3 with the same buffers.
+    _version = 3
+
+    eps: Tensor
+
+    def __init__(
+        self,
+        dtype: Any = quint8,
+        qscheme: Any = per_tensor_affine,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        factory_kwargs: dict[str, Any] | None = None,
+        eps: float = torch.finfo(torch.float32).eps,
+        is_dynamic: bool = False,
+    ) -> None:
+        super().__init__(dtype=dtype, is_dynamic=is_dynamic)
+        self.qscheme: QScheme = as_qscheme(qscheme)
+        self.reduce_range = reduce_range
+        self.quant_min, self.quant_max = quantization_range(
+            self.dtype, quant_min, quant_max, reduce_range
+        )
+        self.has_customized_qrange = quant_min is not None
+        if (
+            self.qscheme.symmetric
+            and reduce_range
+            and not self.has_customized_qrange
+            and full_range(self.dtype) == (0, 255)
+        ):
+            raise ValueError(
+                f"reduce_range leaves 0 … 127 of {self.dtype}, without the zero point 128 of "
+                f"{self.qscheme}; give quant_min and quant_max, a signed dtype, or an affine scheme"
+            )
+        self.register_buffer("eps", torch.tensor([eps], **(factory_kwargs or {})))
+
+    def _calculate_qparams(self, min_val: Tensor, max_val: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and zero point for values in ``min_val … max_val``; for subclasses.
+
+        Scale 1 and zero point 0, each of shape ``(1,)``, if nothing was seen at all: an empty
+        tensor, or a scalar ``inf … -inf``.
+
+        Raises:
+            ValueError: a minimum above its maximum, or NaN.
+        """
+        nothing = min_val.numel() == 0 or (
+            min_val.ndim == 0 and (min_val.item(), max_val.item()) == (float("inf"), -float("inf"))
+        )
+        if nothing:
+            device = min_val.device
+            return torch.ones(1, device=device), torch.zeros(1, dtype=torch.int64, device=device)
+        return affine_parameters(
+            min_val,
+            max_val,
+            qscheme=self.qscheme,
+            quant_min=self.quant_min,
+            quant_max=self.quant_max,
+            zero_point=symmetric_zero_point(
+                self.dtype, self.quant_min, self.quant_max, self.has_customized_qrange
+            ),
+            eps=self.eps,
+        )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # The first version of torch's observers held eps as a plain number.
+        state_dict.setdefault(prefix + "eps", self.eps)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class RunningObserver(UniformQuantizationObserverBase):
+    """An observer that keeps statistics of all the values it has seen.
+
+    Values that are NaN or infinite take no part in them, and are reported once. The statistics lie
+    on the device of what is observed. A subclass defines :meth:`update`, :meth:`reset` and
+    :meth:`merge`, and says from its statistics whether it :attr:`has_seen_data`.
+
+    Attributes:
+        count: how many finite values have been seen; not part of the state dict.
+        nonfinite_count: how many values were NaN or infinite; not part of the state dict.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.count = 0
+        self.nonfinite_count = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take ``x``, of any shape, into the statistics and return it unchanged."""
+        if x.numel() == 0:
+            return x
+        if x.device != self.eps.device:
+            self.to(x.device)
+        dropped = self.update(x.detach())
+        self.count += x.numel() - dropped
+        if dropped:
+            self._report_nonfinite(dropped, x.numel())
+        return x
+
+    @abstractmethod
+    def update(self, x: Tensor) -> int:
+        """Take the finite values of ``x`` into the statistics; return how many are not finite."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget everything seen."""
+        self.count = self.nonfinite_count = 0
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Take in all that ``other`` has seen, as if this observer had seen it."""
+        if type(other) is not type(self):
+            raise TypeError(f"cannot merge {type(other).__name__} into {type(self).__name__}")
+        self.count += other.count
+        self.nonfinite_count += other.nonfinite_count
+
+    def _report_nonfinite(self, dropped: int, total: int) -> None:
+        if self.nonfinite_count == 0:
+            warnings.warn(
+                f"{self.name or type(self).__name__}: {dropped} of {total} values seen in "
+                "calibration are NaN or infinite; such values are left out of the statistics. "
+                "Further ones are counted in nonfinite_count without a message.",
+                stacklevel=3,
+            )
+        self.nonfinite_count += dropped

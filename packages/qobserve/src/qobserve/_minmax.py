@@ -1,0 +1,368 @@
+"""Observers of the smallest and the largest value: running or averaged, per tensor or channel."""
+
+from abc import abstractmethod
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from qtensor import per_channel_affine, per_tensor_affine, quint8
+
+from ._affine import check_qscheme
+from ._base import RunningObserver
+from ._statistics import finite_aminmax, finite_aminmax_per_channel
+
+_INF = float("inf")
+_EPS = torch.finfo(torch.float32).eps
+
+
+class _RangeObserver(RunningObserver):
+    """Keeps ``min_val`` and ``max_val``; infinity, in either, stands for nothing seen."""
+
+    min_val: Tensor
+    max_val: Tensor
+
+    def _register_range(
+        self, shape: tuple[int, ...], factory_kwargs: dict[str, Any] | None
+    ) -> None:
+        self.register_buffer("min_val", torch.full(shape, _INF, **(factory_kwargs or {})))
+        self.register_buffer("max_val", torch.full(shape, -_INF, **(factory_kwargs or {})))
+
+    @property
+    def has_seen_data(self) -> bool:
+        """Whether a finite value has been seen, in any channel."""
+        return bool((self.min_val <= self.max_val).any())
+
+    @abstractmethod
+    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
+        """The finite range of ``x``, and how many of its values are not finite."""
+
+    def _combine(self, lowest: Tensor, highest: Tensor) -> None:
+        """Take a range of the shape and dtype of the buffers into them."""
+        self.min_val.copy_(torch.minimum(self.min_val, lowest))
+        self.max_val.copy_(torch.maximum(self.max_val, highest))
+
+    def update(self, x: Tensor) -> int:
+        """Take the range of the finite values of ``x`` in; return how many are not finite."""
+        lowest, highest, dropped = self._range_of(x)
+        self._combine(lowest.to(self.min_val.dtype), highest.to(self.max_val.dtype))
+        return dropped
+
+    def merge(self, other: Self) -> None:
+        """Take in all that ``other`` has seen, exactly as if this observer had seen it."""
+        super().merge(other)
+        self._combine(other.min_val.to(self.min_val), other.max_val.to(self.max_val))
+
+    def reset(self) -> None:
+        """Forget everything seen."""
+        super().reset()
+        self.min_val.fill_(_INF)
+        self.max_val.fill_(-_INF)
+
+    def reset_min_max_vals(self) -> None:
+        """Forget everything seen: the older name of :meth:`reset`."""
+        self.reset()
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point, of shape ``(1,)`` or ``(channels,)``.
+
+        If nothing was seen, 1 and 0 of shape ``(1,)``.
+        """
+        return self._calculate_qparams(self.min_val, self.max_val)
+
+    def extra_repr(self) -> str:
+        """The range seen."""
+        return f"min_val={self.min_val}, max_val={self.max_val}"
+
+
+class _Averaged(_RangeObserver):
+    """Averages the ranges of the batches instead of joining them."""
+
+    averaging_constant: float
+
+    def _combine(self, lowest: Tensor, highest: Tensor) -> None:
+        for average, value in ((self.min_val, lowest), (self.max_val, highest)):
+            moved = average + self.averaging_constant * (value - average)
+            moved = torch.where(torch.isinf(average), value, moved)
+            average.copy_(torch.where(torch.isinf(value), average, moved))
+
+    def merge(self, other: Self) -> None:
+        """Not possible.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            f"{type(self).__name__} averages over batches, which depends on their order, so that "
+            "two of them have no exact sum; use MinMaxObserver or HistogramObserver to calibrate "
+            "in parts"
+        )
+
+
+class MinMaxObserver(_RangeObserver):
+    """Maps the range between the smallest and the largest value seen to the integers.
+
+    Scale and zero point follow from that range as in
+    :meth:`UniformQuantizationObserverBase.calculate_qparams`'s scheme: with ``lo`` and ``hi`` the
+    range widened to include zero, ``scale = (hi - lo) / (quant_max - quant_min)`` and ``zero_point
+    = quant_min - round(lo / scale)``; symmetric schemes take ``2 · max(-lo, hi)`` for ``hi - lo``.
+
+    Args:
+        dtype: the dtype to quantize to, ``quint8`` by default.
+        qscheme: ``per_tensor_affine`` (default) or ``per_tensor_symmetric``.
+        reduce_range: use half of the integers (0 … 127, -64 … 63).
+        quant_min, quant_max: the integers to use; the dtype's by default.
+        factory_kwargs: ``device`` and ``dtype`` of the statistics.
+        eps: the smallest scale.
+        is_dynamic: whether the parameters are to be computed at run time instead.
+
+    Attributes:
+        min_val, max_val: the range seen, scalar buffers; ``inf`` and ``-inf`` before any.
+
+    Raises:
+        ValueError: a per-channel scheme, or a range of integers that is not possible.
+        TypeError: a dtype that is not quantized, or no scheme.
+
+    Example:
+        >>> import torch
+        >>> from qobserve import MinMaxObserver
+        >>> observer = MinMaxObserver()
+        >>> _ = observer(torch.tensor([-1.0, 0.0, 4.1]))
+        >>> observer.qparams().scale, observer.qparams().zero_point
+        (0.019999999552965164, 50)
+    """
+
+    def __init__(
+        self,
+        dtype: Any = quint8,
+        qscheme: Any = per_tensor_affine,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        factory_kwargs: dict[str, Any] | None = None,
+        eps: float = _EPS,
+        is_dynamic: bool = False,
+    ) -> None:
+        super().__init__(
+            dtype=dtype,
+            qscheme=check_qscheme(qscheme, per_channel=False, observer=type(self).__name__),
+            reduce_range=reduce_range,
+            quant_min=quant_min,
+            quant_max=quant_max,
+            factory_kwargs=factory_kwargs,
+            eps=eps,
+            is_dynamic=is_dynamic,
+        )
+        self._register_range([], factory_kwargs)
+
+    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
+        return finite_aminmax(x)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # Old state dicts hold empty tensors where nothing was seen.
+        for name, unseen in (("min_val", _INF), ("max_val", -_INF)):
+            saved = state_dict.get(prefix + name)
+            if saved is not None and saved.numel() == 0:
+                state_dict[prefix + name] = torch.tensor(unseen)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class MovingAverageMinMaxObserver(_Averaged, MinMaxObserver):
+    """As :class:`MinMaxObserver`, with the range averaged over the batches.
+
+    The first batch sets the range; each later one moves it by ``averaging_constant`` of the
+    difference: ``min_val += averaging_constant · (min(x) - min_val)``, likewise ``max_val``.
+    The result depends on the order of the batches, by definition, so two such observers
+    cannot be merged.
+
+    Args:
+        averaging_constant: the weight of a new batch, 0.01 by default.
+
+        The others are those of :class:`MinMaxObserver`.
+
+    Raises:
+        ValueError: ``is_dynamic`` with an averaging constant other than 1, which would let one
+            input influence the parameters of the next.
+
+    Example:
+        >>> import torch
+        >>> from qobserve import MovingAverageMinMaxObserver
+        >>> observer = MovingAverageMinMaxObserver(averaging_constant=0.5)
+        >>> for top in (1.0, 3.0):
+        ...     _ = observer(torch.tensor([0.0, top]))
+        >>> observer.max_val
+        tensor(2.)
+    """
+
+    def __init__(
+        self,
+        averaging_constant: float = 0.01,
+        dtype: Any = quint8,
+        qscheme: Any = per_tensor_affine,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        eps: float = _EPS,
+        is_dynamic: bool = False,
+        factory_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        if is_dynamic and averaging_constant != 1:
+            raise ValueError(
+                "expected averaging_constant=1 for dynamic quantization, where every input has "
+                f"its own parameters; got {averaging_constant}"
+            )
+        super().__init__(
+            dtype=dtype,
+            qscheme=qscheme,
+            reduce_range=reduce_range,
+            quant_min=quant_min,
+            quant_max=quant_max,
+            factory_kwargs=factory_kwargs,
+            eps=eps,
+            is_dynamic=is_dynamic,
+        )
+        self.averaging_constant = averaging_constant
+
+
+class PerChannelMinMaxObserver(_RangeObserver):
+    """As :class:`MinMaxObserver`, with a range of its own for every channel.
+
+    Args:
+        ch_axis: the channel axis, 0 by default.
+        dtype: the dtype to quantize to, ``quint8`` by default.
+        qscheme: ``per_channel_affine`` (default), ``per_channel_symmetric`` or
+            ``per_channel_affine_float_qparams``.
+        reduce_range: use half of the integers (0 … 127, -64 … 63).
+        quant_min, quant_max: the integers to use; the dtype's by default.
+        factory_kwargs: ``device`` and ``dtype`` of the statistics.
+        eps: the smallest scale.
+        is_dynamic: must be false.
+
+    Attributes:
+        min_val, max_val: the ranges seen, buffers of shape ``(channels,)``; empty before any, and
+            ``inf`` and ``-inf`` for a channel without finite values.
+
+    Raises:
+        ValueError: a per-tensor scheme, a range of integers that is not possible, or
+            ``is_dynamic``.
+        TypeError: a dtype that is not quantized, or no scheme.
+
+    Example:
+        >>> import torch
+        >>> from qobserve import PerChannelMinMaxObserver
+        >>> observer = PerChannelMinMaxObserver(dtype=torch.int8)
+        >>> _ = observer(torch.tensor([[0.0, 2.55], [0.0, 25.5]]))
+        >>> observer.calculate_qparams()
+        (tensor([0.0100, 0.1000]), tensor([-128, -128]))
+    """
+
+    def __init__(
+        self,
+        ch_axis: int = 0,
+        dtype: Any = quint8,
+        qscheme: Any = per_channel_affine,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        factory_kwargs: dict[str, Any] | None = None,
+        eps: float = _EPS,
+        is_dynamic: bool = False,
+    ) -> None:
+        if is_dynamic:
+            raise ValueError(f"{type(self).__name__} does not support dynamic quantization")
+        super().__init__(
+            dtype=dtype,
+            qscheme=check_qscheme(qscheme, per_channel=True, observer=type(self).__name__),
+            reduce_range=reduce_range,
+            quant_min=quant_min,
+            quant_max=quant_max,
+            factory_kwargs=factory_kwargs,
+            eps=eps,
+        )
+        self.ch_axis = ch_axis
+        self._register_range([0], factory_kwargs)
+
+    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
+        label = self.name or type(self).__name__
+        if not -x.ndim <= self.ch_axis < x.ndim:
+            raise ValueError(f"{label}: no channel axis {self.ch_axis} in shape {tuple(x.shape)}")
+        lowest, highest, dropped = finite_aminmax_per_channel(x, self.ch_axis)
+        self._expect_channels(lowest.numel())
+        return lowest, highest, dropped
+
+    def _expect_channels(self, channels: int) -> None:
+        if self.min_val.numel() == 0:
+            self.min_val.resize_(channels).fill_(_INF)
+            self.max_val.resize_(channels).fill_(-_INF)
+        elif self.min_val.numel() != channels:
+            raise ValueError(
+                f"{self.name or type(self).__name__}: expected {self.min_val.numel()} channels "
+                f"along axis {self.ch_axis}, as before, got {channels}"
+            )
+
+    def merge(self, other: Self) -> None:
+        """Take in all that ``other`` has seen, exactly as if this observer had seen it.
+
+        Raises:
+            ValueError: another number of channels.
+        """
+        if other.min_val.numel():
+            self._expect_channels(other.min_val.numel())
+            super().merge(other)
+
+    def reset(self) -> None:
+        """Forget everything seen, the number of channels included."""
+        super().reset()
+        self.min_val.resize_(0)
+        self.max_val.resize_(0)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        for name in ("min_val", "max_val"):
+            # Old state dicts name them in the plural.
+            if prefix + name + "s" in state_dict:
+                state_dict[prefix + name] = state_dict.pop(prefix + name + "s")
+            if prefix + name in state_dict:
+                getattr(self, name).resize_(state_dict[prefix + name].shape)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class MovingAveragePerChannelMinMaxObserver(_Averaged, PerChannelMinMaxObserver):
+    """As :class:`PerChannelMinMaxObserver`, with the ranges averaged over the batches.
+
+    See :class:`MovingAverageMinMaxObserver` for the average and for what follows from it.
+
+    Args:
+        averaging_constant: the weight of a new batch, 0.01 by default.
+
+        The others are those of :class:`PerChannelMinMaxObserver`.
+    """
+
+    def __init__(
+        self,
+        averaging_constant: float = 0.01,
+        ch_axis: int = 0,
+        dtype: Any = quint8,
+        qscheme: Any = per_channel_affine,
+        reduce_range: bool = False,
+        quant_min: int | None = None,
+        quant_max: int | None = None,
+        eps: float = _EPS,
+        is_dynamic: bool = False,
+        factory_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            ch_axis=ch_axis,
+            dtype=dtype,
+            qscheme=qscheme,
+            reduce_range=reduce_range,
+            quant_min=quant_min,
+            quant_max=quant_max,
+            factory_kwargs=factory_kwargs,
+            eps=eps,
+            is_dynamic=is_dynamic,
+        )
+        self.averaging_constant = averaging_constant

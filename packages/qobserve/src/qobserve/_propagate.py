@@ -1,0 +1,57 @@
+"""Giving every module of an eager model the QConfig that applies to it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
+
+from ._qconfig import QConfigAny
+
+
+def propagate_qconfig_(
+    module: nn.Module, qconfig_dict: Mapping[type | str, QConfigAny] | None = None
+) -> None:
+    """Set the attribute ``qconfig`` of ``module`` and of everything inside it.
+
+    From the strongest to the weakest: the ``qconfig`` a module has already; its name in the
+    dictionary; the same of the nearest module around it; its exact type in the dictionary; what
+    the module around it has, the outermost that of the name ``""``, or ``None``.
+
+    Args:
+        module: the model; only its attributes change.
+        qconfig_dict: a :class:`QConfig`, or ``None`` for float, for module types and qualified
+            names.
+
+    Example:
+        >>> import torch
+        >>> from qobserve import default_dynamic_qconfig, propagate_qconfig_
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+        >>> propagate_qconfig_(model, {torch.nn.Linear: default_dynamic_qconfig, "1": None})
+        >>> model[0].qconfig is default_dynamic_qconfig, model[1].qconfig
+        (True, None)
+    """
+    _propagate(module, "", qconfig_dict or {}, None, by_choice=False)
+
+
+def _propagate(
+    module: nn.Module,
+    name: str,
+    qconfigs: Mapping[Any, QConfigAny],
+    inherited: QConfigAny,
+    by_choice: bool,
+) -> None:
+    """``by_choice``: whether ``inherited`` was chosen for the module around, not by its type."""
+    kind = type_before_parametrizations(module)
+    if "qconfig" in module.__dict__:
+        qconfig, by_choice = module.__dict__["qconfig"], True
+    elif name in qconfigs:
+        qconfig, by_choice = qconfigs[name], name != ""
+    elif kind in qconfigs and not by_choice:
+        qconfig = qconfigs[kind]
+    else:
+        qconfig = inherited
+    module.qconfig = qconfig
+    for child_name, child in module.named_children():
+        path = f"{name}.{child_name}" if name else child_name
+        _propagate(child, path, qconfigs, qconfig, by_choice)

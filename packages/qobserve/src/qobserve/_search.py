@@ -1,0 +1,137 @@
+"""The range whose quantization loses least, found from a histogram.
+
+All grids that keep zero exact are ``{k · scale}`` with ``quant_max - quant_min + 1`` consecutive
+integers ``k``. For one scale, the squared error of *every* choice of those integers follows from
+the moments of the distribution at the midpoints between grid values: prefix sums of the error of
+the cells, and the tails that are clamped to the first and the last grid value. So the zero point is
+found exactly, and only the scale is searched.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_COARSE, _FINE, _REFINEMENTS = 96, 33, 2
+
+
+class Density(NamedTuple):
+    """A distribution with constant density within each bin.
+
+    Attributes:
+        edges: float64, shape ``(bins + 1,)``, not decreasing.
+        counts: the mass of each bin, float64, shape ``(bins,)``.
+    """
+
+    edges: Tensor
+    counts: Tensor
+
+    def moments(self, points: Tensor) -> Tensor:
+        """Mass, first and second moment of all that lies below each of ``points``.
+
+        Args:
+            points: float64, any shape.
+
+        Returns:
+            float64, shape ``(3, *points.shape)``.
+        """
+        left, right = self.edges[:-1], self.edges[1:]
+        whole = self.counts * _mean_powers(left, right)
+        before = torch.cat([whole.new_zeros(3, 1), whole.cumsum(1)], dim=1)[:, :-1]
+        points = points.clamp(left[0], right[-1])
+        bin_ = torch.searchsorted(right[:-1], points, right=True)
+        start, width = left[bin_], (right - left)[bin_]
+        # A bin without width lies wholly below the points that reach it.
+        share = torch.where(width > 0, (points - start) / width, 1.0)
+        return before[:, bin_] + self.counts[bin_] * share * _mean_powers(start, points)
+
+
+def _mean_powers(start: Tensor, end: Tensor) -> Tensor:
+    """The means of 1, x and x² over ``start … end``."""
+    return torch.stack(
+        [
+            torch.ones_like(start),
+            (start + end) / 2,
+            (start * start + start * end + end * end) / 3,
+        ]
+    )
+
+
+class Grid(NamedTuple):
+    """The values ``k · scale`` for ``levels + 1`` consecutive integers from ``first_level`` on."""
+
+    scale: float
+    first_level: int
+
+
+def least_error_grid(density: Density, levels: int, first_level: int | None) -> Grid | None:
+    """The grid on which rounding the values loses least, in the mean square.
+
+    Args:
+        density: the distribution.
+        levels: how many steps the grid has, ``quant_max - quant_min``.
+        first_level: the lowest integer ``k``, where the scheme fixes it (``quant_min -
+            zero_point``); ``None`` tries all that keep zero on the grid.
+
+    Returns:
+        the grid, or ``None`` if none is better than that which just holds all the values.
+    """
+    lowest, highest = density.edges[0].item(), density.edges[-1].item()
+    if first_level is None:
+        span = max(highest, 0.0) - min(lowest, 0.0)
+    else:
+        span = 2.0 * max(-lowest, highest)
+    full = span / levels
+    if full == 0.0:
+        return None
+
+    # From all the values down to a single bin, below which the histogram tells nothing.
+    steps = torch.linspace(0.0, 1.0, _COARSE, dtype=torch.float64)
+    scales = full * float(len(density.counts)) ** -steps
+    best, best_error = Grid(full, 0), float("inf")
+    for _ in range(1 + _REFINEMENTS):
+        errors = squared_errors(density, scales, levels)
+        if first_level is not None:
+            errors = errors[:, first_level + levels, None]
+        row, column = divmod(int(errors.argmin()), errors.shape[1])
+        if errors[row, column].item() < best_error:
+            best_error = errors[row, column].item()
+            best = Grid(scales[row].item(), column - levels if first_level is None else first_level)
+        # On between the neighbours of the best scale.
+        upper, lower = scales[max(row - 1, 0)].item(), scales[min(row + 1, len(scales) - 1)].item()
+        scales = torch.linspace(upper, lower, _FINE, dtype=torch.float64)
+    return None if best.scale == full else best
+
+
+def squared_errors(density: Density, scales: Tensor, levels: int) -> Tensor:
+    """The sum of squared errors for each scale and each first level from ``-levels`` to 0.
+
+    Args:
+        density: the distribution.
+        scales: float64, shape ``(scales,)``.
+        levels: how many steps the grid has.
+
+    Returns:
+        float64, shape ``(scales, levels + 1)``.
+    """
+    scale = scales[:, None]
+    k = torch.arange(-levels, levels, dtype=torch.float64)
+    below = density.moments((k + 0.5) * scale)  # all that lies below the middle of k and k + 1
+    total = density.moments(density.edges[-1])[:, None, None]
+
+    def error(moments: Tensor, level: Tensor) -> Tensor:
+        """Of the values with these moments, rounded to ``level · scale``."""
+        value = level * scale
+        return moments[2] - 2.0 * value * moments[1] + value * value * moments[0]
+
+    cells = error(below[..., 1:] - below[..., :-1], k[1:])
+    cells = torch.cat([torch.zeros_like(scale), cells.cumsum(-1)], dim=-1)
+
+    # Each grid value stands for its cell, the first and the last for all beyond as well.
+    first = slice(0, levels + 1)
+    last = slice(levels - 1, 2 * levels)
+    return (
+        error(below[..., first], k[first])
+        + (cells[:, last] - cells[:, first])
+        + error(total - below[..., last], k[last] + 1.0)
+    )

@@ -29,8 +29,8 @@ EXTENSIONS = {
 }
 # Contraction would let the compiler fuse a multiply and an add, and results would then differ
 # between instruction sets. -fno-math-errno and -fno-trapping-math only allow inlining rint().
-CFLAGS = "-O3 -fPIC -std=gnu11 -fopenmp -fvisibility=hidden -Wall -Wextra".split()
-CFLAGS += "-ffp-contract=off -fno-math-errno -fno-trapping-math".split()
+CFLAGS = ["-O3", "-fPIC", "-std=gnu11", "-fopenmp", "-fvisibility=hidden", "-Wall", "-Wextra"]
+CFLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 ISA_FLAGS = {"_avx2": ["-mavx2"]}
 
 

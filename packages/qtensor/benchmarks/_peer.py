@@ -42,4 +42,3 @@ def thread_counts(description: str) -> Iterable[int]:
     torch.backends.quantized.engine = "fbgemm"
     torch.manual_seed(0)
     return counts
-

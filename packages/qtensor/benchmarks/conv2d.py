@@ -2,11 +2,11 @@
 
 import torch
 from _peer import AMAX, kaiming_weight, peer_input, peer_weight, thread_counts
-from quintet_testing.bench import Table, compare, threads
 from torch import Tensor
 
 from qtensor._ops.conv2d import conv2d
 from qtensor._packing import PackedWeights, is_depthwise, schedule_stats
+from quintet_testing.bench import Table, compare, threads
 
 SHAPES = (  # N, C, H = W, O, kernel, stride, groups
     (1, 64, 56, 64, 3, 1, 1),

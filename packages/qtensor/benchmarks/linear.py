@@ -2,11 +2,11 @@
 
 import torch
 from _peer import AMAX, kaiming_weight, peer_input, peer_weight, thread_counts
-from quintet_testing.bench import Table, compare, threads
 from torch import Tensor
 
 from qtensor._ops.linear import linear
 from qtensor._packing import PackedWeights, schedule_stats
+from quintet_testing.bench import Table, compare, threads
 
 SHAPES = (  # M, K, N
     (1, 768, 768),

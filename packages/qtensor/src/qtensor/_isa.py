@@ -30,7 +30,9 @@ def choose(requested: str | None) -> str:
     if not requested:
         return available()[-1]
     if requested not in KNOWN:
-        raise ValueError(f"QTENSOR_ISA={requested!r} is unknown; expected one of {', '.join(KNOWN)}")
+        raise ValueError(
+            f"QTENSOR_ISA={requested!r} is unknown; expected one of {', '.join(KNOWN)}"
+        )
     if requested not in available():
         raise RuntimeError(
             f"QTENSOR_ISA={requested!r} is not available on this machine, which has "

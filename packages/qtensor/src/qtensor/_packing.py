@@ -108,13 +108,11 @@ class _Entry:
         self.layout = (groups, joined)
         self.packed: dict[int, Packed] = {}
 
-    def holds(
-        self, weight: Tensor, zero_points: Tensor | None, groups: int, joined: bool
-    ) -> bool:
-        if self.zero_points is None or zero_points is None:
-            same = self.zero_points is zero_points
+    def holds(self, weight: Tensor, zero_points: Tensor | None, groups: int, joined: bool) -> bool:
+        if zero_points is None:
+            same = self.zero_points is None
         else:
-            same = self.zero_points.still(zero_points)
+            same = self.zero_points is not None and self.zero_points.still(zero_points)
         return same and self.weight.still(weight) and self.layout == (groups, joined)
 
 

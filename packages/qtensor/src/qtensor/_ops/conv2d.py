@@ -182,9 +182,7 @@ def conv2d_cpu(
     shape = check_conv2d(input, input_zero_point, weight, weight_zero_points, geometry, finish)
     output = torch.empty(shape, dtype=finish.dtype, memory_format=torch.channels_last)
     finish = finish.dense(torch.channels_last)
-    _convolve(
-        input, input_zero_point, weight, weight_zero_points, geometry, output, finish, cache
-    )
+    _convolve(input, input_zero_point, weight, weight_zero_points, geometry, output, finish, cache)
     return output
 
 

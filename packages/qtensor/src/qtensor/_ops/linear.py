@@ -130,9 +130,7 @@ def linear_cpu(
     **named: Any,
 ) -> Tensor:
     finish = Requantization(input_scale, weight_scales, bias, *output_arguments, **named)
-    shape = check_linear(
-        input, input_scale, input_zero_point, weight, weight_zero_points, finish
-    )
+    shape = check_linear(input, input_scale, input_zero_point, weight, weight_zero_points, finish)
     output = torch.empty(shape, dtype=finish.dtype)
     finish = finish.dense()
     _multiply(input, input_zero_point, weight, weight_zero_points, output, finish, cache)
@@ -196,9 +194,7 @@ def linear_fake(
     **named: Any,
 ) -> Tensor:
     finish = Requantization(input_scale, weight_scales, bias, *output_arguments, **named)
-    shape = check_linear(
-        input, input_scale, input_zero_point, weight, weight_zero_points, finish
-    )
+    shape = check_linear(input, input_scale, input_zero_point, weight, weight_zero_points, finish)
     return input.new_empty(shape, dtype=finish.dtype)
 
 

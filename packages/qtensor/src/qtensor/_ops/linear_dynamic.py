@@ -79,7 +79,9 @@ def linear_dynamic_reference(
     y = (q.nan_to_num(0).double() @ centred.t()).float() * weight_scales * scale
     if bias is not None:
         y = y + bias
-    return y.clamp(activation_min, activation_max) if _bounded(activation_min, activation_max) else y
+    return (
+        y.clamp(activation_min, activation_max) if _bounded(activation_min, activation_max) else y
+    )
 
 
 def _bounded(activation_min: float | None, activation_max: float | None) -> bool:
@@ -115,9 +117,7 @@ def linear_dynamic_cpu(
     *,
     cache: PackedWeights | None = None,
 ) -> Tensor:
-    shape = check_linear_dynamic(
-        input, weight, weight_scales, weight_zero_points, bias, quant_max
-    )
+    shape = check_linear_dynamic(input, weight, weight_scales, weight_zero_points, bias, quant_max)
     output = torch.empty(shape)
     if output.numel() == 0:
         return output

@@ -244,7 +244,7 @@ def test_what_is_missing_is_named():
         qnn.quantized.Linear.from_float(linear())
     module = linear()
     module.qconfig = QConfig(activations, weights)
-    with pytest.raises(ValueError, match="calibrated Linear.*activation_post_process"):
+    with pytest.raises(ValueError, match=r"calibrated Linear.*activation_post_process"):
         qnn.quantized.Linear.from_float(module)
 
 

@@ -43,7 +43,7 @@ def test_vocabulary_per_tensor(q):
     assert q.qscheme() is qtensor.per_tensor_affine
     real = (q.int_repr().double() - q.q_zero_point()) * q.q_scale()
     torch.testing.assert_close(q.dequantize().double(), real, rtol=1e-6, atol=1e-6)
-    with pytest.raises(RuntimeError, match="q_per_channel_scales.*per channel"):
+    with pytest.raises(RuntimeError, match=r"q_per_channel_scales.*per channel"):
         q.q_per_channel_scales()
 
 
@@ -52,7 +52,7 @@ def test_vocabulary_per_channel(per_channel):
     assert per_channel.q_per_channel_scales().tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert per_channel.q_per_channel_zero_points().tolist() == [0, 1, 2]
     assert per_channel.qscheme() is qtensor.per_channel_affine
-    with pytest.raises(RuntimeError, match="q_scale.*axis 1"):
+    with pytest.raises(RuntimeError, match=r"q_scale.*axis 1"):
         per_channel.q_scale()
 
 
@@ -62,7 +62,7 @@ def test_constructor_rejects_what_does_not_fit():
     with pytest.raises(TypeError, match="got list"):
         QTensor([1, 2], QParams(1.0))
     channels = QParams(torch.ones(3), torch.zeros(3, dtype=torch.int64), qtensor.qint8, axis=0)
-    with pytest.raises(ValueError, match="2 channels along axis 0.*got 3"):
+    with pytest.raises(ValueError, match=r"2 channels along axis 0.*got 3"):
         QTensor(torch.zeros(2, 3, dtype=torch.int8), channels)
     with pytest.raises(ValueError, match=r"axis within 0 … 1, got 2"):
         QTensor(torch.zeros(2, 3, dtype=torch.int8), channels.replace(axis=2))

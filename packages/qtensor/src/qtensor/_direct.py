@@ -12,6 +12,7 @@ from torch.nn import Parameter
 
 _PLAIN = (Tensor, Parameter)  # exact types: a subclass may hold no storage of its own
 _strided = torch.strided
+_is_compiling = torch.compiler.is_compiling
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _functorch_level = torch._C._functorch.peek_interpreter_stack
 _included = torch._C._dispatch_tls_is_dispatch_key_included
@@ -24,7 +25,7 @@ def direct(*tensors: Tensor | None) -> bool:
     Args:
         tensors: every tensor argument of the call; ``None`` for an optional one left out.
     """
-    if torch.compiler.is_compiling():  # first: the compiler then sees nothing of what follows
+    if _is_compiling():  # first: the compiler then sees nothing of what follows
         return False
     if _dispatch_modes() or _functorch_level() is not None or _included(_PRE_DISPATCH):
         return False

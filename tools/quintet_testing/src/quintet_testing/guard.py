@@ -2,9 +2,9 @@
 
 ``pytest -p quintet_testing.guard`` makes every name in :mod:`quintet_testing.legacy` behave as it
 will once torch has removed it: importing it raises ``ModuleNotFoundError``, reading it
-``AttributeError``, so that ``getattr(torch, "quint8", None)`` is ``None``. Torch itself still leans on these parts
-(``torch.export`` reads ``torch.jit``), so the callers inside torch keep them; who calls is told by
-the module name of the calling frame.
+``AttributeError``, so that ``getattr(torch, "quint8", None)`` is ``None``. Torch itself still leans
+on these parts (``torch.export`` reads ``torch.jit``), so the callers inside torch keep them; who
+calls is told by the module name of the calling frame.
 
 What is not covered: an object fetched from ``sys.modules`` by hand, and child processes.
 """

@@ -148,5 +148,6 @@ def dropout_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def cat_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:
-    """``out=`` writes into a tensor with parameters of its own."""
-    return "it is called with out=" if kwargs.get("out") is not None else None
+    """``out=`` writes into a tensor with parameters of its own; ``axis=`` is another ``dim=``."""
+    others = kwargs.keys() - {"tensors", "dim"}
+    return f"it is called with {', '.join(sorted(others))}" if others else None

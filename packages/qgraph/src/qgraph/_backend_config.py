@@ -205,7 +205,9 @@ class BackendPatternConfig:
     def set_quantized_function(self, function: Callable[..., Any]) -> Self:
         """Set the quantized function, called as the float one is, with the output's parameters.
 
-        These come as a keyword: ``function(*args, **kwargs, output=QParams)``.
+        These come as a keyword: ``function(*args, **kwargs, output=QParams)``. An operator that
+        shares its input's parameters gets no such keyword, and needs a function only where the
+        float one does not work on quantized tensors.
         """
         self.quantized_function = function
         return self

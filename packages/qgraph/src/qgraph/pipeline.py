@@ -262,9 +262,7 @@ class _Preparation:
         for row in self.rows:
             yield from (way for way in row.spellings if isinstance(way, type))
 
-    def _prepare_standalone(
-        self, child: nn.Module, entry: StandaloneModuleConfigEntry
-    ) -> nn.Module:
+    def _prepare_unit(self, child: nn.Module, entry: StandaloneModuleConfigEntry) -> nn.Module:
         return prepare(
             child,
             entry.qconfig_mapping or self.mapping,

@@ -53,15 +53,16 @@ def remove_in_place(model: GraphModule) -> GraphModule:
 def aliased_write(model: GraphModule) -> Node | None:
     """The first node that writes into memory that is read later under another name."""
     modules = modules_of(model)
-    order = {node: place for place, node in enumerate(model.graph.nodes)}
+    nodes: list[Node] = list(model.graph.nodes)
+    order = {node: place for place, node in enumerate(nodes)}
     families: dict[Node, list[Node]] = {}
-    for node in model.graph.nodes:
+    for node in nodes:
         base = node.args[0] if node.args else None
         if isinstance(base, Node) and _name(node, modules) in _VIEWS:
             family = families.setdefault(base, [base])
             family.append(node)
             families[node] = family
-    for node in model.graph.nodes:
+    for node in nodes:
         written = _written(node, modules)
         if written is not None and any(
             order[reader] > order[node]
@@ -75,10 +76,9 @@ def aliased_write(model: GraphModule) -> Node | None:
 
 def _written(node: Node, modules: dict[str, nn.Module]) -> Node | None:
     """The tensor that ``node`` writes into."""
-    target: Any = node.args[0] if node.args else node.kwargs.get("input")
-    if not isinstance(target, Node):
+    written = node.args[0] if node.args else node.kwargs.get("input")
+    if not isinstance(written, Node):
         return None
-    written: Node = target
     value = value_of(written)
     if node.op == "call_module":
         writes = bool(getattr(modules[str(node.target)], "inplace", False))

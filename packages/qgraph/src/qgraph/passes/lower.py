@@ -30,7 +30,7 @@ def lower(model: GraphModule, plan: Plan, backend: BackendConfig) -> GraphModule
         if node_plan.decision is Decision.STATIC:
             _lower_static(model, node, row)
         elif node_plan.decision is Decision.SHARED:
-            _lower_shared(model, node)
+            _lower_shared(model, node, row)
         else:
             _lower_weights(model, node, node_plan, row)
     return model
@@ -75,7 +75,9 @@ def _lower_static(model: GraphModule, node: Node, row: BackendPatternConfig) -> 
     _skip(model, quantizer, node)
 
 
-def _lower_shared(model: GraphModule, node: Node) -> None:
+def _lower_shared(model: GraphModule, node: Node, row: BackendPatternConfig) -> None:
+    if row.quantized_function is not None and node.op == "call_function":
+        node.target = row.quantized_function
     _read_integers(node)
     quantizer = quantizer_of(model, node)
     if quantizer is not None:

@@ -212,7 +212,7 @@ class _Planner:
         weight = None
         if row.reference_quantized_module is not None:
             weight = self.sets.spec(node.meta["qconfig"].weight)
-        refusal = f"the backend has no {decision.value} form of it"
+        refusals: dict[Any, str] = {}
         for config in row.dtype_configs:
             if config.quant_type.name != decision.name:
                 continue
@@ -228,8 +228,12 @@ class _Planner:
             ]
             if not reasons:
                 return config, ""
-            refusal = f"dtypes not supported: {reasons[0]}"
-        return None, refusal
+            refusals.setdefault(config.input_dtype, f"dtypes not supported: {reasons[0]}")
+        if not refusals:
+            return None, f"the backend has no {decision.value} form of it"
+        # The config for the dtype that was asked for tells most about why it is not supported.
+        asked = inputs[0].dtype if inputs else None
+        return None, refusals.get(asked, next(iter(refusals.values())))
 
     def _fixed(self, qparams: QParams | None) -> Any:
         if qparams is None:

@@ -100,7 +100,7 @@ def main(folder: Path) -> int:
     """Run both demonstrations; the process's exit status."""
     folder.mkdir(parents=True, exist_ok=True)
     # Without a terminal, rich would fold the tables to 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = Console(width=None if sys.stdout.isatty() else 170)
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("starting", total=digits.STEPS + sentences.STEPS)

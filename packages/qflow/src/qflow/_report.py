@@ -110,14 +110,21 @@ class Report:
         return "\n".join((*lines, *(f"note: {note}" for note in self.notes)))
 
     def __rich__(self) -> "Group":
+        from rich.box import SIMPLE
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(show_footer=True)
+        table = Table(show_footer=True, box=SIMPLE, padding=(0, 1, 0, 0))
         for title, total in zip(self.COLUMNS, self._total(), strict=True):
             right = title in ("bytes", "SQNR dB")
-            table.add_column(title, total, justify="right" if right else "left", overflow="fold")
+            table.add_column(
+                title,
+                total,
+                justify="right" if right else "left",
+                no_wrap=title in ("layer", "weight", "bytes"),
+                overflow="fold",
+            )
         for row in self.rows:
             table.add_row(*map(Text, row.cells()), style="" if row.quantized else "dim")
         return Group(table, *(Text(f"note: {note}", style="yellow") for note in self.notes))

@@ -66,9 +66,10 @@ class _Tracing:
             became = "float"
         elif node.decision is Decision.SHARED:
             became = "on integers"
+        elif node.op == "call_module" and new is not None:
+            became = described(new)
         else:
-            is_module = node.op == "call_module" and new is not None
-            became = described(new) if is_module else f"quantized {node.kind}"
+            became = f"quantized {node.kind}"
         return LayerReport(
             name=name,
             was=" + ".join(self._kind(part, prefix) for part in parts) if node.fused else node.kind,

@@ -206,7 +206,14 @@ class RunningObserver(UniformQuantizationObserverBase):
             return x
         if x.device != self.eps.device:
             self.to(x.device)
-        dropped = self.update(x.detach())
+        values = x.detach()
+        statistics = self.eps.dtype
+        if not values.is_floating_point() or torch.promote_types(values.dtype, statistics) != (
+            statistics
+        ):
+            # What the statistics cannot hold would be infinite in them, and so is treated so.
+            values = values.to(statistics)
+        dropped = self.update(values)
         self.count += x.numel() - dropped
         if dropped:
             self._report_nonfinite(dropped, x.numel())
@@ -238,3 +245,14 @@ class RunningObserver(UniformQuantizationObserverBase):
                 stacklevel=3,
             )
         self.nonfinite_count += dropped
+
+
+def fill_unseen_range(state_dict: dict[str, Any], prefix: str) -> None:
+    """Give ``min_val`` and ``max_val`` their shape in the oldest state dicts.
+
+    Those hold empty tensors where nothing was seen.
+    """
+    for name, unseen in (("min_val", float("inf")), ("max_val", -float("inf"))):
+        saved = state_dict.get(prefix + name)
+        if saved is not None and saved.numel() == 0:
+            state_dict[prefix + name] = torch.tensor(unseen)

@@ -177,8 +177,8 @@ def _report_unseen(module: nn.Module, strict: bool) -> None:
         return
     names = ", ".join(name.removesuffix(f".{OBSERVER}") for name in unseen)
     message = (
-        f"{len(unseen)} observers have seen no data, those of: {names}. Run the prepared model on "
-        "typical inputs before converting it"
+        f"no data was seen by the observers of {names}; run the prepared model on typical inputs "
+        "before converting it"
     )
     if strict:
         raise ValueError(message)

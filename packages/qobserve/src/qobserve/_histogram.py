@@ -8,7 +8,7 @@ from torch import Tensor
 from qtensor import per_tensor_affine, quint8
 
 from ._affine import check_qscheme, symmetric_zero_point
-from ._base import RunningObserver
+from ._base import RunningObserver, fill_unseen_range
 from ._dyadic import DyadicBins, coarsen, count
 from ._search import Density, least_error_grid
 from ._statistics import finite_aminmax
@@ -180,6 +180,7 @@ class HistogramObserver(RunningObserver):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
+        fill_unseen_range(state_dict, prefix)
         saved = state_dict.get(prefix + "histogram")
         if saved is not None and saved.is_floating_point():
             lowest, highest = state_dict[prefix + "min_val"], state_dict[prefix + "max_val"]

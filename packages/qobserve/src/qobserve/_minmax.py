@@ -9,7 +9,7 @@ from torch import Tensor
 from qtensor import per_channel_affine, per_tensor_affine, quint8
 
 from ._affine import check_qscheme
-from ._base import RunningObserver
+from ._base import RunningObserver, fill_unseen_range
 from ._statistics import finite_aminmax, finite_aminmax_per_channel
 
 _INF = float("inf")
@@ -22,9 +22,7 @@ class _RangeObserver(RunningObserver):
     min_val: Tensor
     max_val: Tensor
 
-    def _register_range(
-        self, shape: tuple[int, ...], factory_kwargs: dict[str, Any] | None
-    ) -> None:
+    def _register_range(self, shape: list[int], factory_kwargs: dict[str, Any] | None) -> None:
         self.register_buffer("min_val", torch.full(shape, _INF, **(factory_kwargs or {})))
         self.register_buffer("max_val", torch.full(shape, -_INF, **(factory_kwargs or {})))
 
@@ -161,11 +159,7 @@ class MinMaxObserver(_RangeObserver):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        # Old state dicts hold empty tensors where nothing was seen.
-        for name, unseen in (("min_val", _INF), ("max_val", -_INF)):
-            saved = state_dict.get(prefix + name)
-            if saved is not None and saved.numel() == 0:
-                state_dict[prefix + name] = torch.tensor(unseen)
+        fill_unseen_range(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

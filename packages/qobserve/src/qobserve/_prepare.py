@@ -57,7 +57,7 @@ def prepare(
     if not inplace:
         model = copy.deepcopy(model)
     propagate_qconfig_(model)
-    if not any(module.__dict__["qconfig"] for module in model.modules()):
+    if not any(module.qconfig for module in model.modules()):
         warnings.warn(
             "no module has a qconfig, so nothing will be observed; set model.qconfig, or that of "
             "the submodules to quantize",
@@ -68,7 +68,7 @@ def prepare(
 
 
 def _observe(module: nn.Module, name: str, allow_list: frozenset[type[nn.Module]]) -> None:
-    qconfig: QConfig | None = module.__dict__["qconfig"]
+    qconfig: Any = module.qconfig
     own = module._modules.get(OBSERVER)
     if qconfig is not None and not isinstance(module, DeQuantStub):
         if is_activation_post_process(own):  # a module used in two places, or prepared before

@@ -1,7 +1,7 @@
 """Giving every module of an eager model the QConfig that applies to it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
@@ -16,7 +16,8 @@ def propagate_qconfig_(
 
     From the strongest to the weakest: the ``qconfig`` a module has already; its name in the
     dictionary; the same of the nearest module around it; its exact type in the dictionary; what
-    the module around it has, the outermost that of the name ``""``, or ``None``.
+    the module around it has, the outermost that of the name ``""``, or ``None``. So what is said of
+    a module by name holds inside it even where a type says otherwise, as in graph flows.
 
     Args:
         module: the model; only its attributes change.
@@ -43,8 +44,8 @@ def _propagate(
 ) -> None:
     """``by_choice``: whether ``inherited`` was chosen for the module around, not by its type."""
     kind = type_before_parametrizations(module)
-    if "qconfig" in module.__dict__:
-        qconfig, by_choice = module.__dict__["qconfig"], True
+    if hasattr(module, "qconfig"):
+        qconfig, by_choice = cast(QConfigAny, module.qconfig), True
     elif name in qconfigs:
         qconfig, by_choice = qconfigs[name], name != ""
     elif kind in qconfigs and not by_choice:

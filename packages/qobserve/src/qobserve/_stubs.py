@@ -74,8 +74,15 @@ def add_quant_dequant(module: nn.Module) -> nn.Module:
     Returns:
         ``module``, or the wrapper around it if it has no children itself.
     """
-    if not any(True for _ in module.children()):
-        return QuantWrapper(module) if getattr(module, "qconfig", None) else module
-    for name, child in module.named_children():
-        setattr(module, name, add_quant_dequant(child))
-    return module
+    return _wrapped(module, {})
+
+
+def _wrapped(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """``done``: what has been wrapped already, for modules that are used in several places."""
+    if module not in done:
+        children = [(name, child) for name, child in module._modules.items() if child is not None]
+        wrap = not children and getattr(module, "qconfig", None) is not None
+        done[module] = QuantWrapper(module) if wrap else module
+        for name, child in children:
+            setattr(module, name, _wrapped(child, done))
+    return done[module]

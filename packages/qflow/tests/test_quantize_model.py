@@ -105,11 +105,45 @@ def test_a_data_dependent_submodule_stays_float_and_is_named() -> None:
         qflow.quantize_model(model, [data], strict=True)
 
 
-def test_a_model_without_anything_traceable_is_quantized_dynamically() -> None:
+def test_layers_of_a_model_that_cannot_be_traced_are_quantized_one_by_one() -> None:
     data = torch.rand(16, 8)
     quantized, report = qflow.quantize_model(Branching(), [data])
+    assert quantized(data).shape == quantized(-data).shape == (16, 8)
+    assert report["linear"].became == "quantized Linear"
+    assert report["linear"].bytes_before == 4 * 72 and report["linear"].sqnr > 30
+    assert any("test_quantize_model.py:" in note for note in report.notes)
+
+
+def test_where_tracing_goes_wrong_the_model_is_quantized_dynamically() -> None:
+    class OptionalInput(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+            if mask is not None:  # for a tracer, always
+                x = x * mask
+            return self.linear(x)
+
+    data = torch.rand(16, 8)
+    quantized, report = qflow.quantize_model(OptionalInput(), [data])
     assert quantized(data).shape == (16, 8)
-    assert report["linear"].quantized
+    assert report["linear"].became == "dynamic Linear"
+    assert "the dynamic mode was used instead: the traced model does not run" in report.notes[-1]
+    assert not any("\n" in note for note in report.notes)
+    with pytest.raises(TypeError, match="NoneType"):
+        qflow.quantize_model(OptionalInput(), [data], strict=True)
+
+
+def test_a_model_with_nothing_to_quantize_says_so() -> None:
+    _, report = qflow.quantize_model(nn.Sequential(nn.LayerNorm(8)), [torch.rand(4, 8)])
+    assert not report["0"].quantized
+    assert "nothing in the model can be quantized statically" in report.notes[-1]
+
+
+def test_data_that_does_not_fit_is_the_models_own_error(convnet: ConvNet) -> None:
+    with pytest.raises(RuntimeError, match="channels"):
+        qflow.quantize_model(convnet, [torch.rand(2, 5, 8, 8)])
 
 
 def test_nan_in_calibration_is_reported_with_the_layers_name(convnet: ConvNet) -> None:

@@ -49,17 +49,29 @@ def quantize_by_tracing(
     prepared = prepare_fx(
         reference, mapping, first.positional(reference), backend_config=table, strict=strict
     )
+    plan = qgraph.plan_of(prepared)
+    notes = (*_notes(plan), *batches.notes)
     names = {name for name, _ in reference.named_modules()}
-    with recorded_outputs(prepared, names) as expected:
-        first(prepared)
+    obstacle = None
+    try:
+        with recorded_outputs(prepared, names) as expected:
+            first(prepared)
+    except Exception as error:
+        first(reference)  # raises by itself where it is the data that does not fit the model
+        if strict:
+            raise
+        # A branch on whether an argument is None, for one, is traced as if it never were.
+        obstacle = f"the traced model does not run: {_first_line(error)}"
+    if not any(decision.is_quantized for decision in plan.counts()):
+        obstacle = "nothing in the model can be quantized statically"
+    if obstacle and strict:
+        raise ValueError(f"strict=True, and {obstacle}")
+    if obstacle:
+        notes += (f"the dynamic mode was used instead: {obstacle}",)
+        return quantize_by_swapping(reference, first, table, "dynamic", skip, notes)
     for call in calls:
         call(prepared)
 
-    plan = qgraph.plan_of(prepared)
-    notes = (*_notes(plan), *batches.notes)
-    if not strict and not any(decision.is_quantized for decision in plan.counts()):
-        notes += ("nothing could be quantized statically, so the dynamic mode was used instead",)
-        return quantize_by_swapping(reference, first, table, "dynamic", skip, notes)
     quantized = convert_fx(prepared, backend_config=table, strict=strict)
     with recorded_outputs(quantized, names) as actual:
         first(quantized)
@@ -70,8 +82,12 @@ def quantize_by_tracing(
     return quantized, Report(rows, notes)
 
 
+def _first_line(text: object) -> str:
+    return str(text).partition("\n")[0]
+
+
 def _notes(plan: Plan) -> Iterator[str]:
-    yield from map(str, plan.untraceable)
-    yield from plan.notes
+    yield from map(_first_line, plan.untraceable)
+    yield from map(_first_line, plan.notes)
     for child in plan.children.values():
         yield from _notes(child)

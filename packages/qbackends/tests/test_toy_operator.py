@@ -1,4 +1,4 @@
-"""One row and one kernel module add an operator: fusing, planning, lowering follow by themselves."""
+"""One row and one kernel module add an operator: fusing, planning and lowering follow from them."""
 
 from typing import Any, Self
 

@@ -4,6 +4,7 @@ from ._backend_config import BackendConfig as BackendConfig
 from ._backend_config import BackendPatternConfig as BackendPatternConfig
 from ._backend_config import ObservationType as ObservationType
 from ._backend_config import Pattern as Pattern
+from ._convert import convert as convert
 from ._custom_config import ConvertCustomConfig as ConvertCustomConfig
 from ._custom_config import FuseCustomConfig as FuseCustomConfig
 from ._custom_config import PrepareCustomConfig as PrepareCustomConfig
@@ -14,6 +15,8 @@ from ._plan import Decision as Decision
 from ._plan import NodePlan as NodePlan
 from ._plan import ObserverPlan as ObserverPlan
 from ._plan import Plan as Plan
+from ._prepare import fuse as fuse
+from ._prepare import prepare as prepare
 from ._quant_type import QuantType as QuantType
 from ._quantized import QuantizedFunction as QuantizedFunction
 from ._rows import Rows as Rows
@@ -21,6 +24,3 @@ from ._state import plan_of as plan_of
 from ._tracer import QuantizationTracer as QuantizationTracer
 from ._tracer import Untraceable as Untraceable
 from ._tracer import UntraceableError as UntraceableError
-from .pipeline import convert as convert
-from .pipeline import fuse as fuse
-from .pipeline import prepare as prepare

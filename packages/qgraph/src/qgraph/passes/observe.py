@@ -33,15 +33,16 @@ def observe(model: GraphModule, plan: Plan) -> tuple[GraphModule, tuple[str | No
 
 
 def _give_calls_modules_of_their_own(model: GraphModule, plan: Plan) -> None:
-    """A module called several times becomes several: each call has parameters of its own."""
-    taken: set[str] = set()
+    """A quantized module called several times becomes several, each with its own parameters."""
+    calls: dict[str, list[Node]] = {}
     for node in model.graph.nodes:
-        if node.op != "call_module" or plan.nodes[node.name].decision is Decision.SHARED:
-            continue
-        if node.target in taken:
-            module = shallow_copy(model.get_submodule(node.target))
-            node.target = add_module(model, node.target, module)
-        taken.add(node.target)
+        if node.op == "call_module" and plan.nodes[node.name].decision is not Decision.SHARED:
+            calls.setdefault(node.target, []).append(node)
+    for path, nodes in calls.items():
+        if any(plan.nodes[node.name].decision.is_quantized for node in nodes):
+            for node in nodes[1:]:
+                module = shallow_copy(model.get_submodule(path))
+                node.target = add_module(model, path, module)
 
 
 def _swap_custom_modules(model: GraphModule, plan: Plan) -> None:

@@ -5,11 +5,13 @@ import sys
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, export, load, save
 
 import qtensor
+from qtensor import nn as qnn
 
-from .models import ResidualNet, images
+from .models import ResidualNet, filled, images
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,36 @@ def test_compiled_weights_are_not_frozen(model):
     changing.fc.qweight.neg_()
     assert torch.equal(compiled(images()), changing(images()))
     assert not torch.equal(compiled(images()), before)
+
+
+class Branches(torch.nn.Module):
+    """Joins what two modules give, and asks a tensor what it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.quant = qnn.quantized.Quantize(0.05, 128, qtensor.quint8)
+        self.left = filled(qnn.quantized.Linear(4, 3))
+        self.right = filled(qnn.quantized.Linear(4, 3), seed=1)
+
+    def forward(self, x):
+        x = self.quant(x)
+        x = torch.cat([self.left(x), self.right(x)], dim=1)
+        return x.dequantize() if x.is_quantized else x
+
+
+@pytest.mark.parametrize("how", ["export", "strict export", "compile"])
+def test_tensors_of_several_modules_and_questions(how):
+    torch._dynamo.reset()
+    model, x = Branches(), torch.linspace(-1, 1, 8).reshape(2, 4)
+    if how == "compile":
+        traced = torch.compile(model, backend="aot_eager", fullgraph=True)
+    else:
+        traced = export(model, (x,), strict=how == "strict export").module()
+    assert torch.equal(traced(x), model(x))
+
+
+def test_a_quantized_tensor_may_become_fake():
+    q = qtensor.quantize_per_tensor(torch.ones(2, 3), 0.1, 0, qtensor.quint8)
+    fake = FakeTensorMode().from_tensor(q)
+    assert isinstance(fake, qtensor.QTensor) and type(fake.int_repr()).__name__ == "FakeTensor"
+    assert fake.is_quantized and fake.qparams == q.qparams

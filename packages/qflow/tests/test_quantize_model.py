@@ -65,6 +65,34 @@ def test_bytes_add_up(convnet: ConvNet) -> None:
     assert report.bytes_before == expected
 
 
+class Unusual(nn.Module):
+    """Parameters of its own, one layer called twice, and one never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(8, 8))
+        self.twice = nn.Linear(8, 8)
+        self.never = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.twice(self.twice(F.relu(F.linear(x, self.weight))))
+
+
+def test_every_byte_is_counted_once() -> None:
+    model = Unusual()
+    _, report = qflow.quantize_model(model, [torch.rand(16, 8)])
+    rows = [(row.name, row.was, row.bytes_before, row.quantized) for row in report]
+    assert rows == [
+        ("linear", "linear + relu", 256, True),
+        ("twice", "Linear", 288, True),
+        ("twice", "Linear", 0, True),
+        ("never", "Linear", 48, False),
+    ]
+    assert report["linear"].sqnr > 30
+    assert report["never"].why == "not used"
+    assert report.bytes_after == report["linear"].bytes_after + report["twice"].bytes_after
+
+
 def test_a_dataloader_with_labels(convnet: ConvNet) -> None:
     loader = DataLoader(TensorDataset(IMAGES, torch.zeros(16)), batch_size=8)
     _, report = qflow.quantize_model(convnet, loader)

@@ -20,8 +20,10 @@ class Call:
         return model(*self.args, **self.kwargs)
 
     def positional(self, model: nn.Module) -> tuple[Any, ...]:
-        """All arguments by position, as example inputs are given."""
-        return inspect.signature(model.forward).bind(*self.args, **self.kwargs).args
+        """All arguments by position, with defaults between them, as example inputs are given."""
+        bound = inspect.signature(model.forward).bind(*self.args, **self.kwargs)
+        bound.apply_defaults()
+        return bound.args
 
 
 class Batches:

@@ -52,6 +52,7 @@ def quantize_by_tracing(
     plan = qgraph.plan_of(prepared)
     notes = (*_notes(plan), *batches.notes)
     names = {name for name, _ in reference.named_modules()}
+    names |= {node.target for node in plan.operators()}  # modules made of functions, too
     obstacle = None
     try:
         with recorded_outputs(prepared, names) as expected:

@@ -25,19 +25,32 @@ def traced_layers(
     return tuple(_Tracing(before, after, errors).rows(plan))
 
 
+class _Bytes:
+    """The bytes of a model's modules by name, told once: who is called twice holds them once."""
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        self.modules = modules
+        self.told: set[str] = set()
+
+    def __call__(self, name: str) -> int:
+        if name in self.told or name not in self.modules:
+            return 0
+        self.told.add(name)
+        return own_bytes(self.modules[name])
+
+
 class _Tracing:
     def __init__(self, before: nn.Module, after: nn.Module, errors: Errors) -> None:
         self.before = dict(before.named_modules())
         self.after = dict(after.named_modules())
+        self.bytes_before, self.bytes_after = _Bytes(self.before), _Bytes(self.after)
         self.errors = errors
-        self.counted: set[str] = set()  # a module called twice holds its parameters once
 
     def rows(self, plan: Plan) -> Iterator[LayerReport]:
         yield from self._operators(plan, "")
         for name, module in self.before.items():
-            if own_bytes(module) and name not in self.counted:
-                why = "held by a module that has no row in the backend"
-                yield self._float(name, module, why if name in self.after else "not used")
+            if own_bytes(module) and name not in self.bytes_before.told:
+                yield self._float(name, module, "not traced" if name in self.after else "not used")
 
     def _operators(self, plan: Plan, prefix: str) -> Iterator[LayerReport]:
         stopped = {untraceable.module: untraceable for untraceable in plan.untraceable}
@@ -50,18 +63,21 @@ class _Tracing:
             else:
                 yield self._operator(node, prefix)
         called = {node.target for node in plan.operators()}
-        for name in plan.children.keys() - called:  # where the model itself could not be traced
-            yield from self._operators(plan.children[name], f"{prefix}{name}.")
+        for name, child in plan.children.items():
+            if name not in called:  # the model around it could not be traced
+                yield from self._operators(child, f"{prefix}{name}.")
 
     def _operator(self, node: NodePlan, prefix: str) -> LayerReport:
-        path = prefix + (node.target if node.op == "call_module" else node.name)
-        new = self.after.get(path)
+        name = path = prefix + (node.target if node.op == "call_module" else node.name)
         parts = [prefix + part for part in node.fused or (node.target,)]
-        name = path
-        if node.op == "call_module" and path not in self.before and prefix[:-1] in self.before:
-            # A single layer, prepared as a model of its own within one that cannot be traced.
-            name = prefix[:-1]
-            parts = [name]
+        if node.op == "call_module" and path not in self.before:
+            owner = path.rpartition(".")[0]
+            if f".{prefix}".endswith(f".{node.target}."):
+                # One layer, prepared as a model of its own within one that cannot be traced.
+                name = owner
+            # Or a function that read parameters of the module it is called in.
+            parts = [owner]
+        new = self.after.get(path)
         if not node.decision.is_quantized:
             became = "float"
         elif node.decision is Decision.SHARED:
@@ -72,25 +88,20 @@ class _Tracing:
             became = f"quantized {node.kind}"
         return LayerReport(
             name=name,
-            was=" + ".join(self._kind(part, prefix) for part in parts) if node.fused else node.kind,
+            was=self._was(node, prefix),
             became=became,
             why=node.why,
             weight=weight_scheme(new) if new is not None else "",
-            bytes_before=sum(map(self._count, parts)),
-            bytes_after=own_bytes(new) if new is not None else 0,
+            bytes_before=sum(map(self.bytes_before, parts)),
+            bytes_after=self.bytes_after(path),
             sqnr=self.errors.get(name),
         )
 
-    def _kind(self, part: str, prefix: str) -> str:
-        module = self.before.get(part)
-        return part.removeprefix(prefix) if module is None else type(module).__name__
-
-    def _count(self, name: str) -> int:
-        """The bytes of a float module, the first time it is asked for."""
-        if name in self.counted or name not in self.before:
-            return 0
-        self.counted.add(name)
-        return own_bytes(self.before[name])
+    def _was(self, node: NodePlan, prefix: str) -> str:
+        """The type of the float operator, or those of the operators that were fused into it."""
+        modules = {part: self.before.get(prefix + part) for part in node.fused}
+        names = (type(module).__name__ if module else part for part, module in modules.items())
+        return " + ".join(names) or node.kind
 
     def _inside(self, path: str, why: str) -> Iterator[LayerReport]:
         """Rows for what lies inside a module that stays as it is."""
@@ -99,13 +110,12 @@ class _Tracing:
                 yield self._float(name, module, why)
 
     def _float(self, name: str, module: nn.Module, why: str) -> LayerReport:
-        new = self.after.get(name)
         return LayerReport(
             name=name,
             was=type(module).__name__,
             became="float",
             why=why,
-            bytes_before=self._count(name),
-            bytes_after=own_bytes(new) if new is not None else 0,
+            bytes_before=self.bytes_before(name),
+            bytes_after=self.bytes_after(name),
             sqnr=self.errors.get(name),
         )

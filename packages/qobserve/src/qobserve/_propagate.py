@@ -1,12 +1,14 @@
 """Giving every module of an eager model the QConfig that applies to it."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ._qconfig import QConfigAny
+
+_UNSET = object()
 
 
 def propagate_qconfig_(
@@ -43,13 +45,13 @@ def _propagate(
     by_choice: bool,
 ) -> None:
     """``by_choice``: whether ``inherited`` was chosen for the module around, not by its type."""
-    kind = type_before_parametrizations(module)
-    if hasattr(module, "qconfig"):
-        qconfig, by_choice = cast(QConfigAny, module.qconfig), True
+    own: Any = getattr(module, "qconfig", _UNSET)
+    if own is not _UNSET:
+        qconfig, by_choice = own, True
     elif name in qconfigs:
         qconfig, by_choice = qconfigs[name], name != ""
-    elif kind in qconfigs and not by_choice:
-        qconfig = qconfigs[kind]
+    elif not by_choice:
+        qconfig = qconfigs.get(type_before_parametrizations(module), inherited)
     else:
         qconfig = inherited
     module.qconfig = qconfig

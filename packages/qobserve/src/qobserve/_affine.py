@@ -65,7 +65,11 @@ def quantization_range(
             f"expected quant_min < quant_max, with 0 between them, within {lowest} … {highest} of "
             f"{dtype}; got {quant_min} … {quant_max}"
         )
-    return (quant_min // 2, quant_max // 2) if reduce_range else (quant_min, quant_max)
+    if not reduce_range:
+        return quant_min, quant_max
+    if quant_min // 2 == quant_max // 2:
+        raise ValueError(f"reduce_range leaves a single integer of {quant_min} … {quant_max}")
+    return quant_min // 2, quant_max // 2
 
 
 def symmetric_zero_point(

@@ -110,7 +110,8 @@ class UniformQuantizationObserverBase(ObserverBase):
     Raises:
         TypeError: a dtype that is not quantized, or no scheme.
         ValueError: a range that is empty, lacks zero or does not fit the dtype; a reduced range
-            with a symmetric unsigned scheme, whose zero point of 128 would lie outside of it.
+            with a symmetric unsigned scheme, whose zero point of 128 would lie outside of it; an
+            ``eps`` that is not positive.
     """
 
     # Saved beside state dicts; torch's observers reached 3 with the same buffers.
@@ -147,6 +148,8 @@ class UniformQuantizationObserverBase(ObserverBase):
                 f"{self.qscheme}; give quant_min and quant_max, a signed dtype, or an affine scheme"
             )
         self.register_buffer("eps", torch.tensor([eps], **(factory_kwargs or {})))
+        if not self.eps.item() > 0.0:
+            raise ValueError(f"expected a positive eps, the smallest scale, got {eps}")
 
     def _calculate_qparams(self, min_val: Tensor, max_val: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and zero point for values in ``min_val … max_val``; for subclasses.

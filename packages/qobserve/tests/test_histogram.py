@@ -26,7 +26,6 @@ def assert_same(a, b):
     assert torch.equal(a.histogram, b.histogram)
     assert torch.equal(a.min_val, b.min_val)
     assert torch.equal(a.max_val, b.max_val)
-    assert a.qparams() == b.qparams()
 
 
 def squared_error(x, qparams):
@@ -100,13 +99,13 @@ def test_bad_arguments():
 
 
 SAMPLES = {
-    "normal": lambda: torch.randn(20_000),
-    "uniform": lambda: torch.rand(20_000) * 3 - 1,
-    "one-sided": lambda: torch.randn(20_000).relu(),
-    "far from zero": lambda: torch.randn(20_000) * 0.1 + 5,
-    "heavy-tailed": lambda: torch.distributions.StudentT(2.5).sample((20_000,)),
-    "bimodal": lambda: torch.cat([torch.randn(10_000) - 8, 0.2 * torch.randn(10_000) + 3]),
-    "one outlier": lambda: torch.cat([torch.randn(20_000), torch.tensor([50.0])]),
+    "normal": lambda: torch.randn(4_000),
+    "uniform": lambda: torch.rand(4_000) * 3 - 1,
+    "one-sided": lambda: torch.randn(4_000).relu(),
+    "far from zero": lambda: torch.randn(4_000) * 0.1 + 5,
+    "heavy-tailed": lambda: torch.distributions.StudentT(2.5).sample((4_000,)),
+    "bimodal": lambda: torch.cat([torch.randn(2_000) - 8, 0.2 * torch.randn(2_000) + 3]),
+    "one outlier": lambda: torch.cat([torch.randn(4_000), torch.tensor([50.0])]),
     "constant": lambda: torch.full((100,), 3.0),
     "zero": lambda: torch.zeros(100),
     "tiny": lambda: torch.randn(1000) * 1e-30,
@@ -134,12 +133,12 @@ def test_no_grid_around_the_chosen_one_is_clearly_better(name, arguments):
     whole = MinMaxObserver(**arguments)
     whole(x)
     assert best <= 1.01 * squared_error(x, whole.qparams())
-    for factor in torch.linspace(0.25, 2, 36).tolist():
+    for factor in torch.linspace(0.25, 2, 15).tolist():
         zero_points = [chosen.zero_point]
         if observer.qscheme == AFFINE:
             zero_points = range(
-                max(chosen.quant_min, chosen.zero_point - 6),
-                min(chosen.quant_max, chosen.zero_point + 6) + 1,
+                max(chosen.quant_min, chosen.zero_point - 3),
+                min(chosen.quant_max, chosen.zero_point + 3) + 1,
             )
         for zero_point in zero_points:
             scale = max(chosen.scale * factor, observer.eps.item())
@@ -158,4 +157,6 @@ def test_a_large_tensor_is_counted_in_pieces():
     x = torch.randn(3, 70_001).t()
     observer = seen(x)
     assert observer.histogram.sum() == x.numel()
-    assert_same(observer, seen(*x.split(1000)))
+    in_parts = seen(*x.split(10_000))
+    assert_same(observer, in_parts)
+    assert observer.qparams() == in_parts.qparams()

@@ -69,11 +69,10 @@ def test_unknown_defaults():
         get_default_qconfig("x86", version=3)
 
 
-@pytest.mark.parametrize("name", [name for name in vars(qobserve) if name.endswith("_qconfig")])
-def test_every_default_makes_observers(name):
-    qconfig = getattr(qobserve, name)
-    if not isinstance(qconfig, QConfig):
-        pytest.skip("a function")
+@pytest.mark.parametrize(
+    "qconfig", [value for value in vars(qobserve).values() if isinstance(value, QConfig)], ids=str
+)
+def test_every_default_makes_observers(qconfig):
     assert isinstance(qconfig.activation(), qobserve.ObserverBase)
     assert isinstance(qconfig.weight(), qobserve.ObserverBase)
 

@@ -230,7 +230,6 @@ class TestConvert:
         model = nn.Sequential(pair)
         model.qconfig = A
         prepared = prepare(model, allow_list={nn.Sequential})
-        prepared[0](torch.ones(1, 4)) if len(prepared) else None
         prepared(torch.ones(1, 4))
         converted = convert(prepared, {nn.Linear: Swapped})
         assert isinstance(converted[0][0], nn.Linear)

@@ -164,7 +164,7 @@ class HistogramObserver(RunningObserver):
             first_level = self.quant_min - symmetric_zero_point(
                 self.dtype, self.quant_min, self.quant_max, self.has_customized_qrange
             )
-        grid = least_error_grid(self.density(), levels, first_level)
+        grid = least_error_grid(self.density(), levels, first_level, self.eps.item())
         if grid is None:
             return self._calculate_qparams(self.min_val, self.max_val)
         low = -levels / 2 if self.qscheme.symmetric else grid.first_level

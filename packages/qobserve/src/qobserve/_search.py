@@ -13,6 +13,10 @@ import torch
 from torch import Tensor
 
 _COARSE, _FINE, _REFINEMENTS = 96, 33, 2
+# The smallest scale tried is this fraction of that which holds all the values.
+_SMALLEST = 2.0**-11
+# Relative to the second moment: smaller differences are rounding errors of the prefix sums.
+_NOISE = 1e-12
 
 
 class Density(NamedTuple):
@@ -38,12 +42,12 @@ class Density(NamedTuple):
         left, right = self.edges[:-1], self.edges[1:]
         whole = self.counts * _mean_powers(left, right)
         before = torch.cat([whole.new_zeros(3, 1), whole.cumsum(1)], dim=1)[:, :-1]
-        points = points.clamp(left[0], right[-1])
-        bin_ = torch.searchsorted(right[:-1], points, right=True)
+        end = points.clamp(left[0], right[-1])
+        bin_ = torch.searchsorted(right[:-1], end, right=True)
         start, width = left[bin_], (right - left)[bin_]
-        # A bin without width lies wholly below the points that reach it.
-        share = torch.where(width > 0, (points - start) / width, 1.0)
-        return before[:, bin_] + self.counts[bin_] * share * _mean_powers(start, points)
+        # A bin without width is wholly below the points that reach it, and not at all below others.
+        share = torch.where(width > 0, (end - start) / width, (points >= start).double())
+        return before[:, bin_] + self.counts[bin_] * share * _mean_powers(start, end)
 
 
 def _mean_powers(start: Tensor, end: Tensor) -> Tensor:
@@ -64,7 +68,9 @@ class Grid(NamedTuple):
     first_level: int
 
 
-def least_error_grid(density: Density, levels: int, first_level: int | None) -> Grid | None:
+def least_error_grid(
+    density: Density, levels: int, first_level: int | None, smallest_scale: float
+) -> Grid | None:
     """The grid on which rounding the values loses least, in the mean square.
 
     Args:
@@ -72,35 +78,37 @@ def least_error_grid(density: Density, levels: int, first_level: int | None) -> 
         levels: how many steps the grid has, ``quant_max - quant_min``.
         first_level: the lowest integer ``k``, where the scheme fixes it (``quant_min -
             zero_point``); ``None`` tries all that keep zero on the grid.
+        smallest_scale: positive; no scale below it is tried.
 
     Returns:
-        the grid, or ``None`` if none is better than that which just holds all the values.
+        the grid with the largest scale among the best, or ``None`` if all values are zero.
     """
     lowest, highest = density.edges[0].item(), density.edges[-1].item()
     if first_level is None:
         span = max(highest, 0.0) - min(lowest, 0.0)
     else:
         span = 2.0 * max(-lowest, highest)
-    full = span / levels
-    if full == 0.0:
-        return None
+    full = max(span / levels, smallest_scale)
 
-    # From all the values down to a single bin, below which the histogram tells nothing.
-    steps = torch.linspace(0.0, 1.0, _COARSE, dtype=torch.float64)
-    scales = full * float(len(density.counts)) ** -steps
+    noise = _NOISE * density.moments(density.edges[-1])[2].item()
+    # One step beyond the full scale, on whose grid the ends of the range may lie half a level off.
+    steps = torch.arange(-1.0, _COARSE, dtype=torch.float64) / (_COARSE - 1)
+    scales = full * _SMALLEST**steps
     best, best_error = Grid(full, 0), float("inf")
     for _ in range(1 + _REFINEMENTS):
         errors = squared_errors(density, scales, levels)
         if first_level is not None:
             errors = errors[:, first_level + levels, None]
-        row, column = divmod(int(errors.argmin()), errors.shape[1])
-        if errors[row, column].item() < best_error:
-            best_error = errors[row, column].item()
-            best = Grid(scales[row].item(), column - levels if first_level is None else first_level)
+        least, columns = errors.min(dim=1)
+        row = int((least <= least.min() + noise).nonzero()[0])
+        if least[row].item() < best_error - noise:
+            best_error = least[row].item()
+            lowest_level = int(columns[row]) - levels if first_level is None else first_level
+            best = Grid(scales[row].item(), lowest_level)
         # On between the neighbours of the best scale.
         upper, lower = scales[max(row - 1, 0)].item(), scales[min(row + 1, len(scales) - 1)].item()
         scales = torch.linspace(upper, lower, _FINE, dtype=torch.float64)
-    return None if best.scale == full else best
+    return best
 
 
 def squared_errors(density: Density, scales: Tensor, levels: int) -> Tensor:

@@ -5,7 +5,7 @@ from _peer import AMAX, kaiming_weight, peer_input, peer_weight, thread_counts
 from torch import Tensor
 
 from qtensor._ops.conv2d import conv2d
-from qtensor._packing import PackedWeights, is_depthwise, schedule_stats
+from qtensor._packing import PackedWeights, schedule_stats
 from quintet_testing.bench import Table, compare, threads
 
 SHAPES = (  # N, C, H = W, O, kernel, stride, groups
@@ -42,8 +42,7 @@ def time_conv2d(
         return torch.ops.quantized.conv2d(quantized, packed, output_scale, 60)
 
     operations = 2 * ours().numel() * weight[0].numel()
-    depthwise = is_depthwise(weight, groups)
-    steps = "32-bit" if depthwise else str(schedule_stats(weight, amax, groups))
+    steps = str(schedule_stats(weight, amax, groups))
     return compare({"ours": ours, "fbgemm": fbgemm}), operations, steps
 
 

@@ -104,7 +104,7 @@ int conv2d(const product *p, enum input_kind kind, const uint8_t *input, const c
     s.strip_rows = divide_up(c->out_height, larger(s.strips, 1)); /* all of about one size */
 
     size_t staged = (size_t)(input_rows(c, s.strip_rows) * s.pitch + SLACK);
-    int32_t *offsets = malloc((size_t)(p->weights->steps + 1) * sizeof *offsets);
+    int32_t *offsets = malloc((size_t)(p->weights->offset_count + 1) * sizeof *offsets);
     if (!offsets) return -1;
     if (!s.in_place) {
         find_steps(&s, offsets);

@@ -1,4 +1,4 @@
-/* Runs tiles over blocks of rows and panels, and turns their sums into output. */
+/* Runs kernels over blocks of rows and panels, and turns their sums into output. */
 #include "gemm.h"
 
 #include <stdlib.h>
@@ -19,7 +19,7 @@ typedef struct {
     const product *p;
     const row_block *rows;
     panel *panels;     /* [chunks]: the current panel, with offsets that hold for these rows */
-    int32_t *offsets;  /* [steps] */
+    int32_t *offsets;  /* theirs, one chunk's after the other's */
     int64_t *row_sums; /* [rows]: of the activations, if weights have zero points */
     finish finish;
     int64_t channel;      /* first one of the panel, in the output */
@@ -34,13 +34,7 @@ typedef struct {
 
 static size_t multiply_scratch(const packed *weights, int64_t rows) {
     return (size_t)weights->chunks * sizeof(panel) + (size_t)rows * sizeof(int64_t) +
-           (size_t)weights->steps * sizeof(int32_t);
-}
-
-static int32_t step_count(const panel *p) {
-    int32_t count = 2 * p->pairs + p->wide;
-    for (int order = 0; order < ORDERS; order++) count += p->single[order];
-    return count;
+           (size_t)weights->offset_count * sizeof(int32_t);
 }
 
 /* Puts chunk 0, 1, ... of a panel, each `stride` apart, into w->panels. */
@@ -51,10 +45,9 @@ static void locate(walk *w, const panel *first, int64_t stride) {
         panel *p = &w->panels[chunk];
         *p = first[chunk * stride];
         if (!table) continue;
-        int32_t steps = step_count(p);
-        for (int32_t s = 0; s < steps; s++) offsets[s] = table[p->offsets[s] / STEP];
+        for (int32_t i = 0; i < p->offset_count; i++) offsets[i] = table[p->offsets[i] / STEP];
         p->offsets = offsets;
-        offsets += steps;
+        offsets += p->offset_count;
     }
 }
 
@@ -105,12 +98,11 @@ static void prepare_panel(walk *w, int64_t index) {
 static void sum_chunks(const walk *w, const uint8_t *const *rows, int count, int64_t *sums) {
     const packed *weights = w->p->weights;
     const kernels *k = w->p->kernels;
-    tile_function *const *tiles = weights->depthwise ? k->depthwise : k->tile;
     static const int32_t zeros[CHANNELS];
     memset(sums, 0, MAX_ROWS * CHANNELS * sizeof *sums);
     for (int64_t chunk = 0; chunk < weights->chunks; chunk++) {
         int32_t acc[MAX_ROWS * CHANNELS];
-        tiles[count](rows, &w->panels[chunk], zeros, acc);
+        (weights->depthwise ? k->depthwise : k->dense)(rows, count, &w->panels[chunk], zeros, acc);
         for (int i = 0; i < count * CHANNELS; i++) sums[i] += acc[i];
     }
 }
@@ -136,13 +128,13 @@ static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *
         memcpy(out + r * f->stride, acc + r * CHANNELS, (size_t)f->columns * sizeof *out);
 }
 
-/* The usual tile: 32 bits hold every sum, so wrapping arithmetic is exact. */
-static void short_tile(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
+/* The usual case: 32 bits hold every sum, so wrapping arithmetic is exact. */
+static void short_sums(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
     const product *p = w->p;
     const kernels *k = p->kernels;
     const packed *weights = p->weights;
     _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
-    (weights->depthwise ? k->depthwise : k->tile)[count](rows, w->panels, w->start, acc);
+    (weights->depthwise ? k->depthwise : k->dense)(rows, count, w->panels, w->start, acc);
     const int32_t *zero_points = w->rows->zero_points;
     if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor32);
     if (weights->ones) {
@@ -161,8 +153,8 @@ static void short_tile(const walk *w, const uint8_t *const *rows, int64_t row, i
         store_int32(acc, count, &w->finish, (int32_t *)p->output + at);
 }
 
-/* A tile whose K is too long for 32 bits. */
-static void long_tile(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
+/* K is too long for 32 bits. */
+static void long_sums(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
     const product *p = w->p;
     int64_t exact[MAX_ROWS * CHANNELS];
     float sums[MAX_ROWS * CHANNELS];
@@ -207,7 +199,7 @@ static void multiply(const product *p, const row_block *rows, int64_t first_pane
             int count = (int)smaller(rows->count - row, MAX_ROWS);
             const uint8_t *pointers[MAX_ROWS];
             row_pointers(&w, row, count, pointers);
-            (weights->chunks == 1 ? short_tile : long_tile)(&w, pointers, row, count);
+            (weights->chunks == 1 ? short_sums : long_sums)(&w, pointers, row, count);
         }
     }
 }

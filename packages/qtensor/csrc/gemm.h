@@ -3,8 +3,7 @@
  * A ROW is what produces one row of outputs: a row of activations, or one output pixel. It is given
  * by a base pointer. K, the dimension summed over, is cut into STEPS of 4 consecutive activation
  * bytes; each lies at some offset from the row's base, the same for all rows. 16 output channels
- * form a PANEL, whose weights are stored step by step, 64 bytes each. A TILE is up to 4 rows by one
- * panel.
+ * form a PANEL, whose weights are stored step by step, 64 bytes each.
  */
 #ifndef QTENSOR_GEMM_H
 #define QTENSOR_GEMM_H
@@ -17,7 +16,7 @@ enum {
     CHANNELS = 16,   /* output channels of a panel */
     STEP = 4,        /* activation bytes of a step */
     STEP_BYTES = 64, /* weight bytes of a step: CHANNELS * STEP */
-    MAX_ROWS = 4,    /* rows of a tile */
+    MAX_ROWS = 32,   /* rows that one call of a kernel works on */
     MAX_CHUNK = 32768, /* longest K that int32 sums exactly, whatever the zero points: README.md */
 };
 
@@ -31,14 +30,15 @@ typedef struct {
     int32_t pairs;          /* T = 2: pairs of steps whose products are summed in 16 bits */
     int32_t single[ORDERS]; /* T = 1: steps that are safe only alone, by order */
     int32_t wide;           /* steps whose products need 32 bits from the start */
+    int32_t offset_count;   /* of all steps */
     const int32_t *offsets; /* of each step, from the row's base */
     const int8_t *weights;  /* 64 bytes a step, 64-byte aligned */
 } panel;
 
 /* acc[row][channel] = start[channel] + the products of the row's activations and the panel's
  * weights, in wrapping 32-bit arithmetic. */
-typedef void tile_function(const uint8_t *const *rows, const panel *p, const int32_t *start,
-                           int32_t *acc);
+typedef void multiply_function(const uint8_t *const *rows, int count, const panel *p,
+                               const int32_t *start, int32_t *acc);
 
 /* How the sums of one panel become output: finish.c says it exactly. */
 typedef struct {
@@ -56,11 +56,11 @@ typedef struct {
 /* The kernels of one instruction set. */
 typedef struct {
     const char *name;
-    tile_function *tile[MAX_ROWS + 1];      /* by number of rows */
-    tile_function *depthwise[MAX_ROWS + 1]; /* panel: taps in pairs, 16-bit weights */
+    multiply_function *dense;     /* on what pack() makes */
+    multiply_function *depthwise; /* on what pack_depthwise() makes */
     /* acc[r][c] += row[r] * channel[c], wrapping */
     void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
-    /* out, residual: of the tile's first row and channel; residual may be NULL */
+    /* out, residual: of the first row and channel; residual may be NULL */
     void (*requantize)(const int32_t *acc, int rows, const finish *restrict f,
                        const uint8_t *residual, uint8_t *restrict out);
     void (*dequantize)(const int32_t *acc, int rows, const finish *restrict f,
@@ -91,7 +91,7 @@ typedef struct {
     int64_t group_panels;     /* panels of a group; the last one may be partly empty */
     int64_t k;                /* weights of a channel */
     int64_t run_length;       /* K is made of runs of consecutive activations, each of this many */
-    int64_t steps;            /* a panel's offsets are a permutation of 4 * (0 .. steps - 1) */
+    int64_t offset_count;     /* a panel's offsets are a permutation of 4 * (0, 1, 2 ...) */
     int64_t group_stride;     /* activation bytes from one group to the next */
     int64_t panel_stride;     /* and from one panel of a group to the next: 0 unless depthwise */
     bool depthwise;
@@ -109,8 +109,9 @@ typedef struct {
  * Returns NULL if memory is short. */
 packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t runs,
              int64_t run_length, int64_t group_stride, int amax, bool row_sums);
-/* One weight per channel and tap: [channels][taps], already without its zero point. */
-packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps);
+/* For depthwise convolution; weights: [channels][taps], already without their zero points. A step
+ * is here two taps of 16 channels, each tap with an offset of its own. */
+packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, int amax);
 void pack_free(packed *p);
 
 /* ---- running ---- */

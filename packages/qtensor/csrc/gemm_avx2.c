@@ -11,6 +11,9 @@
  * keeps rows apart; a test looks for memory operands in the disassembly. */
 #define KEEP_ROWS_APART(acc) __asm__ volatile("" : "+x"((acc)[0]), "+x"((acc)[1]))
 
+/* 8 accumulators, 4 registers of weights, 4 for everything else. */
+enum { TILE_ROWS = 4 };
+
 static inline __m256i broadcast(const uint8_t *a) {
     int32_t bits;
     memcpy(&bits, a, sizeof bits);
@@ -35,11 +38,11 @@ static inline __m256i widen(const int8_t *weights) {
     return _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)weights));
 }
 
-static inline __attribute__((always_inline)) void tile(const uint8_t *const *rows, const panel *p,
-                                                       const int32_t *start, int32_t *out,
-                                                       int count) {
-    __m256i acc[MAX_ROWS][2];
-    const uint8_t *a[MAX_ROWS];
+static inline __attribute__((always_inline)) void tile(const uint8_t *const *rows, int count,
+                                                       const panel *p, const int32_t *start,
+                                                       int32_t *out) {
+    __m256i acc[TILE_ROWS][2];
+    const uint8_t *a[TILE_ROWS];
 #pragma GCC unroll 4
     for (int r = 0; r < count; r++) {
         a[r] = rows[r];
@@ -92,9 +95,10 @@ static inline __attribute__((always_inline)) void tile(const uint8_t *const *row
         for (int r = 0; r < count; r++) {
             __m256i a0 = broadcast(a[r] + first);
             __m256i even = _mm256_and_si256(a0, _mm256_set1_epi16(0xff));
-            __m256i odd = _mm256_srli_epi16(a0, 8);
             acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(even, w0));
             acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(even, w2));
+            KEEP_ROWS_APART(acc[r]);
+            __m256i odd = _mm256_srli_epi16(a0, 8);
             acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(odd, w1));
             acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(odd, w3));
             KEEP_ROWS_APART(acc[r]);
@@ -107,52 +111,107 @@ static inline __attribute__((always_inline)) void tile(const uint8_t *const *row
     }
 }
 
-/* Two taps' activations, as 16-bit pairs that line up with the weights. */
-static inline __attribute__((always_inline)) void depthwise(const uint8_t *const *rows,
-                                                            const panel *p, const int32_t *start,
-                                                            int32_t *out, int count) {
-    __m256i acc[MAX_ROWS][2];
-#pragma GCC unroll 4
-    for (int r = 0; r < count; r++) {
-        acc[r][0] = _mm256_loadu_si256((const __m256i *)start);
-        acc[r][1] = _mm256_loadu_si256((const __m256i *)(start + 8));
-    }
-    const int32_t *offset = p->offsets;
-    const int8_t *w = p->weights;
-    for (int32_t s = p->pairs; s > 0; s--, offset += 2, w += STEP_BYTES) {
-        int64_t first = offset[0], second = offset[1];
-        __m256i w0 = load(w), w1 = load(w + 32);
-#pragma GCC unroll 4
-        for (int r = 0; r < count; r++) {
-            __m128i a = _mm_loadu_si128((const __m128i *)(rows[r] + first));
-            __m128i b = _mm_loadu_si128((const __m128i *)(rows[r] + second));
-            __m256i low = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));
-            __m256i high = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(a, b));
-            acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(low, w0));
-            acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(high, w1));
-            KEEP_ROWS_APART(acc[r]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < count; r++) {
-        _mm256_storeu_si256((__m256i *)(out + r * CHANNELS), acc[r][0]);
-        _mm256_storeu_si256((__m256i *)(out + r * CHANNELS + 8), acc[r][1]);
-    }
+static void dense(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
+                  int32_t *acc) {
+    for (; count >= TILE_ROWS; count -= TILE_ROWS, rows += TILE_ROWS, acc += TILE_ROWS * CHANNELS)
+        tile(rows, TILE_ROWS, p, start, acc);
+    if (count == 1) tile(rows, 1, p, start, acc);
+    if (count == 2) tile(rows, 2, p, start, acc);
+    if (count == 3) tile(rows, 3, p, start, acc);
 }
 
-#define TILE(ROWS)                                                                              \
-    static void tile_##ROWS(const uint8_t *const *rows, const panel *p, const int32_t *start,   \
-                            int32_t *acc) {                                                     \
-        tile(rows, p, start, acc, ROWS);                                                        \
-    }                                                                                           \
-    static void depthwise_##ROWS(const uint8_t *const *rows, const panel *p,                    \
-                                 const int32_t *start, int32_t *acc) {                          \
-        depthwise(rows, p, start, acc, ROWS);                                                   \
+/* ---- depthwise ----
+ *
+ * Two rows (output pixels) at a time, one in each half of a register. 16-bit sums of the channels
+ * are widened into two accumulators, for even and for odd channels, which takes no shuffle. */
+
+typedef struct {
+    __m256i low, high; /* channels 0-7 and 8-15, the bytes of two taps for each */
+} taps;
+
+static inline __m256i both_halves(const int8_t *bytes) {
+    return _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)bytes));
+}
+
+static inline __m256i load_two(const uint8_t *first, const uint8_t *second) {
+    __m256i low = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)first));
+    return _mm256_inserti128_si256(low, _mm_loadu_si128((const __m128i *)second), 1);
+}
+
+static inline taps load_taps(const uint8_t *const *rows, const int32_t *offset) {
+    __m256i a = load_two(rows[0] + offset[0], rows[1] + offset[0]);
+    __m256i b = load_two(rows[0] + offset[1], rows[1] + offset[1]);
+    return (taps){_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)};
+}
+
+static inline void widen_sum(__m256i *acc, __m256i sum) {
+    acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(sum, _mm256_set1_epi32(1)));
+    acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(sum, _mm256_set1_epi32(1 << 16)));
+}
+
+/* The same from products that need 32 bits: the bytes are widened first. */
+static inline void add_wide(__m256i *acc, __m256i bytes, const int8_t *weights) {
+    const __m256i even = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
+    const __m256i odd = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
+    __m256i first = _mm256_shuffle_epi8(bytes, even), second = _mm256_shuffle_epi8(bytes, odd);
+    acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(first, both_halves(weights)));
+    acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(second, both_halves(weights + 16)));
+}
+
+/* Eight channels of two rows, from their even and odd ones. */
+static inline void store_two(const __m256i *acc, const int32_t *start, int32_t *first,
+                             int32_t *second) {
+    __m256i from = _mm256_loadu_si256((const __m256i *)start);
+    __m256i low = _mm256_unpacklo_epi32(acc[0], acc[1]);
+    __m256i high = _mm256_unpackhi_epi32(acc[0], acc[1]);
+    __m256i one = _mm256_permute2x128_si256(low, high, 0x20);
+    __m256i other = _mm256_permute2x128_si256(low, high, 0x31);
+    _mm256_storeu_si256((__m256i *)first, _mm256_add_epi32(one, from));
+    _mm256_storeu_si256((__m256i *)second, _mm256_add_epi32(other, from));
+}
+
+static inline void depthwise_two(const uint8_t *const *rows, const panel *p, const int32_t *start,
+                                 int32_t *first, int32_t *second) {
+    enum { NARROW = STEP_BYTES / 2 };
+    __m256i acc[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                      _mm256_setzero_si256()};
+    const int32_t *offset = p->offsets;
+    const int8_t *w = p->weights;
+    for (int32_t s = p->pairs; s > 0; s--, offset += 4, w += 2 * NARROW) {
+        taps x = load_taps(rows, offset), y = load_taps(rows, offset + 2);
+        __m256i low = _mm256_maddubs_epi16(x.low, both_halves(w));
+        __m256i high = _mm256_maddubs_epi16(x.high, both_halves(w + 16));
+        low = _mm256_add_epi16(low, _mm256_maddubs_epi16(y.low, both_halves(w + 32)));
+        high = _mm256_add_epi16(high, _mm256_maddubs_epi16(y.high, both_halves(w + 48)));
+        widen_sum(acc, low);
+        widen_sum(acc + 2, high);
     }
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
+    for (int32_t s = p->single[0]; s > 0; s--, offset += 2, w += NARROW) {
+        taps x = load_taps(rows, offset);
+        widen_sum(acc, _mm256_maddubs_epi16(x.low, both_halves(w)));
+        widen_sum(acc + 2, _mm256_maddubs_epi16(x.high, both_halves(w + 16)));
+    }
+    for (int32_t s = p->wide; s > 0; s--, offset += 2, w += STEP_BYTES) {
+        taps x = load_taps(rows, offset);
+        add_wide(acc, x.low, w);
+        add_wide(acc + 2, x.high, w + 32);
+    }
+    store_two(acc, start, first, second);
+    store_two(acc + 2, start + 8, first + 8, second + 8);
+}
+
+static void depthwise(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
+                      int32_t *acc) {
+    for (; count >= 2; count -= 2, rows += 2, acc += 2 * CHANNELS)
+        depthwise_two(rows, p, start, acc, acc + CHANNELS);
+    if (count) {
+        int32_t unused[CHANNELS];
+        const uint8_t *const twice[2] = {rows[0], rows[0]};
+        depthwise_two(twice, p, start, acc, unused);
+    }
+}
 
 static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
     for (int r = 0; r < rows; r++) {
@@ -199,51 +258,44 @@ static inline __attribute__((always_inline)) __m256i requantize_row(const int32_
 }
 
 /* Two rows' results as bytes, one row in each half. */
-static inline __attribute__((always_inline)) __m256i requantize_two(const int32_t *acc,
-                                                                    const finish *f,
-                                                                    const uint8_t *residual,
-                                                                    const uint8_t *second) {
+static inline __attribute__((always_inline)) __m256i requantize_two(
+    const int32_t *first, const int32_t *second, const finish *f, const uint8_t *first_residual,
+    const uint8_t *second_residual) {
     /* int8 results go through unsigned bytes: 128 more, and then the top bit flipped back. */
     const __m256i zero_point = _mm256_set1_epi16((int16_t)(f->zero_point + 128 * f->is_signed));
     const __m256i flip = _mm256_set1_epi8((int8_t)(-128 * f->is_signed));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256i a = _mm256_add_epi16(requantize_row(acc, f, residual), zero_point);
-    __m256i b = _mm256_add_epi16(requantize_row(acc + CHANNELS, f, second), zero_point);
+    __m256i a = _mm256_add_epi16(requantize_row(first, f, first_residual), zero_point);
+    __m256i b = _mm256_add_epi16(requantize_row(second, f, second_residual), zero_point);
     __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
     return _mm256_xor_si256(bytes, flip);
 }
 
-/* Tiles at the edges: the missing rows and channels are computed, and not stored. */
-static void requantize_edge(const int32_t *acc, int rows, const finish *f, const uint8_t *residual,
+/* A single row, or fewer channels than the panel has. */
+static void requantize_some(const int32_t *acc, const finish *f, const uint8_t *residual,
                             uint8_t *out) {
-    size_t columns = (size_t)f->columns;
-    for (int r = 0; r < rows; r += 2) {
-        uint8_t terms[2 * CHANNELS] = {0}, bytes[2 * CHANNELS];
-        for (int i = r; residual && i < smaller(r + 2, rows); i++)
-            memcpy(terms + (i - r) * CHANNELS, residual + i * f->stride, columns);
-        __m256i results = requantize_two(acc + r * CHANNELS, f, residual ? terms : NULL,
-                                         residual ? terms + CHANNELS : NULL);
-        _mm256_storeu_si256((__m256i *)bytes, results);
-        for (int i = r; i < smaller(r + 2, rows); i++)
-            memcpy(out + i * f->stride, bytes + (i - r) * CHANNELS, columns);
-    }
+    uint8_t terms[CHANNELS] = {0}, bytes[CHANNELS];
+    if (residual) memcpy(terms, residual, (size_t)f->columns);
+    __m256i both = requantize_two(acc, acc, f, residual ? terms : NULL, residual ? terms : NULL);
+    _mm_storeu_si128((__m128i *)bytes, _mm256_castsi256_si128(both));
+    memcpy(out, bytes, (size_t)f->columns);
 }
 
 static void requantize(const int32_t *acc, int rows, const finish *restrict f,
                        const uint8_t *residual, uint8_t *restrict out) {
-    if (f->columns < CHANNELS || rows < MAX_ROWS) {
-        requantize_edge(acc, rows, f, residual, out);
-        return;
-    }
-#pragma GCC unroll 2
-    for (int r = 0; r < MAX_ROWS; r += 2) {
+    int r = 0;
+    for (; f->columns == CHANNELS && r + 1 < rows; r += 2) {
+        const int32_t *sums = acc + r * CHANNELS;
         int64_t first = r * f->stride, second = first + f->stride;
-        __m256i bytes = residual ? requantize_two(acc + r * CHANNELS, f, residual + first,
-                                                  residual + second)
-                                 : requantize_two(acc + r * CHANNELS, f, NULL, NULL);
+        __m256i bytes =
+            residual ? requantize_two(sums, sums + CHANNELS, f, residual + first, residual + second)
+                     : requantize_two(sums, sums + CHANNELS, f, NULL, NULL);
         _mm_storeu_si128((__m128i *)(out + first), _mm256_castsi256_si128(bytes));
         _mm_storeu_si128((__m128i *)(out + second), _mm256_extracti128_si256(bytes, 1));
     }
+    for (; r < rows; r++)
+        requantize_some(acc + r * CHANNELS, f, residual ? residual + r * f->stride : NULL,
+                        out + r * f->stride);
 }
 
 static void dequantize(const int32_t *acc, int rows, const finish *restrict f,
@@ -347,8 +399,8 @@ static void quantize(const float *values, int64_t count, float inverse_scale, in
 
 const kernels avx2_kernels = {
     .name = "avx2",
-    .tile = {0, tile_1, tile_2, tile_3, tile_4},
-    .depthwise = {0, depthwise_1, depthwise_2, depthwise_3, depthwise_4},
+    .dense = dense,
+    .depthwise = depthwise,
     .rank_one = rank_one,
     .requantize = requantize,
     .dequantize = dequantize,

@@ -20,8 +20,8 @@ static inline void add_wide_step(const uint8_t *a, const int8_t *weights, uint32
     }
 }
 
-static inline void tile(const uint8_t *const *rows, const panel *p, const int32_t *start,
-                        int32_t *acc, int count) {
+static void dense(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
+                  int32_t *acc) {
     for (int r = 0; r < count; r++) {
         const int32_t *offset = p->offsets;
         const int8_t *weights = p->weights;
@@ -37,33 +37,31 @@ static inline void tile(const uint8_t *const *rows, const panel *p, const int32_
     }
 }
 
-static inline void depthwise(const uint8_t *const *rows, const panel *p, const int32_t *start,
-                             int32_t *acc, int count) {
-    for (int r = 0; r < count; r++) {
-        const int16_t *weights = (const int16_t *)p->weights;
-        uint32_t *sums = (uint32_t *)acc + r * CHANNELS;
-        memcpy(sums, start, CHANNELS * sizeof *start);
-        for (int32_t t = 0; t < 2 * p->pairs; t++) {
-            const uint8_t *a = rows[r] + p->offsets[t];
-            const int16_t *tap = weights + t / 2 * 2 * CHANNELS + t % 2;
-            for (int c = 0; c < CHANNELS; c++) sums[c] += (uint32_t)(a[c] * tap[2 * c]);
-        }
+/* See emit_taps() in pack.c. */
+static inline void add_taps(const uint8_t *row, const int32_t *offset, const int8_t *weights,
+                            bool wide, uint32_t *acc) {
+    const uint8_t *a = row + offset[0], *b = row + offset[1];
+    for (int c = 0; c < CHANNELS; c++) {
+        const int16_t *pair = (const int16_t *)weights + 2 * (c / 8 * 8 + c % 2 * 4 + c % 8 / 2);
+        int wa = wide ? pair[0] : weights[2 * c], wb = wide ? pair[1] : weights[2 * c + 1];
+        acc[c] += (uint32_t)(a[c] * wa + b[c] * wb);
     }
 }
 
-#define TILE(ROWS)                                                                              \
-    static void tile_##ROWS(const uint8_t *const *rows, const panel *p, const int32_t *start,   \
-                            int32_t *acc) {                                                     \
-        tile(rows, p, start, acc, ROWS);                                                        \
-    }                                                                                           \
-    static void depthwise_##ROWS(const uint8_t *const *rows, const panel *p,                    \
-                                 const int32_t *start, int32_t *acc) {                          \
-        depthwise(rows, p, start, acc, ROWS);                                                   \
+static void depthwise(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
+                      int32_t *acc) {
+    for (int r = 0; r < count; r++) {
+        const int32_t *offset = p->offsets;
+        const int8_t *weights = p->weights;
+        uint32_t *sums = (uint32_t *)acc + r * CHANNELS;
+        memcpy(sums, start, CHANNELS * sizeof *start);
+        int32_t narrow = 2 * p->pairs + p->single[0];
+        for (int32_t s = 0; s < narrow; s++, offset += 2, weights += STEP_BYTES / 2)
+            add_taps(rows[r], offset, weights, false, sums);
+        for (int32_t s = 0; s < p->wide; s++, offset += 2, weights += STEP_BYTES)
+            add_taps(rows[r], offset, weights, true, sums);
     }
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
+}
 
 static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
     uint32_t *sums = (uint32_t *)acc;
@@ -122,8 +120,8 @@ static void quantize(const float *values, int64_t count, float inverse_scale, in
 
 const kernels scalar_kernels = {
     .name = "scalar",
-    .tile = {0, tile_1, tile_2, tile_3, tile_4},
-    .depthwise = {0, depthwise_1, depthwise_2, depthwise_3, depthwise_4},
+    .dense = dense,
+    .depthwise = depthwise,
     .rank_one = rank_one,
     .requantize = requantize,
     .dequantize = dequantize,

@@ -102,23 +102,22 @@ static void pair_steps(schedule *s, int32_t safe, limits limit) {
 }
 
 /* A step that is not safe in the order of its activations may be in another one. */
-static int32_t reordered(const int8_t *weights, limits limit) {
-    for (int order = 1; order < ORDERS; order++) {
+static int32_t reordered(const int8_t *weights, limits limit, int orders) {
+    for (int order = 1; order < orders; order++) {
         step_sums sums = sum_step(weights, step_orders[order]);
         if (certified(&sums, &nothing, limit)) return SINGLE + order;
     }
     return WIDE;
 }
 
-/* raw: the panel's steps in natural order, 64 bytes each. */
-static void plan_steps(schedule *s, const int8_t *raw, int32_t steps, int amax) {
-    limits limit = limits_for(amax);
+/* raw: the panel's steps in natural order, 64 bytes each. orders: how many may be used. */
+static void plan_steps(schedule *s, const int8_t *raw, int32_t steps, limits limit, int orders) {
     int32_t starts[MAX_SUM + 2] = {0};
     for (int32_t i = 0; i < steps; i++) {
         const int8_t *weights = raw + (size_t)i * STEP_BYTES;
         s->sums[i] = sum_step(weights, step_orders[0]);
         bool safe = certified(&s->sums[i], &nothing, limit);
-        s->partner[i] = safe ? OPEN : reordered(weights, limit);
+        s->partner[i] = safe ? OPEN : reordered(weights, limit, orders);
         if (!safe) continue;
         s->size[i] = (int16_t)largest_sum(&s->sums[i]);
         starts[s->size[i] + 1]++;
@@ -176,7 +175,7 @@ static int32_t emit_all(writer *w, const schedule *s, int32_t steps, int32_t kin
 
 /* Pairs, then single steps, then wide ones; each kind in natural order, which suits the caches. */
 static panel emit_panel(writer w, const schedule *s, int32_t steps) {
-    panel p = {.offsets = w.offset, .weights = w.weights};
+    panel p = {.offsets = w.offset, .weights = w.weights, .offset_count = steps};
     for (int32_t i = 0; i < steps; i++) {
         if (s->partner[i] <= i) continue;
         emit(&w, i, step_orders[0]);
@@ -231,12 +230,12 @@ static void *carve(arena *a, int64_t count, size_t size) {
 
 static void carve_packed(packed *p, arena *a, int32_t **offsets, int8_t **weights, bool ones) {
     int64_t panels = p->groups * p->group_panels;
-    int64_t steps = p->steps * (panels + ones);
     p->panels = carve(a, p->chunks * panels, sizeof(panel));
     p->ones = ones ? carve(a, p->chunks, sizeof(panel)) : NULL;
     p->sums = carve(a, panels * CHANNELS, sizeof(int64_t));
-    *offsets = carve(a, steps, sizeof(int32_t));
-    *weights = carve(a, steps, STEP_BYTES);
+    int64_t count = p->offset_count * (panels + ones);
+    *offsets = carve(a, count, sizeof(int32_t));
+    *weights = carve(a, count, STEP_BYTES);
 }
 
 /* Allocates what the sizes in *p ask for. */
@@ -277,11 +276,17 @@ typedef struct {
 
 /* Packs the steps in packer->raw. */
 static panel pack_panel(packer *packer, int64_t first, int64_t steps) {
-    plan_steps(&packer->plan, packer->raw, (int32_t)steps, packer->amax);
+    plan_steps(&packer->plan, packer->raw, (int32_t)steps, limits_for(packer->amax), ORDERS);
     writer w = {packer->raw, (int32_t)first, packer->offsets, packer->weights};
     packer->offsets += steps;
     packer->weights += steps * STEP_BYTES;
     return emit_panel(w, &packer->plan, (int32_t)steps);
+}
+
+static void count_steps(packed *p, const panel *done) {
+    p->counts[0] += 2 * done->pairs;
+    for (int order = 0; order < ORDERS; order++) p->counts[1] += done->single[order];
+    p->counts[2] += done->wide;
 }
 
 static void pack_chunk(packed *p, packer *packer, const int8_t *weights, int64_t run_length,
@@ -295,9 +300,7 @@ static void pack_chunk(packed *p, packer *packer, const int8_t *weights, int64_t
         add_sums(packer->raw, steps, p->sums + i * CHANNELS);
         panel done = pack_panel(packer, first, steps);
         p->panels[chunk * panels + i] = done;
-        p->counts[0] += 2 * done.pairs;
-        for (int order = 0; order < ORDERS; order++) p->counts[1] += done.single[order];
-        p->counts[2] += done.wide;
+        count_steps(p, &done);
     }
     if (p->ones) {
         gather_ones(run_length, first, steps, packer->raw);
@@ -311,7 +314,7 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
     int64_t steps = runs * ((run_length + STEP - 1) / STEP);
     int64_t chunk_steps = steps < CHUNK_STEPS ? steps : CHUNK_STEPS;
     packed sizes = {.groups = groups, .channels = channels, .k = runs * run_length,
-                    .run_length = run_length, .steps = steps,
+                    .run_length = run_length, .offset_count = steps,
                     .group_stride = group_stride,
                     .group_panels = (channels + CHANNELS - 1) / CHANNELS,
                     .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1};
@@ -333,30 +336,94 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
     return p;
 }
 
-packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps) {
-    int64_t pairs = (taps + 1) / 2;
-    packed sizes = {.groups = 1, .channels = channels, .k = taps, .run_length = 1,
-                    .steps = 2 * pairs, .chunks = 1,
+/* ---- depthwise ----
+ *
+ * Two taps of 16 channels make a step: 16 lanes, one for each channel. The plan is that of any
+ * other step, with the rest of its 32 lanes empty. A narrow step has 32 bytes, channel by channel
+ * the weights of both taps. A wide one has 64: the same in 16 bits, of channels 0 2 4 6, 1 3 5 7,
+ * 8 10 12 14, 9 11 13 15, which is how the kernel widens 16-bit sums. */
+
+typedef struct {
+    const int16_t *weights; /* of the panel's first channel */
+    int64_t channels, taps; /* valid channels of the panel */
+    int32_t *offset;
+    int8_t *out;
+} depthwise_writer;
+
+static int16_t tap_weight(const depthwise_writer *w, int64_t channel, int64_t tap) {
+    return channel < w->channels && tap < w->taps ? w->weights[channel * w->taps + tap] : 0;
+}
+
+static void emit_taps(depthwise_writer *w, int32_t step, bool wide) {
+    for (int i = 0; i < 2 * CHANNELS; i++) {
+        int channel = i / 2, tap = 2 * step + i % 2;
+        int16_t weight = tap_weight(w, channel, tap);
+        int place = channel / 8 * 8 + channel % 2 * 4 + channel % 8 / 2;
+        if (wide)
+            ((int16_t *)w->out)[2 * place + i % 2] = weight;
+        else
+            w->out[i] = (int8_t)weight;
+    }
+    w->out += wide ? STEP_BYTES : STEP_BYTES / 2;
+    *w->offset++ = STEP * 2 * step;
+    *w->offset++ = STEP * (2 * step + (2 * step + 1 < w->taps)); /* or the same, weight 0 */
+}
+
+static panel emit_depthwise(depthwise_writer *w, const schedule *s, int32_t steps) {
+    panel p = {.offsets = w->offset, .weights = w->out, .offset_count = 2 * steps};
+    for (int32_t i = 0; i < steps; i++) {
+        if (s->partner[i] <= i) continue;
+        emit_taps(w, i, false);
+        emit_taps(w, s->partner[i], false);
+        p.pairs++;
+    }
+    for (int32_t i = 0; i < steps; i++) {
+        if (s->partner[i] != SINGLE) continue;
+        emit_taps(w, i, false);
+        p.single[0]++;
+    }
+    for (int32_t i = 0; i < steps; i++) {
+        if (s->partner[i] != WIDE) continue;
+        emit_taps(w, i, true);
+        p.wide++;
+    }
+    return p;
+}
+
+packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, int amax) {
+    int64_t steps = (taps + 1) / 2;
+    packed sizes = {.groups = 1, .channels = channels, .k = taps, .run_length = 1, .chunks = 1,
+                    .offset_count = 2 * steps,
                     .group_panels = (channels + CHANNELS - 1) / CHANNELS,
                     .panel_stride = CHANNELS, .depthwise = true};
-    int32_t *offsets;
-    int8_t *bytes;
-    packed *p = allocate(sizes, &offsets, &bytes, false);
-    if (!p) return NULL;
-    memset(bytes, 0, (size_t)(p->group_panels * pairs) * STEP_BYTES);
-    for (int64_t i = 0; i < p->group_panels; i++) {
-        int16_t *out = (int16_t *)bytes;
-        p->panels[i] = (panel){.pairs = (int32_t)pairs, .offsets = offsets, .weights = bytes};
-        for (int64_t t = 0; t < 2 * pairs; t++) {
-            *offsets++ = STEP * (int32_t)(t < taps ? t : t - 1); /* the last has weight zero */
-            for (int64_t c = 0; c < CHANNELS && i * CHANNELS + c < channels && t < taps; c++) {
-                int16_t weight = weights[(i * CHANNELS + c) * taps + t];
-                out[(t / 2 * CHANNELS + c) * 2 + t % 2] = weight;
-                p->sums[i * CHANNELS + c] += weight;
+    limits limit = limits_for(amax);
+    for (int64_t i = 0; i < channels * taps; i++) /* zero points can make 9 bits of 8 */
+        if (weights[i] != (int8_t)weights[i]) limit = (limits){0, 0};
+
+    schedule plan;
+    arena measure = {0};
+    carve_schedule(&plan, &measure, steps);
+    void *workspace = malloc(measure.used + 1);
+    depthwise_writer w = {.taps = taps};
+    packed *p = workspace ? allocate(sizes, &w.offset, &w.out, false) : NULL;
+    if (p) {
+        int8_t *raw = carve_schedule(&plan, &(arena){workspace, 0}, steps);
+        for (int64_t i = 0; i < p->group_panels; i++) {
+            w.weights = weights + i * CHANNELS * taps;
+            w.channels = channels - i * CHANNELS;
+            memset(raw, 0, (size_t)steps * STEP_BYTES);
+            for (int64_t j = 0; j < taps * CHANNELS; j++) {
+                int64_t tap = j / CHANNELS, channel = j % CHANNELS;
+                int16_t weight = tap_weight(&w, channel, tap);
+                raw[tap / 2 * STEP_BYTES + 2 * channel + tap % 2] = (int8_t)weight;
+                p->sums[i * CHANNELS + channel] += weight;
             }
+            plan_steps(&plan, raw, (int32_t)steps, limit, 1);
+            p->panels[i] = emit_depthwise(&w, &plan, (int32_t)steps);
+            count_steps(p, &p->panels[i]);
         }
-        bytes += pairs * STEP_BYTES;
     }
+    free(workspace);
     return p;
 }
 

@@ -58,7 +58,7 @@ cdef extern from "gemm.h" nogil:
     const kernels *find_kernels(const char *name)
     packed_panels *pack(const int8_t *, int64_t groups, int64_t channels, int64_t runs,
                  int64_t run_length, int64_t group_stride, int amax, bint row_sums)
-    packed_panels *pack_depthwise(const int16_t *, int64_t channels, int64_t taps)
+    packed_panels *pack_depthwise(const int16_t *, int64_t channels, int64_t taps, int amax)
     void pack_free(packed_panels *)
     int linear_ "linear"(const product *, input_kind, const void *, int64_t rows, int64_t k,
                          int32_t quant_max, bint per_row)
@@ -126,11 +126,11 @@ def pack_weights(uintptr_t weights, int64_t groups, int64_t channels, int64_t ru
     return _wrap(result)
 
 
-def pack_depthwise_weights(uintptr_t weights, int64_t channels, int64_t taps):
+def pack_depthwise_weights(uintptr_t weights, int64_t channels, int64_t taps, int amax):
     """See pack_depthwise() in csrc/gemm.h."""
     cdef packed_panels *result
     with nogil:
-        result = pack_depthwise(<const int16_t *>weights, channels, taps)
+        result = pack_depthwise(<const int16_t *>weights, channels, taps, amax)
     return _wrap(result)
 
 

@@ -19,7 +19,9 @@ AMAX = (127, 255)
 
 
 class ScheduleStats(NamedTuple):
-    """How many steps of 4 weights by 16 channels a packed weight sums in which way.
+    """How many steps of a packed weight are summed in which way.
+
+    A step is 4 weights of each of 16 channels; of a depthwise convolution, 2 weights of each.
 
     Attributes:
         pairs: steps that are summed two at a time in 16 bits ("T = 2").
@@ -152,7 +154,7 @@ def _pack(
         taps = weight.reshape(channels, height * width).to(torch.int16)
         if zero_points is not None:
             taps = taps - zero_points.to(torch.int16).unsqueeze(1)
-        return _kernels.pack_depthwise_weights(taps.data_ptr(), channels, height * width)
+        return _kernels.pack_depthwise_weights(taps.data_ptr(), channels, height * width, amax)
     weight = weight.permute(0, 2, 3, 1).contiguous()
     runs, run_length = height * width, group_channels
     if joined:

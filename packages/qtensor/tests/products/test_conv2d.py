@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtensor._ops.conv2d import conv2d, conv2d_int32, conv2d_reference
+from qtensor._packing import schedule_stats
 
 from .common import (
     activations,
@@ -119,6 +120,36 @@ def test_requantized(rng, geometry, dtype, output_dtype, asymmetric, with_residu
     )
     np.testing.assert_array_equal(result.numpy().transpose(0, 2, 3, 1), by_pixel)
     assert torch.equal(result, conv2d_reference(*args))
+
+
+def depthwise_weight(*taps, channels=40):
+    return torch.tensor(taps, dtype=torch.int8).repeat(channels, 1).view(channels, 1, 1, -1)
+
+
+@pytest.mark.parametrize(
+    ("weight", "amax", "expected"),  # (pairs, single, wide) of the 3 panels' 2 steps
+    [
+        (depthwise_weight(1, 1, 1, 1), 255, (6, 0, 0)),
+        (depthwise_weight(64, 65, 65, 64), 127, (6, 0, 0)),
+        (depthwise_weight(65, 65, 65, 65), 127, (0, 6, 0)),
+        (depthwise_weight(127, 127, -128, -128), 127, (6, 0, 0)),
+        (depthwise_weight(127, 127, 127, 127), 127, (0, 6, 0)),
+        (depthwise_weight(127, -127, 127, -127), 255, (0, 6, 0)),
+        (depthwise_weight(127, 127, 127, 127), 255, (0, 0, 6)),
+        (depthwise_weight(127, 2, 2), 127, (6, 0, 0)),
+    ],
+)
+def test_depthwise_kinds_are_emitted_and_exact(weight, amax, expected):
+    stats = schedule_stats(weight, amax, groups=40)
+    print(stats)
+    assert stats == expected
+    highest = torch.full((1, 40, 5, 9), amax, dtype=torch.uint8)
+    geometry = ((1, 1), (0, 0), (1, 1), 40)
+    for input in (highest, highest * (torch.arange(9) % 2).to(torch.uint8)):
+        result = on_every_isa(conv2d_int32, input, 0, weight, None, *geometry)
+        np.testing.assert_array_equal(
+            result.numpy(), exact_convolution(input, 0, weight, None, *geometry)
+        )
 
 
 # Large enough for several strips, and with images of which a strip is one row.

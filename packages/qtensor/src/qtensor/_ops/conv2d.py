@@ -241,8 +241,8 @@ def _convolve(
     zero_points = None if weight_zero_points is None else weight_zero_points.contiguous()
     zero_point = unsigned(input_zero_point, input.dtype)
     joined = groups == 1 and dilation[1] == 1
-    amax = 127 if is_depthwise(weight, groups) else proven_amax(input, zero_point)
     cache = cache or shared_cache(weight)
+    amax = proven_amax(input, zero_point)
     packed = cache.get(weight, weight_zero_points, amax, groups, joined)
     if is_depthwise(weight, groups):
         zero_points = None  # they are part of the packed weights

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import qflow
 
 FOLDS = 5
-EPOCHS = 10
+EPOCHS = 8
 BATCH = 48
 LEARNING_RATE = 0.1
 CALIBRATION_IMAGES = 512

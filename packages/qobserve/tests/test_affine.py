@@ -156,6 +156,8 @@ def test_storage_dtypes_stand_for_quantized_ones(dtype):
         ({"quant_min": 0, "quant_max": 0}, ValueError, "got 0 … 0"),
         ({"quant_min": 5, "quant_max": 9}, ValueError, "with 0 between"),
         ({"quant_min": 0, "quant_max": 256}, ValueError, "within 0 … 255"),
+        ({"quant_min": 0, "quant_max": 1, "reduce_range": True}, ValueError, "a single integer"),
+        ({"eps": 0.0}, ValueError, "a positive eps"),
         ({"dtype": torch.float32}, TypeError, "float32"),
         ({"dtype": "int8"}, TypeError, "'int8'"),
         ({"qscheme": "affine"}, TypeError, "quantization scheme"),

@@ -165,8 +165,6 @@ class HistogramObserver(RunningObserver):
                 self.dtype, self.quant_min, self.quant_max, self.has_customized_qrange
             )
         grid = least_error_grid(self.density(), levels, first_level, self.eps.item())
-        if grid is None:
-            return self._calculate_qparams(self.min_val, self.max_val)
         low = -levels / 2 if self.qscheme.symmetric else grid.first_level
         return self._calculate_qparams(
             self.min_val.new_tensor(low * grid.scale),

@@ -70,7 +70,7 @@ class Grid(NamedTuple):
 
 def least_error_grid(
     density: Density, levels: int, first_level: int | None, smallest_scale: float
-) -> Grid | None:
+) -> Grid:
     """The grid on which rounding the values loses least, in the mean square.
 
     Args:
@@ -81,7 +81,7 @@ def least_error_grid(
         smallest_scale: positive; no scale below it is tried.
 
     Returns:
-        the grid with the largest scale among the best, or ``None`` if all values are zero.
+        the grid; of equally good ones, that with the largest scale.
     """
     lowest, highest = density.edges[0].item(), density.edges[-1].item()
     if first_level is None:
@@ -93,7 +93,7 @@ def least_error_grid(
     noise = _NOISE * density.moments(density.edges[-1])[2].item()
     # One step beyond the full scale, on whose grid the ends of the range may lie half a level off.
     steps = torch.arange(-1.0, _COARSE, dtype=torch.float64) / (_COARSE - 1)
-    scales = full * _SMALLEST**steps
+    scales = (full * _SMALLEST**steps).clamp(min=smallest_scale)
     best, best_error = Grid(full, 0), float("inf")
     for _ in range(1 + _REFINEMENTS):
         errors = squared_errors(density, scales, levels)

@@ -253,6 +253,21 @@ class TestConvert:
         assert called == ["before", "after"]
         assert not swapped.training
 
+    def test_hooks_that_take_keyword_arguments_still_do(self):
+        called = []
+        module = nn.Linear(2, 2)
+        module.qconfig = default_dynamic_qconfig
+        module.register_forward_pre_hook(lambda *given: called.append(len(given)), with_kwargs=True)
+        module.register_forward_hook(lambda *given: called.append(len(given)), with_kwargs=True)
+        swap_module(module, {nn.Linear: qnn.quantized.dynamic.Linear})(torch.ones(1, 2))
+        assert called == [3, 4]
+
+    def test_functional_modules_without_counterpart_go_on_working(self):
+        prepared = observed(nn.ModuleList([qnn.quantized.FloatFunctional()]))
+        prepared[0].add(torch.ones(2), torch.ones(2))
+        (functional,) = convert(prepared, {})
+        assert torch.equal(functional.add(torch.ones(2), torch.ones(2)), torch.full((2,), 2.0))
+
     def test_reference_modules_are_told_how_to_quantize(self):
         module = nn.Linear(3, 2)
         module.qconfig = default_per_channel_qconfig

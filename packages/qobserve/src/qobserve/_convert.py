@@ -212,11 +212,14 @@ def _weight_qparams(mod: nn.Module) -> dict[str, Any]:
 
 
 def _copy_hooks(source: nn.Module, target: nn.Module) -> None:
-    for pre_hook in source._forward_pre_hooks.values():
-        target.register_forward_pre_hook(pre_hook)
-    for hook in source._forward_hooks.values():
+    for key, pre_hook in source._forward_pre_hooks.items():
+        with_kwargs = key in source._forward_pre_hooks_with_kwargs
+        target.register_forward_pre_hook(pre_hook, with_kwargs=with_kwargs)
+    for key, hook in source._forward_hooks.items():
         if hook is not observe_output:
-            target.register_forward_hook(hook)
+            with_kwargs = key in source._forward_hooks_with_kwargs
+            always_call = key in source._forward_hooks_always_called
+            target.register_forward_hook(hook, with_kwargs=with_kwargs, always_call=always_call)
 
 
 def _remove_qconfig(module: nn.Module) -> None:
@@ -224,7 +227,10 @@ def _remove_qconfig(module: nn.Module) -> None:
     for inner in module.modules():
         inner.__dict__.pop("qconfig", None)
         if is_activation_post_process(inner._modules.get(OBSERVER)):
-            del inner._modules[OBSERVER]
-            for key, hook in list(inner._forward_hooks.items()):
-                if hook is observe_output:
-                    del inner._forward_hooks[key]
+            ours = [key for key, hook in inner._forward_hooks.items() if hook is observe_output]
+            for key in ours:
+                del inner._forward_hooks[key]
+            if ours:
+                del inner._modules[OBSERVER]
+            else:  # the module brought one itself, and calls it
+                inner._modules[OBSERVER] = nn.Identity()

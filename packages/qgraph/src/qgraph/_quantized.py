@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from qobserve import get_qparam_dict
 from qtensor import QParams
 from qtensor.nn.quantized import OutputModule, Quantize
 
@@ -74,16 +75,7 @@ def weight_qparams(weight: Any, axis: int, qconfig: Any, path: str) -> dict[str,
         observer.ch_axis = axis
     with torch.no_grad():
         observer(weight.detach())
-    scale, zero_point = observer.calculate_qparams()
-    return {
-        "qscheme": observer.qscheme,
-        "dtype": observer.dtype,
-        "scale": scale,
-        "zero_point": zero_point,
-        "axis": axis,
-        "quant_min": observer.quant_min,
-        "quant_max": observer.quant_max,
-    }
+    return get_qparam_dict(observer)
 
 
 def dequantized_from(node: Node) -> Node | None:

@@ -18,7 +18,7 @@ from qtensor import (
 )
 
 from ._base import ObserverBase
-from ._passive import PlaceholderObserver
+from ._passive import NoopObserver, PlaceholderObserver
 from ._prepare import OBSERVER, is_activation_post_process, observe_output
 
 ModuleMapping = Mapping[type[nn.Module], Any]
@@ -143,8 +143,9 @@ def get_qparam_dict(observer: nn.Module) -> dict[str, Any]:
         tensor([0.0100])
     """
     dtype: Any = observer.dtype
-    qscheme: Any = getattr(observer, "qscheme", None)
-    if qscheme is None or isinstance(observer, PlaceholderObserver):
+    # A user's own observer need not name a scheme: one scale and zero point is what it gives then.
+    qscheme: Any = getattr(observer, "qscheme", per_tensor_affine)
+    if qscheme is None or isinstance(observer, (PlaceholderObserver, NoopObserver)):
         return {"qscheme": None, "dtype": dtype}
     scale, zero_point = observer.calculate_qparams()  # type: ignore[operator]  # duck-typed
     scheme = as_qscheme(qscheme)

@@ -21,15 +21,17 @@ typedef struct {
     panel *panels;     /* [chunks]: the current panel, with offsets that hold for these rows */
     int32_t *offsets;  /* theirs, one chunk's after the other's */
     int64_t *row_sums; /* [rows]: of the activations, if weights have zero points */
+    double ratio, bias_divisor; /* of weight scales to multipliers, of biases */
     finish finish;
-    int64_t channel;      /* first one of the panel, in the output */
+    int64_t index;        /* of the panel */
+    int64_t channel;      /* its first one, in the output */
     int64_t input_offset; /* from a row's base to the panel's activations */
     /* With zero points za of the activations and zw of the weights,
-     *     sum (a - za)(w - zw)  =  sum a*w  +  za * (K*zw - sum w)  -  zw * sum a. */
-    int64_t input_factor[CHANNELS];  /* K*zw - sum w */
-    int64_t weight_factor[CHANNELS]; /* -zw */
-    /* The same modulo 2**32, and what a row's sums start from if za is the same for all rows. */
-    int32_t input_factor32[CHANNELS], weight_factor32[CHANNELS], start[CHANNELS];
+     *     sum (a - za)(w - zw)  =  sum a*w  +  za * (K*zw - sum w)  -  zw * sum a.
+     * The last two factors, modulo 2**32, and what sums start from if za is the same everywhere: */
+    int32_t input_factor[CHANNELS]; /* K*zw - sum w */
+    int32_t row_factor[CHANNELS];   /* -zw */
+    int32_t start[CHANNELS];        /* za * (K*zw - sum w) */
 } walk;
 
 static size_t multiply_scratch(const packed *weights, int64_t rows) {
@@ -51,10 +53,10 @@ static void locate(walk *w, const panel *first, int64_t stride) {
     }
 }
 
-static void prepare_finish(walk *w, int64_t columns) {
+/* What is the same for all panels. */
+static void prepare(walk *w) {
     const product *p = w->p;
     w->finish = (finish){
-        .columns = (int32_t)columns,
         .stride = p->weights->groups * p->weights->channels,
         .lowest = p->lowest,
         .highest = p->highest,
@@ -63,35 +65,45 @@ static void prepare_finish(walk *w, int64_t columns) {
         .residual_multiplier = p->residual_multiplier,
         .residual_zero_point = p->residual_zero_point,
     };
-    if (p->kind == OUTPUT_INT32) return;
     bool bytes = p->kind == OUTPUT_BYTES;
-    double ratio = bytes ? p->input_scale / p->output_scale : 1.0;
-    double bias_scale = bytes ? p->output_scale : 1.0;
-    for (int64_t c = 0; c < columns; c++) {
-        int64_t channel = w->channel + c;
-        double scale = p->weight_scales[channel * p->weight_scale_stride];
-        w->finish.multiplier[c] = (float)(scale * ratio);
-        if (p->bias) w->finish.bias[c] = (float)((double)p->bias[channel] / bias_scale);
+    w->ratio = bytes ? p->input_scale / p->output_scale : 1.0;
+    w->bias_divisor = bytes ? p->output_scale : 1.0;
+}
+
+static void prepare_finish(walk *w, int columns) {
+    const product *p = w->p;
+    finish *f = &w->finish;
+    f->columns = columns;
+    if (p->kind == OUTPUT_INT32) return;
+    const float *scales = p->weight_scales + w->channel * p->weight_scale_stride;
+    for (int c = 0; c < columns; c++)
+        f->multiplier[c] = (float)((double)scales[c * p->weight_scale_stride] * w->ratio);
+    if (p->bias) p->kernels->divide(p->bias + w->channel, columns, w->bias_divisor, f->bias);
+}
+
+static void prepare_zero_points(walk *w, int64_t index, int columns) {
+    const packed *weights = w->p->weights;
+    const int64_t *zero_points = w->p->weight_zero_points, *sums = weights->sums + index * CHANNELS;
+    uint32_t same = w->rows->zero_points ? 0 : (uint32_t)w->p->input_zero_point;
+    for (int c = 0; c < CHANNELS; c++) w->input_factor[c] = -(int32_t)sums[c];
+    for (int c = 0; zero_points && c < columns; c++) {
+        uint32_t zero_point = (uint32_t)zero_points[w->channel + c];
+        w->row_factor[c] = (int32_t)-zero_point;
+        w->input_factor[c] = (int32_t)((uint32_t)weights->k * zero_point - (uint32_t)sums[c]);
     }
+    for (int c = 0; c < CHANNELS; c++)
+        w->start[c] = (int32_t)(same * (uint32_t)w->input_factor[c]);
 }
 
 static void prepare_panel(walk *w, int64_t index) {
     const packed *weights = w->p->weights;
     int64_t group = index / weights->group_panels, within = index % weights->group_panels;
-    int64_t columns = smaller(weights->channels - within * CHANNELS, CHANNELS);
+    int columns = (int)smaller(weights->channels - within * CHANNELS, CHANNELS);
+    w->index = index;
     w->channel = group * weights->channels + within * CHANNELS;
     w->input_offset = group * weights->group_stride + within * weights->panel_stride;
     prepare_finish(w, columns);
-    for (int64_t c = 0; c < CHANNELS; c++) {
-        bool asymmetric = w->p->weight_zero_points && c < columns;
-        int64_t zero_point = asymmetric ? w->p->weight_zero_points[w->channel + c] : 0;
-        w->weight_factor[c] = -zero_point;
-        w->input_factor[c] = weights->k * zero_point - weights->sums[index * CHANNELS + c];
-        w->weight_factor32[c] = (int32_t)w->weight_factor[c];
-        w->input_factor32[c] = (int32_t)w->input_factor[c];
-        int64_t start = w->rows->zero_points ? 0 : w->p->input_zero_point * w->input_factor[c];
-        w->start[c] = (int32_t)start;
-    }
+    prepare_zero_points(w, index, columns);
 }
 
 /* Sums of products of up to MAX_ROWS rows in 64 bits, without zero points. */
@@ -136,11 +148,11 @@ static void short_sums(const walk *w, const uint8_t *const *rows, int64_t row, i
     _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
     (weights->depthwise ? k->depthwise : k->dense)(rows, count, w->panels, w->start, acc);
     const int32_t *zero_points = w->rows->zero_points;
-    if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor32);
+    if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor);
     if (weights->ones) {
         int32_t sums[MAX_ROWS];
         for (int r = 0; r < count; r++) sums[r] = (int32_t)w->row_sums[row + r];
-        k->rank_one(acc, count, sums, w->weight_factor32);
+        k->rank_one(acc, count, sums, w->row_factor);
     }
 
     int64_t at = (w->rows->first + row) * w->finish.stride + w->channel;
@@ -163,8 +175,10 @@ static void long_sums(const walk *w, const uint8_t *const *rows, int64_t row, in
     for (int i = 0; i < count * CHANNELS; i++) {
         int64_t r = row + i / CHANNELS, c = i % CHANNELS;
         int64_t za = w->rows->zero_points ? w->rows->zero_points[r] : p->input_zero_point;
-        exact[i] += za * w->input_factor[c];
-        if (p->weights->ones) exact[i] += w->row_sums[r] * w->weight_factor[c];
+        int64_t zw = p->weight_zero_points && c < w->finish.columns
+                         ? p->weight_zero_points[w->channel + c] : 0;
+        exact[i] += za * (p->weights->k * zw - p->weights->sums[w->index * CHANNELS + c]);
+        if (zw) exact[i] -= zw * w->row_sums[r];
         sums[i] = (float)exact[i];
         low[i] = (int32_t)exact[i];
     }
@@ -183,10 +197,10 @@ static void long_sums(const walk *w, const uint8_t *const *rows, int64_t row, in
 static void multiply(const product *p, const row_block *rows, int64_t first_panel, int64_t end_panel,
               void *scratch) {
     const packed *weights = p->weights;
-    int64_t panels = weights->groups * weights->group_panels;
     walk w = {.p = p, .rows = rows, .panels = scratch};
     w.row_sums = (int64_t *)(w.panels + weights->chunks);
     w.offsets = (int32_t *)(w.row_sums + rows->count);
+    prepare(&w);
     int64_t summed_group = -1;
     for (int64_t i = first_panel; i < end_panel; i++) {
         prepare_panel(&w, i);
@@ -194,7 +208,7 @@ static void multiply(const product *p, const row_block *rows, int64_t first_pane
             summed_group = i / weights->group_panels;
             sum_rows(&w);
         }
-        locate(&w, weights->panels + i, panels);
+        locate(&w, weights->panels + i, weights->groups * weights->group_panels);
         for (int64_t row = 0; row < rows->count; row += MAX_ROWS) {
             int count = (int)smaller(rows->count - row, MAX_ROWS);
             const uint8_t *pointers[MAX_ROWS];

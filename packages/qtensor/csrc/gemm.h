@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "elementwise.h"
+
 enum {
     CHANNELS = 16,   /* output channels of a panel */
     STEP = 4,        /* activation bytes of a step */
@@ -58,6 +60,8 @@ typedef struct {
     const char *name;
     multiply_function *dense;     /* on what pack() makes */
     multiply_function *depthwise; /* on what pack_depthwise() makes */
+    /* out = values / divisor in double, rounded once */
+    void (*divide)(const float *values, int count, double divisor, float *out);
     /* acc[r][c] += row[r] * channel[c], wrapping */
     void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
     /* out, residual: of the first row and channel; residual may be NULL */
@@ -68,8 +72,7 @@ typedef struct {
     uint8_t (*or_bytes)(const uint8_t *bytes, int64_t count);
     /* Lowest and highest of the values and 0; returns false if one is NaN or infinite. */
     bool (*range)(const float *values, int64_t count, float *lowest, float *highest);
-    void (*quantize)(const float *values, int64_t count, float inverse_scale, int32_t zero_point,
-                     int32_t quant_max, uint8_t *out);
+    const elementwise_kernels *elementwise;
 } kernels;
 
 extern const kernels scalar_kernels, avx2_kernels;

@@ -213,6 +213,16 @@ static void depthwise(const uint8_t *const *rows, int count, const panel *p, con
     }
 }
 
+static void divide(const float *values, int count, double divisor, float *out) {
+    const __m256d by = _mm256_set1_pd(divisor);
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+        __m256d four = _mm256_cvtps_pd(_mm_loadu_ps(values + i));
+        _mm_storeu_ps(out + i, _mm256_cvtpd_ps(_mm256_div_pd(four, by)));
+    }
+    for (; i < count; i++) out[i] = (float)((double)values[i] / divisor);
+}
+
 static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < CHANNELS; c += 8) {
@@ -362,51 +372,17 @@ static bool range(const float *values, int64_t count, float *lowest, float *high
     return finite;
 }
 
-static inline __m256i quantize_eight(const float *values, __m256 inverse, __m256 lowest,
-                                     __m256 highest, __m256i zero_point) {
-    __m256 t = _mm256_mul_ps(_mm256_loadu_ps(values), inverse);
-    t = _mm256_min_ps(_mm256_max_ps(t, lowest), highest);
-    return _mm256_add_epi32(_mm256_cvtps_epi32(t), zero_point);
-}
-
-static void quantize(const float *values, int64_t count, float inverse_scale, int32_t zero_point,
-                     int32_t quant_max, uint8_t *out) {
-    const __m256 inverse = _mm256_set1_ps(inverse_scale);
-    const __m256 lowest = _mm256_set1_ps((float)-zero_point);
-    const __m256 highest = _mm256_set1_ps((float)(quant_max - zero_point));
-    const __m256i zero = _mm256_set1_epi32(zero_point);
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    float last[32] = {0};
-    for (int64_t i = 0; i < count; i += 32) {
-        const float *from = values + i;
-        int64_t left = count - i;
-        if (left < 32) from = memcpy(last, from, (size_t)left * sizeof *from);
-        __m256i a = quantize_eight(from, inverse, lowest, highest, zero);
-        __m256i b = quantize_eight(from + 8, inverse, lowest, highest, zero);
-        __m256i c = quantize_eight(from + 16, inverse, lowest, highest, zero);
-        __m256i d = quantize_eight(from + 24, inverse, lowest, highest, zero);
-        __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-        bytes = _mm256_permutevar8x32_epi32(bytes, order);
-        if (left < 32) {
-            uint8_t tail[32];
-            _mm256_storeu_si256((__m256i *)tail, bytes);
-            memcpy(out + i, tail, (size_t)left);
-        } else {
-            _mm256_storeu_si256((__m256i *)(out + i), bytes);
-        }
-    }
-}
-
 const kernels avx2_kernels = {
     .name = "avx2",
     .dense = dense,
     .depthwise = depthwise,
+    .divide = divide,
     .rank_one = rank_one,
     .requantize = requantize,
     .dequantize = dequantize,
     .or_bytes = or_bytes,
     .range = range,
-    .quantize = quantize,
+    .elementwise = &elementwise_avx2,
 };
 #else
 typedef int no_avx2; /* a translation unit must not be empty */

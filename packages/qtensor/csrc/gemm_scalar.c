@@ -63,6 +63,10 @@ static void depthwise(const uint8_t *const *rows, int count, const panel *p, con
     }
 }
 
+static void divide(const float *values, int count, double divisor, float *out) {
+    for (int i = 0; i < count; i++) out[i] = (float)((double)values[i] / divisor);
+}
+
 static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
     uint32_t *sums = (uint32_t *)acc;
     for (int r = 0; r < rows; r++)
@@ -107,25 +111,15 @@ static bool range(const float *values, int64_t count, float *lowest, float *high
     return finite;
 }
 
-static void quantize(const float *values, int64_t count, float inverse_scale, int32_t zero_point,
-                     int32_t quant_max, uint8_t *out) {
-    float lowest = (float)-zero_point, highest = (float)(quant_max - zero_point);
-    for (int64_t i = 0; i < count; i++) {
-        float t = values[i] * inverse_scale;
-        t = t > lowest ? t : lowest;
-        t = t < highest ? t : highest;
-        out[i] = (uint8_t)((int32_t)rintf(t) + zero_point);
-    }
-}
-
 const kernels scalar_kernels = {
     .name = "scalar",
     .dense = dense,
     .depthwise = depthwise,
+    .divide = divide,
     .rank_one = rank_one,
     .requantize = requantize,
     .dequantize = dequantize,
     .or_bytes = or_bytes,
     .range = range,
-    .quantize = quantize,
+    .elementwise = &elementwise_scalar,
 };

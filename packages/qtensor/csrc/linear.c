@@ -66,7 +66,9 @@ static void quantize_row(const source *s, int64_t row, float *scale, int32_t *ze
     float lowest = s->lowest, highest = s->highest;
     bool finite = s->per_row ? k->range(values, s->k, &lowest, &highest) : s->finite;
     choose_parameters(lowest, highest, finite, s->quant_max, scale, zero_point);
-    k->quantize(values, s->k, 1.0f / *scale, *zero_point, s->quant_max, out);
+    quantize_params params = {.inverse_scale = 1.0f / *scale, .zero_point = *zero_point,
+                              .quant_max = s->quant_max};
+    k->elementwise->quantize(values, out, s->k, &params, 0);
 }
 
 static row_block stage_rows(const void *context, int64_t block, void *memory) {

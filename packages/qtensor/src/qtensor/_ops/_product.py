@@ -95,10 +95,12 @@ class Requantization(NamedTuple):
 
     def dense(self, memory_format: torch.memory_format = torch.contiguous_format) -> Self:
         """The same with dense tensors, as the kernels need them; ``memory_format``: output's."""
-        residual = self.residual
+        scales, bias, residual = self.weight_scales, self.bias, self.residual
+        if scales.is_contiguous() and residual is None and (bias is None or bias.is_contiguous()):
+            return self  # the usual case, and quicker
         return self._replace(
-            weight_scales=self.weight_scales.contiguous(),
-            bias=None if self.bias is None else self.bias.contiguous(),
+            weight_scales=scales.contiguous(),
+            bias=None if bias is None else bias.contiguous(),
             residual=None if residual is None else residual.contiguous(memory_format=memory_format),
         )
 

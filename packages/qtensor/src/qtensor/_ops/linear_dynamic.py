@@ -56,10 +56,10 @@ def linear_dynamic_reference(
 
     Example:
         >>> import torch, qtensor
-        >>> x = torch.tensor([[0.0, 1.0, 2.0]])
+        >>> x = torch.tensor([[0.0, 1.0, 3.0]])
         >>> w = torch.tensor([[1, 1, 1], [0, 0, -1]], dtype=torch.int8)
         >>> torch.ops.qtensor.linear_dynamic(x, w, torch.ones(1), None, None)
-        tensor([[ 3.0039, -2.0000]])
+        tensor([[ 4., -3.]])
     """
     low, high = torch.zeros(()), torch.zeros(())
     if input.numel():

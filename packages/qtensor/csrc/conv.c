@@ -97,8 +97,12 @@ int conv2d(const product *p, enum input_kind kind, const uint8_t *input, const c
     s.in_place = pointwise && kind == INPUT_U8 && p->weights->run_length % STEP == 0;
     s.pitch = (c->width + 2 * c->padding[1]) * c->channels;
 
+    int64_t most = c->out_height;
+    /* Threads share strips where the input is what is large, else panels; see run(). */
+    if (p->threads > 1 && p->weights->bytes < c->batch * c->height * s.pitch)
+        most = divide_up(c->batch * c->out_height, TASKS_PER_THREAD * (int64_t)p->threads);
     s.strip_rows = 1;
-    while (s.strip_rows < c->out_height && input_rows(c, s.strip_rows + 1) * s.pitch <= STRIP_BYTES)
+    while (s.strip_rows < most && input_rows(c, s.strip_rows + 1) * s.pitch <= STRIP_BYTES)
         s.strip_rows++;
     s.strips = divide_up(c->out_height, s.strip_rows);
     s.strip_rows = divide_up(c->out_height, larger(s.strips, 1)); /* all of about one size */

@@ -243,7 +243,6 @@ static bool run_tasks(const job *j, int64_t parts, int64_t *next) {
 }
 
 int run(const job *j) {
-    enum { TASKS_PER_THREAD = 4 };
     const packed *weights = j->product->weights;
     int64_t panels = weights->groups * weights->group_panels, next = 0;
     int threads = j->product->threads;

@@ -20,6 +20,7 @@ enum {
     STEP_BYTES = 64, /* weight bytes of a step: CHANNELS * STEP */
     MAX_ROWS = 32,   /* rows that one call of a kernel works on */
     MAX_CHUNK = 32768, /* longest K that int32 sums exactly, whatever the zero points: README.md */
+    TASKS_PER_THREAD = 4, /* so that threads which are held up delay the others little */
 };
 
 /* The orders in which the 4 activations of a single step may be taken. The first two share a

@@ -9,7 +9,6 @@ enum {
     BLOCK_BYTES = 128 << 10, /* of activations per block, a part of the L2 cache */
     MIN_BLOCK_ROWS = 16,     /* fewer would read the weights too often */
     ROW_UNIT = 4,            /* kernels like multiples of it */
-    BLOCKS_PER_THREAD = 4,
 };
 
 typedef struct {
@@ -106,7 +105,7 @@ int linear(const product *p, enum input_kind kind, const void *input, int64_t ro
 
     int64_t block = BLOCK_BYTES / larger(s.pitch, 1);
     if (p->threads > 1)
-        block = smaller(block, divide_up(rows, BLOCKS_PER_THREAD * (int64_t)p->threads));
+        block = smaller(block, divide_up(rows, TASKS_PER_THREAD * (int64_t)p->threads));
     block = divide_up(larger(block, MIN_BLOCK_ROWS), ROW_UNIT) * ROW_UNIT;
     s.block_rows = smaller(block, larger(rows, 1));
     job j = {.product = p, .blocks = divide_up(rows, s.block_rows), .block_rows = s.block_rows,

@@ -20,6 +20,7 @@ import gc
 import math
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -32,6 +33,9 @@ import rich.table
 import torch
 
 OURS = "ours"
+# Involuntary context switches a second. An idle machine makes a few; a neighbour on the same cores
+# makes a hundred, and then two threads that wait for each other take a scheduler's time slice.
+BUSY = 50
 
 Call = Callable[[], object]
 
@@ -93,6 +97,11 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _switches() -> tuple[float, int]:
+    """The time, and how often this process was made to wait for another so far."""
+    return time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
 @dataclass(frozen=True)
 class _Row:
     label: str
@@ -118,6 +127,7 @@ class Table:
     title: str
     peer: str
     _rows: list[_Row] = field(default_factory=list, init=False)
+    _start: tuple[float, int] = field(default_factory=_switches, init=False, repr=False)
 
     def add(
         self,
@@ -156,6 +166,14 @@ class Table:
             console.print(
                 f"geometric mean of {self.peer} / ours, {count} thread(s): "
                 f"{self.geometric_mean(count):.2f}",
+                highlight=False,
+            )
+        (start, before), (now, after) = self._start, _switches()
+        rate = (after - before) / (now - start)
+        if rate > BUSY:
+            console.print(
+                f"[red]the machine was busy[/red] ({rate:.0f} involuntary context switches a "
+                "second): run this again without neighbours before believing it",
                 highlight=False,
             )
 

@@ -142,25 +142,42 @@ def test_layers_of_a_model_that_cannot_be_traced_are_quantized_one_by_one() -> N
     assert any("test_quantize_model.py:" in note for note in report.notes)
 
 
-def test_where_tracing_goes_wrong_the_model_is_quantized_dynamically() -> None:
+def test_an_optional_argument_that_the_data_leave_out_is_traced_as_none() -> None:
     class OptionalInput(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.linear = nn.Linear(8, 8)
 
         def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-            if mask is not None:  # for a tracer, always
+            if mask is not None:  # for a tracer that knows nothing of the data, always
                 x = x * mask
             return self.linear(x)
 
     data = torch.rand(16, 8)
     quantized, report = qflow.quantize_model(OptionalInput(), [data])
     assert quantized(data).shape == (16, 8)
+    assert [(layer.name, layer.became) for layer in report] == [("linear", "quantized Linear")]
+
+
+def test_where_tracing_goes_wrong_the_model_is_quantized_dynamically() -> None:
+    class TensorOrDict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor | dict[str, Tensor]) -> Tensor:
+            if isinstance(x, Tensor):  # what a tracer hands over is none
+                return self.linear(x)
+            return self.linear(x["features"])
+
+    data = torch.rand(16, 8)
+    quantized, report = qflow.quantize_model(TensorOrDict(), [data])
+    assert quantized(data).shape == (16, 8)
     assert report["linear"].became == "dynamic Linear"
     assert "the dynamic mode was used instead: the traced model does not run" in report.notes[-1]
     assert not any("\n" in note for note in report.notes)
-    with pytest.raises(TypeError, match="NoneType"):
-        qflow.quantize_model(OptionalInput(), [data], strict=True)
+    with pytest.raises(IndexError, match="too many indices"):
+        qflow.quantize_model(TensorOrDict(), [data], strict=True)
 
 
 def test_a_model_with_nothing_to_quantize_says_so() -> None:

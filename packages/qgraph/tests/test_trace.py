@@ -145,3 +145,20 @@ def test_running_the_example_inputs_changes_nothing() -> None:
 def test_example_inputs_that_do_not_run_are_noted() -> None:
     (note,) = trace(nn.Sequential(nn.Linear(4, 4)), (torch.randn(2, 5),)).notes
     assert "do not run" in note and "RuntimeError" in note
+
+
+def test_arguments_left_out_of_the_example_inputs_are_none() -> None:
+    class Masks(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor | None = None, scale: float = 2.0) -> Tensor:
+            return (x if mask is None else x * mask) * scale
+
+    x, mask = torch.randn(2, 4), torch.randn(4)
+    for inputs in ((x,), (x, None), (x, None, 2.0)):
+        without = trace(Masks(), inputs).model
+        assert torch.equal(without(x), x * 2)
+        assert torch.equal(without(x, None, 3.0), x * 3)
+        with pytest.raises(ValueError, match="'mask' was None in the example inputs"):
+            without(x, mask)
+
+    given = trace(Masks(), (x, mask)).model
+    assert torch.equal(given(x, mask), x * mask * 2)

@@ -12,7 +12,7 @@ from torch import nn
 from ._backend_config import BackendPatternConfig
 from ._dtype_config import DTypeConfig
 from ._observer_spec import ObserverSpec
-from ._tracer import Untraceable
+from ._tracer import Untraceable, refuse_argument
 
 
 class Decision(Enum):
@@ -118,7 +118,11 @@ class Plan:
 
     def operators(self) -> Iterator[NodePlan]:
         """The plans of the nodes that compute something, in order."""
-        return (node for node in self.nodes.values() if node.op.startswith("call_"))
+        return (
+            node
+            for node in self.nodes.values()
+            if node.op.startswith("call_") and node.target != refuse_argument.__name__
+        )
 
     def counts(self) -> dict[Decision, int]:
         """How many operators each decision was taken for, children included."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import Proxy, Tracer
+from torch.fx.node import has_side_effect
 
 from ._graph import IN_PLACE_OPERATORS
 
@@ -69,6 +70,22 @@ class UntraceableError(RuntimeError):
         )
 
 
+@has_side_effect
+def refuse_argument(value: None, name: str) -> None:
+    """Stands in a graph for an argument that was ``None`` in the example inputs.
+
+    What ``forward`` does with the argument is not in the graph, so it cannot be given later.
+
+    Raises:
+        ValueError: it is given all the same.
+    """
+    if value is not None:
+        raise ValueError(
+            f"argument {name!r} was None in the example inputs, and the model was traced for that; "
+            "prepare the model with example inputs that give it"
+        )
+
+
 class _WritingProxy(Proxy):
     """Records ``x += y`` as the write that it is; a plain proxy would record ``x = x + y``."""
 
@@ -93,6 +110,8 @@ class QuantizationTracer(Tracer):
     Args:
         skipped_module_names: qualified names of modules to leave alone.
         skipped_module_classes: classes (exactly, not subclasses) to leave alone.
+        example_inputs: positional arguments that ``forward`` will be given. Arguments that are
+            ``None`` for them are traced as ``None`` (default: no argument is).
 
     Attributes:
         untraceable: what became a leaf because its ``forward`` could not be followed.
@@ -108,8 +127,10 @@ class QuantizationTracer(Tracer):
         self,
         skipped_module_names: Iterable[str],
         skipped_module_classes: Iterable[Callable[..., Any]],
+        example_inputs: tuple[Any, ...] | None = None,
     ) -> None:
         super().__init__()
+        self.example_inputs = example_inputs
         self.skipped_module_names = set(skipped_module_names)
         self.skipped_module_classes = set(skipped_module_classes)
         self.untraceable: dict[str, Untraceable] = {}
@@ -125,6 +146,24 @@ class QuantizationTracer(Tracer):
             or module_qualified_name in self.untraceable
             or type(m) in self.skipped_module_classes
         )
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        """What ``forward`` is traced with: placeholders, or ``None`` for what is left out."""
+        function, args = super().create_args_for_root(root_fn, is_module, concrete_args)
+        if self.example_inputs is None:
+            return function, args
+        first = int(is_module)  # the module itself comes before its arguments
+        given = (*self.example_inputs, *args[first + len(self.example_inputs) :])
+        return function, args[:first] + list(map(self._as_given, args[first:], given))
+
+    def _as_given(self, argument: Any, given: Any) -> Any:
+        left_out = given is argument and isinstance(given, Proxy) and given.node.args == (None,)
+        if given is not None and not left_out:
+            return argument
+        self.create_proxy("call_function", refuse_argument, (argument, argument.node.target), {})
+        return None
 
     def call_module(
         self,

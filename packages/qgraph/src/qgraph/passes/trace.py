@@ -40,14 +40,15 @@ def trace(
 
     Args:
         model: the module to trace.
-        example_inputs: positional arguments for its ``forward``.
+        example_inputs: positional arguments for its ``forward``. An argument that is ``None`` for
+            them is traced as ``None``, and the graph refuses any other value.
         skipped_names: qualified names of modules that become leaves.
         skipped_classes: classes of modules that become leaves.
 
     Raises:
         UntraceableError: the ``forward`` of ``model`` itself cannot be traced.
     """
-    tracer = QuantizationTracer(skipped_names, skipped_classes)
+    tracer = QuantizationTracer(skipped_names, skipped_classes, example_inputs)
     while True:
         traced = GraphModule(model, _graph(tracer, model), type(model).__name__)
         note = record_values(traced, example_inputs)

@@ -112,6 +112,38 @@ def test_writes_into_views_make_a_leaf() -> None:
     torch.testing.assert_close(traced.model(x), model(x))
 
 
+def test_a_module_that_writes_into_a_view_keeps_its_caller_whole() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.relu(x.view(-1)).view(2, 4) + x
+
+    class Calls(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.keeps = nn.Linear(4, 4), Keeps()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.keeps(self.linear(x))
+
+    traced = trace(Calls().eval(), (torch.randn(2, 4),))
+    assert targets(traced.model) == ["linear", "keeps"]
+    assert [module.module for module in traced.untraceable] == ["keeps"]
+    with pytest.raises(UntraceableError, match="another name"):
+        trace(Keeps().eval(), (torch.randn(2, 4),))
+
+
+def test_the_result_of_a_write_into_a_view_may_be_read() -> None:
+    dropout = nn.Sequential(
+        nn.Linear(4, 4), nn.Flatten(), nn.Dropout(inplace=True), nn.Linear(4, 2)
+    )
+    traced = trace(dropout.eval(), (torch.randn(2, 4),))
+    assert targets(traced.model) == ["0", "1", "2", "3"] and not traced.untraceable
+
+
 def test_example_inputs_tell_which_values_are_float_tensors() -> None:
     class Mixed(nn.Module):
         def forward(self, x: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:

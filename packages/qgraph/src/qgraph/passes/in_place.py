@@ -64,10 +64,11 @@ def aliased_write(model: GraphModule) -> Node | None:
             families[node] = family
     for node in nodes:
         written = _written(node, modules)
+        # A name from after the write stands for the new tensor, as does the result of the write.
         if written is not None and any(
             order[reader] > order[node]
             for alias in families.get(written, ())
-            if alias is not written
+            if alias is not written and order[alias] < order[node]
             for reader in alias.users
         ):
             return node

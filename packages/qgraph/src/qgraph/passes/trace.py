@@ -57,13 +57,15 @@ def trace(
             return Traced(traced, (*tracer.untraceable.values(),), (note,) if note else ())
         # A write into a view cannot be expressed without writing: its module stays as it is.
         scope = write.meta["scope"][0]
+        if write.op == "call_module":  # a module that writes into its input: its caller stays
+            scope = scope.rpartition(".")[0]
         record = Untraceable(
             scope,
             type(model.get_submodule(scope)).__name__,
             _forward_of(model.get_submodule(scope)),
             f"{write.name} writes into a tensor that is read later under another name",
         )
-        if not scope:
+        if not scope or scope in tracer.untraceable:
             raise UntraceableError([record])
         tracer.untraceable[scope] = record
 

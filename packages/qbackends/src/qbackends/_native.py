@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from qgraph import BackendConfig, BackendPatternConfig, DTypeConfig, ObservationType
-from qtensor import ops, qint8, quint8
+from qtensor import qint8, quint8
 from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
 
@@ -186,12 +186,7 @@ def _moving_values() -> Iterator[BackendPatternConfig]:
     yield _sharing(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, F.dropout).set_refusal(
         calls.dropout_refusal
     )
-    yield (
-        _sharing(torch.cat, torch.concat, torch.concatenate)
-        .set_refusal(calls.cat_refusal)
-        # As torch.cat, but torch.export's strict mode can follow it.
-        .set_quantized_function(ops.cat)
-    )
+    yield _sharing(torch.cat, torch.concat, torch.concatenate).set_refusal(calls.cat_refusal)
     yield _sharing(torch.stack).set_refusal(calls.cat_refusal)
 
 

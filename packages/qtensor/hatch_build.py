@@ -1,5 +1,7 @@
 """Builds qtensor's compiled modules: as a hatchling hook, or in place by ``python hatch_build.py``.
 
+In place, the names of extensions may be given, to build only those.
+
 Every ``src/qtensor/*.pyx`` becomes one extension module, linked with the handwritten C files that
 belong to it. The files never see a torch or NumPy header, so one build serves every version of
 both. Only files named after an instruction set get its compiler flags: what the machine that
@@ -34,12 +36,11 @@ CFLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 ISA_FLAGS = {"_avx2": ["-mavx2"]}
 
 
-def build(build_dir: Path) -> list[Path]:
-    """Compile everything that is out of date; returns the extension modules."""
+def build(build_dir: Path, *names: str) -> list[Path]:
+    """Compile what is out of date of these extensions, or of all; returns the modules."""
     build_dir.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:
-        names = [name for name in EXTENSIONS if (PACKAGE / f"{name}.pyx").exists()]
-        return [_link(name, build_dir, pool) for name in names]
+        return [_link(name, build_dir, pool) for name in names or EXTENSIONS]
 
 
 def _link(name: str, build_dir: Path, pool: ThreadPoolExecutor) -> Path:
@@ -112,4 +113,4 @@ def _install(modules: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    _install(build(ROOT / "build"))
+    _install(build(ROOT / "build", *sys.argv[1:]))

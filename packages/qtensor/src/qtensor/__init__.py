@@ -1,6 +1,6 @@
 """Quantized tensors, their operators, and exact int8 CPU kernels for PyTorch."""
 
-from . import _arithmetic as _arithmetic  # gives QTensor its operators
+from . import _overrides as _overrides  # gives QTensor its operators
 from . import nn as nn
 from . import ops as ops
 from ._dtypes import QDType as QDType

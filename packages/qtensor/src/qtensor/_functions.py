@@ -1,7 +1,7 @@
 """Torch's functions that run on the integers of a QTensor as they are.
 
 A *kind* says what a function does to a quantized tensor; the lists below say which functions are
-of which kind. Functions that need integer arithmetic of their own are in ``_arithmetic``; all
+of which kind. Functions that need integer arithmetic of their own are in ``_overrides``; all
 others are computed in float by ``QTensor`` itself.
 """
 

@@ -1,0 +1,10 @@
+"""Torch's functions on a QTensor that need integer arithmetic of their own.
+
+Importing this package registers them.
+"""
+
+from . import activations as activations
+from . import conversions as conversions
+from . import moving as moving
+from . import pooling as pooling
+from . import writing as writing

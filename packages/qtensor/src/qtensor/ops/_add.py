@@ -1,0 +1,88 @@
+"""Addition of quantized tensors and numbers."""
+
+import torch
+
+from .._arguments import quantized
+from .._ops import add as _add
+from .._qparams import QParams
+from .._qtensor import QTensor, parameters
+from .._quantize import quantize
+
+
+def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
+    """The sum of two quantized tensors.
+
+    Args:
+        qa, qb: of one dtype, shapes that broadcast.
+        scale, zero_point: the output's parameters; its dtype is that of ``qa``.
+
+    Returns:
+        A quantized tensor of the broadcast shape.
+
+    Raises:
+        TypeError: an input is not quantized per tensor, or their dtypes differ.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.ones(2), 0.1, 0, qtensor.quint8)
+        >>> qtensor.ops.add(q, q, 0.5, 0).dequantize()
+        tensor([2., 2.])
+    """
+    a = quantized(qa, "add", "qa")
+    return add_to(a, qb, QParams(scale, zero_point, parameters(a).dtype))
+
+
+def add_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
+    """:func:`add` followed by ReLU, in one pass."""
+    a = quantized(qa, "add_relu", "qa")
+    return add_to(a, qb, QParams(scale, zero_point, parameters(a).dtype), 0.0)
+
+
+def add_to(
+    qa: QTensor,
+    qb: QTensor,
+    output: QParams,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> QTensor:
+    """:func:`add` with all of the output's parameters, and bounds on its real values.
+
+    Args:
+        qa, qb: of the dtype of ``output``, shapes that broadcast.
+        output: the output's parameters, per tensor.
+        activation_min, activation_max: bounds on the real sum, such as 0 for ReLU.
+    """
+    a, b = quantized(qa, "add", "qa"), quantized(qb, "add", "qb")
+    data = _add.add(
+        a._data,
+        a._scale,
+        a._zero_point,
+        b._data,
+        b._scale,
+        b._zero_point,
+        output.scale,
+        output.zero_point,
+        output.quant_min,
+        output.quant_max,
+        activation_min,
+        activation_max,
+    )
+    return QTensor(data, output)
+
+
+def add_scalar(qa: QTensor, b: float) -> QTensor:
+    """A number added to a quantized tensor, by moving its zero point.
+
+    The integers stay as they are while the moved zero point fits the dtype; else they are
+    quantized anew to parameters that hold the moved range and zero.
+    """
+    a = parameters(quantized(qa, "add_scalar", "qa"))
+    moved = int(a.zero_point) - round(b / float(a.scale))
+    if a.quant_min <= moved <= a.quant_max:
+        return QTensor(qa.int_repr(), a.replace(zero_point=moved))
+    nearest = a.quant_min if moved < a.quant_min else a.quant_max
+    furthest = a.quant_max if moved < a.quant_min else a.quant_min
+    stretch = (furthest - moved) / (furthest - nearest)
+    output = a.replace(scale=float(a.scale) * stretch, zero_point=nearest)
+    shifted = (qa.int_repr().to(torch.int32) - moved).to(torch.float32) * float(a.scale)
+    return quantize(shifted, output)

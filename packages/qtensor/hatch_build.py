@@ -7,7 +7,8 @@ belong to it. The files never see a torch or NumPy header, so one build serves e
 both. Only files named after an instruction set get its compiler flags: what the machine that
 builds can do does not decide what runs elsewhere.
 
-``QTENSOR_CFLAGS`` adds compiler and linker flags (sanitizers, ``-g``).
+``QTENSOR_CFLAGS`` adds compiler and linker flags (sanitizers, ``-g``); each value of it has a build
+folder of its own.
 """
 
 import os
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ PACKAGE = ROOT / "src" / "qtensor"
 EXTENSIONS = {
     "_kernels": ("gemm*.c", "pack.c", "finish.c", "linear.c", "conv.c", "elementwise_*.c"),
     "_elementwise": ("elementwise*.c",),
+    "_pooling": ("pool*.c",),
 }
 # Contraction would let the compiler fuse a multiply and an add, and results would then differ
 # between instruction sets. -fno-math-errno and -fno-trapping-math only allow inlining rint().
@@ -36,8 +39,9 @@ CFLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 ISA_FLAGS = {"_avx2": ["-mavx2"]}
 
 
-def build(build_dir: Path, *names: str) -> list[Path]:
+def build(*names: str) -> list[Path]:
     """Compile what is out of date of these extensions, or of all; returns the modules."""
+    build_dir = ROOT / "build" / (f"{zlib.crc32(flags.encode()):x}" if (flags := _flags()) else "")
     build_dir.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:
         return [_link(name, build_dir, pool) for name in names or EXTENSIONS]
@@ -79,8 +83,12 @@ def _compiler() -> str:
     return os.environ.get("CC", "cc")
 
 
+def _flags() -> str:
+    return os.environ.get("QTENSOR_CFLAGS", "")
+
+
 def _extra() -> list[str]:
-    return shlex.split(os.environ.get("QTENSOR_CFLAGS", ""))
+    return shlex.split(_flags())
 
 
 def _run(*command: str | Path) -> None:
@@ -96,7 +104,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
             return
-        modules = build(ROOT / "build")
+        modules = build()
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
         if version == "editable":
@@ -113,4 +121,4 @@ def _install(modules: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    _install(build(ROOT / "build", *sys.argv[1:]))
+    _install(build(*sys.argv[1:]))

@@ -1,19 +1,14 @@
-/* Quantize, dequantize, add, pooling and embedding lookup.
+/* Quantize, dequantize, add and embedding lookup.
  *
  * Two layers. The drivers (elementwise.c) know tensors: they cut the work into pieces, share
  * them among threads and call a kernel for each. The kernels know bytes: there is one table of
  * them for each instruction set, `elementwise_scalar` is the specification, and every other
  * equals it bit for bit.
- *
- * Kernels know only unsigned bytes. A signed byte v is the unsigned byte v + 128 with its top bit
- * flipped, so for int8 tensors `flip` is 0x80 (else 0), every byte is XORed with it on the way in
- * and out, and zero points and bounds come with 128 added. All differences `q - zero_point`
- * stay the same integers, and hence all results.
  */
 #ifndef QTENSOR_ELEMENTWISE_H
 #define QTENSOR_ELEMENTWISE_H
 
-#include <stdint.h>
+#include "bytes.h"
 
 /* q = rne(clamp(x * inverse_scale + offset, quant_min - zero_point, quant_max - zero_point))
  *     + zero_point, where NaN clamps to the lower bound.
@@ -30,29 +25,6 @@ typedef struct {
     int32_t a_zero_point, b_zero_point, zero_point;
 } add_params;
 
-/* What a pooling window covers along one axis. */
-typedef struct {
-    int64_t first, taps; /* inside the input: positions first, first + dilation, ... */
-    int64_t extent;      /* what the window counts as when a mean is taken */
-} pool_span;
-
-/* A row of output pixels, or a part of one. A pixel is its channels, in consecutive bytes. */
-typedef struct {
-    const uint8_t *input;     /* column 0 of the first row that the windows cover */
-    int64_t rows, row_stride; /* rows they cover, all alike; bytes between two of them */
-    int64_t tap_stride;       /* bytes between two columns that a window covers */
-    int64_t channels;
-    const pool_span *columns; /* of each output pixel */
-    int64_t pixels;
-    int64_t row_extent, divisor_override; /* divisor_of() */
-} pool_row;
-
-/* What the sum of output pixel i is divided by. */
-static inline int64_t divisor_of(const pool_row *row, int64_t i) {
-    return row->divisor_override ? row->divisor_override
-                                 : row->row_extent * row->columns[i].extent;
-}
-
 typedef struct {
     void (*quantize)(const float *x, uint8_t *q, int64_t n, const quantize_params *p, uint8_t flip);
     /* x = ((float)q - zero_point) * scale */
@@ -60,17 +32,12 @@ typedef struct {
                        uint8_t flip);
     void (*add)(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, const add_params *p,
                 uint8_t flip);
-    /* The largest value of each channel; of an empty window, the smallest one there is. */
-    void (*pool_max)(const pool_row *row, uint8_t *out, uint8_t flip);
-    /* rne(sum(q - zero_point) / divisor) + zero_point, saturated to the bytes' range. */
-    void (*pool_mean)(const pool_row *row, uint8_t *out, int32_t zero_point, uint8_t flip);
 } elementwise_kernels;
 
 extern const elementwise_kernels elementwise_scalar, elementwise_avx2;
 
 /* ---- Drivers ---------------------------------------------------------------------------------
- * `threads` is the most they may use. Tensors are dense. Element types are told by: */
-enum element_type { ELEMENT_U8, ELEMENT_S8, ELEMENT_S32 };
+ * `threads` is the most they may use. Tensors are dense. */
 
 /* A tensor as (outer, channels, inner) in memory order; channels is 1 per tensor. */
 typedef struct {
@@ -91,24 +58,6 @@ void dequantize_tensor(const elementwise_kernels *kernels, const void *q, float 
 void add_tensors(const elementwise_kernels *kernels, const uint8_t *a, const uint8_t *b,
                  uint8_t *out, enum element_type type, int64_t n, const add_params *p,
                  int threads);
-
-/* One axis of a pooling operator. kernel == 0 means adaptive: `output` windows that cover the
- * input evenly, the i-th from floor(i * input / output) to ceil((i + 1) * input / output). */
-typedef struct {
-    int64_t input, output, kernel, stride, padding, dilation;
-} pool_axis;
-
-/* Input and output are NHWC. */
-void max_pool(const elementwise_kernels *kernels, const uint8_t *input, uint8_t *output,
-              enum element_type type, int64_t batch, int64_t channels, const pool_axis *height,
-              const pool_axis *width, int threads);
-
-/* Divides by divisor_override, or if that is 0 by the size of the window: with its padding if
- * count_padding, else without. Padding counts as real zero. */
-void mean_pool(const elementwise_kernels *kernels, const uint8_t *input, uint8_t *output,
-               enum element_type type, int64_t batch, int64_t channels, const pool_axis *height,
-               const pool_axis *width, int32_t zero_point, int count_padding,
-               int64_t divisor_override, int threads);
 
 /* Row indices[i] of the u8 table, dequantized, to output row i. Returns the position of the first
  * index outside 0 ... rows - 1, in which case nothing was written, or -1. */

@@ -26,21 +26,12 @@ cdef extern from "elementwise.h" nogil:
         float a_multiplier, b_multiplier, lo, hi
         int32_t a_zero_point, b_zero_point, zero_point
 
-    ctypedef struct pool_axis:
-        int64_t input, output, kernel, stride, padding, dilation
-
     void quantize_tensor(const elementwise_kernels *, const float *, void *, element_type,
                          const channel_layout *, int64_t, int64_t, int)
     void dequantize_tensor(const elementwise_kernels *, const void *, float *, element_type,
                            const channel_layout *, int)
     void add_tensors(const elementwise_kernels *, const uint8_t *, const uint8_t *, uint8_t *,
                      element_type, int64_t, const add_params *, int)
-    void c_max_pool "max_pool"(
-        const elementwise_kernels *, const uint8_t *, uint8_t *, element_type, int64_t, int64_t,
-        const pool_axis *, const pool_axis *, int)
-    void c_mean_pool "mean_pool"(
-        const elementwise_kernels *, const uint8_t *, uint8_t *, element_type, int64_t, int64_t,
-        const pool_axis *, const pool_axis *, int32_t, int, int64_t, int)
     int64_t c_embedding_lookup "embedding_lookup"(
         const elementwise_kernels *, const uint8_t *, const float *, const float *, int64_t,
         int64_t, const int64_t *, int64_t, float *, int)
@@ -109,30 +100,6 @@ def add(size_t a, size_t b, size_t out, int element, int64_t n, float a_multipli
     with nogil:
         add_tensors(kernels, <const uint8_t *>a, <const uint8_t *>b, <uint8_t *>out,
                     <element_type>element, n, &params, threads)
-
-
-cdef pool_axis axis_of(values):
-    size, output, kernel, stride, padding, dilation = values
-    return pool_axis(size, output, kernel, stride, padding, dilation)
-
-
-def max_pool(size_t input, size_t output, int element, int64_t batch, int64_t channels,
-             height, width, int threads):
-    """``height``, ``width``: the fields of ``pool_axis``, in order."""
-    cdef pool_axis y = axis_of(height), x = axis_of(width)
-    with nogil:
-        c_max_pool(kernels, <const uint8_t *>input, <uint8_t *>output, <element_type>element,
-                   batch, channels, &y, &x, threads)
-
-
-def mean_pool(size_t input, size_t output, int element, int64_t batch, int64_t channels,
-              height, width, int32_t zero_point, bint count_padding, int64_t divisor_override,
-              int threads):
-    cdef pool_axis y = axis_of(height), x = axis_of(width)
-    with nogil:
-        c_mean_pool(kernels, <const uint8_t *>input, <uint8_t *>output, <element_type>element,
-                    batch, channels, &y, &x, zero_point, count_padding, divisor_override,
-                    threads)
 
 
 def embedding_lookup(size_t table, size_t scales, size_t zero_points, int64_t rows,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from qtensor import _elementwise, _isa
+from qtensor import _elementwise, _isa, _pooling
 
 # Multiples of a vector's size, their neighbours, and what is below any.
 SIZES = st.sampled_from([0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 130])
@@ -70,11 +70,13 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: torch.dtyp
 
 @contextmanager
 def isa(name: str) -> Iterator[None]:
-    _elementwise.use_isa(name)
+    for kernels in (_elementwise, _pooling):
+        kernels.use_isa(name)
     try:
         yield
     finally:
-        _elementwise.use_isa(_isa.ISA)
+        for kernels in (_elementwise, _pooling):
+            kernels.use_isa(_isa.ISA)
 
 
 def on_every_isa(call: Callable[..., Tensor], *args: object) -> Tensor:

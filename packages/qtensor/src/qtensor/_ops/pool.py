@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _elementwise
+from .. import _pooling
 from .._qparams import check_zero_point
 from .._threads import num_threads
 from ._checks import RANGES, check_integers
@@ -151,7 +151,7 @@ def max_pool2d_cpu(
     output = _empty_images(input, height, width)
     input = input.contiguous(memory_format=torch.channels_last)
     batch, channels = input.shape[:2]
-    _elementwise.max_pool(
+    _pooling.max_pool(
         input.data_ptr(),
         output.data_ptr(),
         ELEMENT[input.dtype],
@@ -276,7 +276,7 @@ def _mean_pool(
     input = input.contiguous(memory_format=torch.channels_last)
     batch, channels = input.shape[:2]
     height, width = axes
-    _elementwise.mean_pool(
+    _pooling.mean_pool(
         input.data_ptr(),
         output.data_ptr(),
         ELEMENT[input.dtype],

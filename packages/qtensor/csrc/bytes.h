@@ -1,0 +1,18 @@
+/* What the kernels that work on single bytes share.
+ *
+ * They know only unsigned bytes. A signed byte v is the unsigned byte v + 128 with its top bit
+ * flipped, so for int8 tensors `flip` is 0x80 (else 0), every byte is XORed with it on the way in
+ * and out, and zero points and bounds come with 128 added. All differences `q - zero_point`
+ * stay the same integers, and hence all results.
+ */
+#ifndef QTENSOR_BYTES_H
+#define QTENSOR_BYTES_H
+
+#include <stdint.h>
+
+/* How drivers are told the type of a tensor's integers. */
+enum element_type { ELEMENT_U8, ELEMENT_S8, ELEMENT_S32 };
+
+static inline int32_t flip_of(enum element_type type) { return type == ELEMENT_S8 ? 0x80 : 0; }
+
+#endif

@@ -2,7 +2,7 @@
 
     python -m nox -s demo                # two real models quantized, measured, checked
     python -m nox -s tests               # all tests; "tests(qtensor)" for those of one package
-    python -m nox -s lint types wheels bench
+    python -m nox -s lint types wheels bench sanitize
 
 ``-R`` runs a session again in the environment it left, without installing anything; the packages
 are installed editable, so it sees changed Python files (changed C files need ``-r``).
@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent
 # From the bottom up: each may import those before it, and no others.
 PACKAGES = ("qtensor", "qobserve", "qgraph", "qbackends", "qflow")
 TESTING = "tools/quintet_testing"
+EXAMPLE = "examples/image_search"
+KERNEL_TESTS = ("products", "elementwise")  # folders in qtensor/tests that call kernels
 GUARD = ("-p", "quintet_testing.guard", "-m", "not parity")
 NO_TESTS_COLLECTED = 5
 
@@ -69,14 +71,22 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
-@each(*PACKAGES, "repository")
+@each(*PACKAGES, "example", "repository")
 def tests(session: nox.Session, package: str) -> None:
-    """Run one package's tests where only it and those below it are installed."""
+    """Run one package's tests where only it and those below it are installed.
+
+    The example is a library that needs qtensor alone.
+    """
     install_torch(session)
     if package == "repository":
-        everything = editable(*(f"packages/{name}" for name in PACKAGES), f"{TESTING}[bench]")
-        install(session, *everything)
+        everything = editable(*(f"packages/{name}" for name in PACKAGES), EXAMPLE)
+        install(session, *everything, *editable(f"{TESTING}[bench]"))
         session.run("pytest", "tests", f"{TESTING}/tests", *session.posargs)
+        return
+    if package == "example":
+        install(session, *editable("packages/qtensor", EXAMPLE), *group("test", EXAMPLE))
+        project = ("-c", f"{EXAMPLE}/pyproject.toml")
+        session.run("pytest", *project, f"{EXAMPLE}/tests", *session.posargs)
         return
     below = (f"packages/{name}" for name in layers(package))
     install(session, *editable(*below, TESTING), *group("test", f"packages/{package}"))
@@ -97,6 +107,31 @@ def run_tests(session: nox.Session, package: str, folder: Path) -> None:
         examples = ("--doctest-modules", "--pyargs", package)
         guarded = (*GUARD, f"--ignore={folder / 'parity'}")  # parity tests import what is blocked
         session.run(*pytest, *examples, *guarded, env=env)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run qtensor's kernel tests with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    install_torch(session)
+    install(session, TESTING, *group("test", "packages/qtensor"))
+    # Not editable: the instrumented modules must not replace the others in the working tree.
+    package = ("--force-reinstall", "--no-deps", "--no-cache-dir", "packages/qtensor")
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+    session.install(*package, env={"QTENSOR_CFLAGS": flags})
+    runtime = (
+        session.run("cc", f"-print-file-name={name}", external=True, silent=True).strip()
+        for name in ("libasan.so", "libubsan.so")
+    )
+    env = {
+        "LD_PRELOAD": ":".join(runtime),
+        # The interpreter keeps what it allocates, and torch frees what others allocated.
+        "ASAN_OPTIONS": "detect_leaks=0:alloc_dealloc_mismatch=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    folders = [f"packages/qtensor/tests/{name}" for name in KERNEL_TESTS]
+    for isa in ("", "scalar"):
+        pytest = ("pytest", "-c", "pyproject.toml", *folders, *session.posargs)
+        session.run(*pytest, env={**env, "QTENSOR_ISA": isa})
 
 
 @nox.session
@@ -162,7 +197,8 @@ def constraints(session: nox.Session) -> None:
     session.install("torch==2.13.0")
     names = {"hatchling", "cython"}
     names.update(*(group(name) for name in ("demo", "types", "lint", "build")))
-    names.update(*(group("test", f"packages/{package}") for package in PACKAGES))
+    projects = (*(f"packages/{package}" for package in PACKAGES), EXAMPLE)
+    names.update(*(group("test", project) for project in projects))
     session.install(*sorted(names))
     freeze = ("python", "-m", "pip", "freeze", "--all", "--exclude", "pip")
     frozen = session.run(*freeze, silent=True)

@@ -28,8 +28,9 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT / "src" / "qtensor"
 # The C files of each extension; patterns are relative to csrc/.
 EXTENSIONS = {
-    "_kernels": ("gemm*.c", "pack.c", "finish.c", "linear.c", "conv.c", "elementwise_*.c"),
+    "_kernels": ("gemm*.c", "pack.c", "finish*.c", "linear.c", "conv.c", "elementwise_*.c"),
     "_elementwise": ("elementwise*.c",),
+    "_fake_quantize": ("fake_quantize*.c",),
     "_pooling": ("pool*.c",),
 }
 # Contraction would let the compiler fuse a multiply and an add, and results would then differ

@@ -64,8 +64,12 @@ static void prepare(walk *w) {
         .is_signed = p->is_signed,
         .residual_multiplier = p->residual_multiplier,
         .residual_zero_point = p->residual_zero_point,
+        .activation = p->activation,
+        .negative_slope = p->negative_slope,
     };
     bool bytes = p->kind == OUTPUT_BYTES;
+    w->finish.scale = bytes ? (float)p->output_scale : 1.0f;
+    w->finish.inverse_scale = bytes ? (float)(1.0 / p->output_scale) : 1.0f;
     w->ratio = bytes ? p->input_scale / p->output_scale : 1.0;
     w->bias_divisor = bytes ? p->output_scale : 1.0;
 }

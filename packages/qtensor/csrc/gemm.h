@@ -43,6 +43,9 @@ typedef struct {
 typedef void multiply_function(const uint8_t *const *rows, int count, const panel *p,
                                const int32_t *start, int32_t *acc);
 
+/* Functions of the real result, before it is bounded: activation.h. */
+enum activation { NO_ACTIVATION, LEAKY_RELU, TANH, GELU, GELU_TANH };
+
 /* How the sums of one panel become output: finish.c says it exactly. */
 typedef struct {
     float multiplier[CHANNELS];
@@ -54,7 +57,16 @@ typedef struct {
     bool is_signed;         /* output and residual are int8 */
     float residual_multiplier;
     int32_t residual_zero_point;
+    enum activation activation;
+    float negative_slope;        /* of LEAKY_RELU */
+    float scale, inverse_scale;  /* of the output; 1 if that is float */
 } finish;
+
+/* out, residual: of the first row and channel; residual may be NULL */
+typedef void requantize_function(const int32_t *acc, int rows, const finish *restrict f,
+                                 const uint8_t *residual, uint8_t *restrict out);
+typedef void dequantize_function(const int32_t *acc, int rows, const finish *restrict f,
+                                 const float *row_scales, float *restrict out);
 
 /* The kernels of one instruction set. */
 typedef struct {
@@ -65,11 +77,8 @@ typedef struct {
     void (*divide)(const float *values, int count, double divisor, float *out);
     /* acc[r][c] += row[r] * channel[c], wrapping */
     void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
-    /* out, residual: of the first row and channel; residual may be NULL */
-    void (*requantize)(const int32_t *acc, int rows, const finish *restrict f,
-                       const uint8_t *residual, uint8_t *restrict out);
-    void (*dequantize)(const int32_t *acc, int rows, const finish *restrict f,
-                       const float *row_scales, float *restrict out);
+    requantize_function *requantize;
+    dequantize_function *dequantize;
     uint8_t (*or_bytes)(const uint8_t *bytes, int64_t count);
     /* Lowest and highest of the values and 0; returns false if one is NaN or infinite. */
     bool (*range)(const float *values, int64_t count, float *lowest, float *highest);
@@ -78,7 +87,10 @@ typedef struct {
 
 extern const kernels scalar_kernels, avx2_kernels;
 
-/* The specification of requantize and dequantize, on sums that were converted to float. */
+/* What kernels do with their sums: finish.c and finish_avx2.c. */
+extern requantize_function requantize_scalar, requantize_avx2;
+extern dequantize_function dequantize_scalar, dequantize_avx2;
+/* The same on sums that were converted to float, or were too long for 32 bits. */
 void requantize_sums(const float *sums, int rows, const finish *f, const uint8_t *residual,
                      uint8_t *out);
 void dequantize_sums(const float *sums, int rows, const finish *f, const float *row_scales,
@@ -141,6 +153,8 @@ typedef struct {
     bool is_signed;           /* output and residual are int8 */
     float residual_multiplier;
     int32_t residual_zero_point;
+    enum activation activation;
+    float negative_slope;
 } product;
 
 /* A block of rows. */

@@ -234,95 +234,6 @@ static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *
     }
 }
 
-/* 8 bytes as floats, less the residual's zero point, times its multiplier. */
-static inline __m256 residual_term(const uint8_t *bytes, const finish *f) {
-    __m128i eight = _mm_loadl_epi64((const __m128i *)bytes);
-    __m256i wide = f->is_signed ? _mm256_cvtepi8_epi32(eight) : _mm256_cvtepu8_epi32(eight);
-    __m256i centred = _mm256_sub_epi32(wide, _mm256_set1_epi32(f->residual_zero_point));
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(centred), _mm256_set1_ps(f->residual_multiplier));
-}
-
-static inline __m256 scaled(const int32_t *acc, const finish *f, int c) {
-    __m256 sum = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(acc + c)));
-    return _mm256_mul_ps(sum, _mm256_loadu_ps(f->multiplier + c));
-}
-
-/* max_ps and min_ps give their second operand where one is NaN. */
-static inline __m256i rounded(__m256 t, const finish *f) {
-    t = _mm256_max_ps(t, _mm256_set1_ps(f->lowest));
-    t = _mm256_min_ps(t, _mm256_set1_ps(f->highest));
-    return _mm256_cvtps_epi32(t);
-}
-
-/* One row's 16 results in 16 bits, without zero point, channels ordered 0-3, 8-11, 4-7, 12-15. */
-static inline __attribute__((always_inline)) __m256i requantize_row(const int32_t *acc,
-                                                                    const finish *f,
-                                                                    const uint8_t *residual) {
-    __m256 low = _mm256_add_ps(scaled(acc, f, 0), _mm256_loadu_ps(f->bias));
-    __m256 high = _mm256_add_ps(scaled(acc, f, 8), _mm256_loadu_ps(f->bias + 8));
-    if (residual) {
-        low = _mm256_add_ps(low, residual_term(residual, f));
-        high = _mm256_add_ps(high, residual_term(residual + 8, f));
-    }
-    return _mm256_packs_epi32(rounded(low, f), rounded(high, f));
-}
-
-/* Two rows' results as bytes, one row in each half. */
-static inline __attribute__((always_inline)) __m256i requantize_two(
-    const int32_t *first, const int32_t *second, const finish *f, const uint8_t *first_residual,
-    const uint8_t *second_residual) {
-    /* int8 results go through unsigned bytes: 128 more, and then the top bit flipped back. */
-    const __m256i zero_point = _mm256_set1_epi16((int16_t)(f->zero_point + 128 * f->is_signed));
-    const __m256i flip = _mm256_set1_epi8((int8_t)(-128 * f->is_signed));
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256i a = _mm256_add_epi16(requantize_row(first, f, first_residual), zero_point);
-    __m256i b = _mm256_add_epi16(requantize_row(second, f, second_residual), zero_point);
-    __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
-    return _mm256_xor_si256(bytes, flip);
-}
-
-/* A single row, or fewer channels than the panel has. */
-static void requantize_some(const int32_t *acc, const finish *f, const uint8_t *residual,
-                            uint8_t *out) {
-    uint8_t terms[CHANNELS] = {0}, bytes[CHANNELS];
-    if (residual) memcpy(terms, residual, (size_t)f->columns);
-    __m256i both = requantize_two(acc, acc, f, residual ? terms : NULL, residual ? terms : NULL);
-    _mm_storeu_si128((__m128i *)bytes, _mm256_castsi256_si128(both));
-    memcpy(out, bytes, (size_t)f->columns);
-}
-
-static void requantize(const int32_t *acc, int rows, const finish *restrict f,
-                       const uint8_t *residual, uint8_t *restrict out) {
-    int r = 0;
-    for (; f->columns == CHANNELS && r + 1 < rows; r += 2) {
-        const int32_t *sums = acc + r * CHANNELS;
-        int64_t first = r * f->stride, second = first + f->stride;
-        __m256i bytes =
-            residual ? requantize_two(sums, sums + CHANNELS, f, residual + first, residual + second)
-                     : requantize_two(sums, sums + CHANNELS, f, NULL, NULL);
-        _mm_storeu_si128((__m128i *)(out + first), _mm256_castsi256_si128(bytes));
-        _mm_storeu_si128((__m128i *)(out + second), _mm256_extracti128_si256(bytes, 1));
-    }
-    for (; r < rows; r++)
-        requantize_some(acc + r * CHANNELS, f, residual ? residual + r * f->stride : NULL,
-                        out + r * f->stride);
-}
-
-static void dequantize(const int32_t *acc, int rows, const finish *restrict f,
-                       const float *row_scales, float *restrict out) {
-    for (int r = 0; r < rows; r++, acc += CHANNELS, out += f->stride) {
-        float values[CHANNELS];
-        for (int c = 0; c < CHANNELS; c += 8) {
-            __m256 t = _mm256_mul_ps(scaled(acc, f, c), _mm256_set1_ps(row_scales[r]));
-            t = _mm256_add_ps(t, _mm256_loadu_ps(f->bias + c));
-            t = _mm256_max_ps(_mm256_set1_ps(f->lowest), t);
-            t = _mm256_min_ps(_mm256_set1_ps(f->highest), t);
-            _mm256_storeu_ps((f->columns == CHANNELS ? out : values) + c, t);
-        }
-        if (f->columns < CHANNELS) memcpy(out, values, (size_t)f->columns * sizeof *out);
-    }
-}
-
 static uint8_t or_bytes(const uint8_t *bytes, int64_t count) {
     __m256i all = _mm256_setzero_si256(), more = all;
     int64_t i = 0;
@@ -378,8 +289,8 @@ const kernels avx2_kernels = {
     .depthwise = depthwise,
     .divide = divide,
     .rank_one = rank_one,
-    .requantize = requantize,
-    .dequantize = dequantize,
+    .requantize = requantize_avx2,
+    .dequantize = dequantize_avx2,
     .or_bytes = or_bytes,
     .range = range,
     .elementwise = &elementwise_avx2,

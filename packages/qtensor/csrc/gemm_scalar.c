@@ -74,24 +74,6 @@ static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *
             sums[r * CHANNELS + c] += (uint32_t)row[r] * (uint32_t)channel[c];
 }
 
-static void to_float(const int32_t *acc, int rows, float *sums) {
-    for (int i = 0; i < rows * CHANNELS; i++) sums[i] = (float)acc[i];
-}
-
-static void requantize(const int32_t *acc, int rows, const finish *f, const uint8_t *residual,
-                       uint8_t *out) {
-    float sums[MAX_ROWS * CHANNELS];
-    to_float(acc, rows, sums);
-    requantize_sums(sums, rows, f, residual, out);
-}
-
-static void dequantize(const int32_t *acc, int rows, const finish *f, const float *row_scales,
-                       float *out) {
-    float sums[MAX_ROWS * CHANNELS];
-    to_float(acc, rows, sums);
-    dequantize_sums(sums, rows, f, row_scales, out);
-}
-
 static uint8_t or_bytes(const uint8_t *bytes, int64_t count) {
     uint8_t all = 0;
     for (int64_t i = 0; i < count; i++) all |= bytes[i];
@@ -117,8 +99,8 @@ const kernels scalar_kernels = {
     .depthwise = depthwise,
     .divide = divide,
     .rank_one = rank_one,
-    .requantize = requantize,
-    .dequantize = dequantize,
+    .requantize = requantize_scalar,
+    .dequantize = dequantize_scalar,
     .or_bytes = or_bytes,
     .range = range,
     .elementwise = &elementwise_scalar,

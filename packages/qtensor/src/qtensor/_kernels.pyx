@@ -25,6 +25,9 @@ cdef extern from "gemm.h" nogil:
         INPUT_S8
         INPUT_FLOAT
 
+    enum activation:
+        NO_ACTIVATION
+
     ctypedef struct product:
         const kernels *kernels
         const packed_panels *weights
@@ -45,6 +48,8 @@ cdef extern from "gemm.h" nogil:
         bint is_signed
         float residual_multiplier
         int32_t residual_zero_point
+        activation activation
+        float negative_slope
 
     ctypedef struct conv_shape:
         int64_t batch, height, width, channels
@@ -178,6 +183,11 @@ cdef class Product:
     def dequantize(self):
         """Floats as output."""
         self._product.kind = OUTPUT_FLOAT
+
+    def activate(self, int code, float negative_slope):
+        """Applies an activation, of enum activation, before the bounds."""
+        self._product.activation = <activation>code
+        self._product.negative_slope = negative_slope
 
     def linear(self, uintptr_t input, bint signed, int64_t rows, int64_t k):
         """Bytes as input."""

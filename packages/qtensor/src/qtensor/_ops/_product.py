@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .. import _kernels
 from .._threads import num_threads
+from ._activation import ACTIVATIONS, activated, check_activation
 from ._checks import RANGES, check_parameters, check_range
 from ._requantize import integer_bounds
 
@@ -21,6 +22,7 @@ class Requantization(NamedTuple):
         t = sum * (weight_scale * (input_scale / output_scale))
         t = t + bias / output_scale
         t = t + (residual - residual_zero_point) * (residual_scale / output_scale)
+        t = activation(t * output_scale) / output_scale       # see _activation
         t = t if t > lowest else lowest                       # so NaN becomes the lowest
         t = t if t < highest else highest
         output = round_half_to_even(t) + output_zero_point
@@ -44,6 +46,8 @@ class Requantization(NamedTuple):
     residual: Tensor | None = None
     residual_scale: float = 1.0
     residual_zero_point: int = 0
+    activation: str = ""
+    negative_slope: float = 0.01
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise unless output of this shape, and the residual, can be what is asked for."""
@@ -55,6 +59,7 @@ class Requantization(NamedTuple):
         check_parameters(
             self.output_scale, self.output_zero_point, self.quant_min, self.quant_max, "output_"
         )
+        check_activation(self.activation, self.negative_slope)
         if self.residual is None:
             return
         if self.residual.dtype is not self.dtype or tuple(self.residual.shape) != tuple(shape):
@@ -88,6 +93,7 @@ class Requantization(NamedTuple):
         if self.residual is not None:
             centred = (self.residual.int() - self.residual_zero_point).float()
             t = t + centred * t.new_tensor(self.residual_scale / self.output_scale)
+        t = activated(t, self.activation, self.negative_slope, self.output_scale)
         lowest, highest = (t.new_tensor(bound) for bound in self.bounds())
         t = torch.where(t > lowest, t, lowest)
         t = torch.where(t < highest, t, highest)
@@ -121,6 +127,7 @@ class Requantization(NamedTuple):
             self.residual_scale / self.output_scale,
             self.residual_zero_point,
         )
+        call.activate(ACTIVATIONS.index(self.activation), self.negative_slope)
 
 
 def check_input(input: Tensor, scale: float, zero_point: int) -> None:

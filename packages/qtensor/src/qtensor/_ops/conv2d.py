@@ -36,6 +36,8 @@ def conv2d_reference(
     residual: Tensor | None = None,
     residual_scale: float = 1.0,
     residual_zero_point: int = 0,
+    activation: str = "",
+    negative_slope: float = 0.01,
 ) -> Tensor:
     """Convolve, add, bound and requantize.
 
@@ -55,6 +57,8 @@ def conv2d_reference(
             0 and 6 for a ReLU6; ``None``, the default, for no bound.
         residual: added to the result before it is bounded; of the result's shape and dtype,
             quantized by ``residual_scale``, ``residual_zero_point``.
+        activation: a function of the result before it is bounded: ``"leaky_relu"`` (of
+            ``negative_slope``), ``"tanh"``, ``"gelu"``, ``"gelu_tanh"``, or ``""`` for none.
 
     Returns:
         ``(N, O, H', W')`` in the channels-last memory format. The integer sums are exact;
@@ -91,6 +95,8 @@ def conv2d_reference(
         residual,
         residual_scale,
         residual_zero_point,
+        activation,
+        negative_slope,
     )
     # float64 holds every sum; rounding removes what an inexact algorithm might leave.
     centred = weight.double()
@@ -291,7 +297,8 @@ conv2d = operator(
     "int[2] padding, int[2] dilation, int groups, float output_scale, int output_zero_point, "
     "int quant_min, int quant_max, ScalarType dtype, float? activation_min=None, "
     "float? activation_max=None, Tensor? residual=None, float residual_scale=1., "
-    "int residual_zero_point=0) -> Tensor",
+    "int residual_zero_point=0, str activation='', "
+    "float negative_slope=0.01) -> Tensor",
     cpu=conv2d_cpu,
     reference=conv2d_reference,
     fake=conv2d_fake,

@@ -28,6 +28,8 @@ def linear_reference(
     residual: Tensor | None = None,
     residual_scale: float = 1.0,
     residual_zero_point: int = 0,
+    activation: str = "",
+    negative_slope: float = 0.01,
 ) -> Tensor:
     """Multiply by a weight matrix, add, bound and requantize.
 
@@ -44,6 +46,8 @@ def linear_reference(
             0 and 6 for a ReLU6; ``None``, the default, for no bound.
         residual: added to the result before it is bounded; of the result's shape and dtype,
             quantized by ``residual_scale``, ``residual_zero_point``.
+        activation: a function of the result before it is bounded: ``"leaky_relu"`` (of
+            ``negative_slope``), ``"tanh"``, ``"gelu"``, ``"gelu_tanh"``, or ``""`` for none.
 
     Returns:
         ``(..., N)``. The integer sums are exact; ``qtensor._ops._product.Requantization``
@@ -76,6 +80,8 @@ def linear_reference(
         residual,
         residual_scale,
         residual_zero_point,
+        activation,
+        negative_slope,
     )
     sums = linear_sums_reference(input, input_zero_point, weight, weight_zero_points)
     return finish.reference(sums, -1)
@@ -203,7 +209,8 @@ linear = operator(
     "Tensor weight_scales, Tensor? weight_zero_points, Tensor? bias, float output_scale, "
     "int output_zero_point, int quant_min, int quant_max, ScalarType dtype, "
     "float? activation_min=None, float? activation_max=None, Tensor? residual=None, "
-    "float residual_scale=1., int residual_zero_point=0) -> Tensor",
+    "float residual_scale=1., int residual_zero_point=0, str activation='', "
+    "float negative_slope=0.01) -> Tensor",
     cpu=linear_cpu,
     reference=linear_reference,
     fake=linear_fake,

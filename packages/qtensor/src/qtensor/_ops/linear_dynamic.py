@@ -1,11 +1,10 @@
 """Linear layers that quantize their float input as they go."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from .._packing import AMAX, PackedWeights, shared_cache
+from ._activation import ACTIVATIONS, activated, check_activation
 from ._checks import check_float32
 from ._product import address, check_weight, product
 from ._registry import operator
@@ -24,6 +23,8 @@ def linear_dynamic_reference(
     per_row: bool = True,
     activation_min: float | None = None,
     activation_max: float | None = None,
+    activation: str = "",
+    negative_slope: float = 0.01,
 ) -> Tensor:
     """Quantize float activations, multiply them by an int8 weight matrix, return floats.
 
@@ -37,6 +38,8 @@ def linear_dynamic_reference(
         per_row: every row of K values gets a scale and a zero point of its own; else the
             whole input gets one.
         activation_min, activation_max: bounds of the result: 0 and ``None`` for a ReLU.
+        activation: a function of the result before it is bounded: ``"leaky_relu"`` (of
+            ``negative_slope``), ``"tanh"``, ``"gelu"``, ``"gelu_tanh"``, or ``""`` for none.
 
     Returns:
         float32, ``(..., N)``. With ``low`` and ``high`` the extremes of a row and 0, in float32
@@ -46,7 +49,7 @@ def linear_dynamic_reference(
             zero_point = round(-low / scale)                  # in float64
             q = round(clamp(x * (1 / scale), -zero_point, quant_max - zero_point)) + zero_point
             y = float32(exact sum of (q - zero_point) * (w - w_zero_point)) * weight_scale
-            y = y * scale + bias                              # then bounded
+            y = activation(y * scale + bias)                  # then bounded; see _activation
 
         A row with a NaN or an infinity gives NaN in all of its outputs.
 
@@ -79,6 +82,7 @@ def linear_dynamic_reference(
     y = (q.nan_to_num(0).double() @ centred.t()).float() * weight_scales * scale
     if bias is not None:
         y = y + bias
+    y = activated(y, activation, negative_slope)
     return (
         y.clamp(activation_min, activation_max) if _bounded(activation_min, activation_max) else y
     )
@@ -95,10 +99,13 @@ def check_linear_dynamic(
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
     quant_max: int,
+    activation: str,
+    negative_slope: float,
 ) -> tuple[int, ...]:
     """Raise unless everything fits; returns the output's shape."""
     check_float32(input)
     check_weight(input, weight, weight_scales, weight_zero_points, bias, 2)
+    check_activation(activation, negative_slope)
     if not 1 <= quant_max <= 255:
         raise ValueError(f"expected quant_max within 1 … 255, got {quant_max}")
     return linear_shape(input, weight)
@@ -114,10 +121,13 @@ def linear_dynamic_cpu(
     per_row: bool = True,
     activation_min: float | None = None,
     activation_max: float | None = None,
+    activation: str = "",
+    negative_slope: float = 0.01,
     *,
     cache: PackedWeights | None = None,
 ) -> Tensor:
-    shape = check_linear_dynamic(input, weight, weight_scales, weight_zero_points, bias, quant_max)
+    operands = (input, weight, weight_scales, weight_zero_points, bias)
+    shape = check_linear_dynamic(*operands, quant_max, activation, negative_slope)
     output = torch.empty(shape)
     if output.numel() == 0:
         return output
@@ -137,6 +147,7 @@ def linear_dynamic_cpu(
         _INFINITY if activation_max is None else activation_max,
     )
     call.dequantize()
+    call.activate(ACTIVATIONS.index(activation), negative_slope)
     n, k = weight.shape
     call.linear_dynamic(input.data_ptr(), output.numel() // n, k, quant_max, per_row)
     return output
@@ -149,18 +160,21 @@ def linear_dynamic_fake(
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
     quant_max: int = 255,
-    *options: Any,
-    **named: Any,
+    per_row: bool = True,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+    activation: str = "",
+    negative_slope: float = 0.01,
 ) -> Tensor:
-    return input.new_empty(
-        check_linear_dynamic(input, weight, weight_scales, weight_zero_points, bias, quant_max)
-    )
+    operands = (input, weight, weight_scales, weight_zero_points, bias)
+    return input.new_empty(check_linear_dynamic(*operands, quant_max, activation, negative_slope))
 
 
 linear_dynamic = operator(
     "linear_dynamic(Tensor input, Tensor weight, Tensor weight_scales, "
     "Tensor? weight_zero_points, Tensor? bias, int quant_max=255, bool per_row=True, "
-    "float? activation_min=None, float? activation_max=None) -> Tensor",
+    "float? activation_min=None, float? activation_max=None, "
+    "str activation='', float negative_slope=0.01) -> Tensor",
     cpu=linear_dynamic_cpu,
     reference=linear_dynamic_reference,
     fake=linear_dynamic_fake,

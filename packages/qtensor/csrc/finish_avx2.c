@@ -1,0 +1,176 @@
+/* finish.c in AVX2. Compiled with -mavx2, called only where the machine has it. */
+#ifdef __AVX2__
+#include <float.h>
+#include <immintrin.h>
+#include <string.h>
+
+#include "activation.h"
+#include "gemm.h"
+
+/* ---- activations: the functions of finish.c on 8 values ---- */
+
+static inline __m256 magnitude(__m256 x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+
+static inline __m256 times_plus(__m256 a, __m256 b, float c) {
+    return _mm256_add_ps(_mm256_mul_ps(a, b), _mm256_set1_ps(c));
+}
+
+static __m256 expm1_negative(__m256 v) {
+    const __m256 rounder = _mm256_set1_ps(ROUND_TO_INTEGER);
+    v = _mm256_max_ps(_mm256_set1_ps(EXP_LOWEST), v);
+    __m256 shifted = _mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(LOG2_E)), rounder);
+    __m256 n = _mm256_sub_ps(shifted, rounder);
+    __m256 r = _mm256_sub_ps(v, _mm256_mul_ps(n, _mm256_set1_ps(LN2_HIGH)));
+    r = _mm256_sub_ps(r, _mm256_mul_ps(n, _mm256_set1_ps(LN2_LOW)));
+    __m256 p = _mm256_set1_ps(1.0f / 5040);
+    p = times_plus(p, r, 1.0f / 720);
+    p = times_plus(p, r, 1.0f / 120);
+    p = times_plus(p, r, 1.0f / 24);
+    p = times_plus(p, r, 1.0f / 6);
+    p = times_plus(p, r, 0.5f);
+    p = _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(r, r), p), r);
+    __m256i bits = _mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127));
+    __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23));
+    return _mm256_add_ps(_mm256_mul_ps(power, p), _mm256_sub_ps(power, _mm256_set1_ps(1)));
+}
+
+static __m256 tanh_of(__m256 x) {
+    __m256 m = expm1_negative(_mm256_mul_ps(_mm256_set1_ps(-2), magnitude(x)));
+    __m256 y = _mm256_div_ps(m, _mm256_add_ps(m, _mm256_set1_ps(2)));
+    __m256 positive = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ);
+    return _mm256_xor_ps(y, _mm256_and_ps(positive, _mm256_set1_ps(-0.0f)));
+}
+
+static __m256 normal_tail(__m256 x) {
+    const __m256 one = _mm256_set1_ps(1);
+    __m256 k = _mm256_div_ps(one, times_plus(magnitude(x), _mm256_set1_ps(ERF_P), 1));
+    __m256 p = _mm256_set1_ps(ERF_5);
+    p = times_plus(p, k, ERF_4);
+    p = times_plus(p, k, ERF_3);
+    p = times_plus(p, k, ERF_2);
+    p = times_plus(p, k, ERF_1);
+    __m256 half = _mm256_mul_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(-0.5f));
+    __m256 density = _mm256_add_ps(expm1_negative(half), one);
+    return _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(0.5f), _mm256_mul_ps(p, k)), density);
+}
+
+static __m256 logistic_tail(__m256 x) {
+    __m256 factor = times_plus(_mm256_set1_ps(LOGISTIC_3), _mm256_mul_ps(x, x), LOGISTIC_1);
+    __m256 v = _mm256_or_ps(_mm256_mul_ps(x, factor), _mm256_set1_ps(-0.0f)); /* -|v| */
+    __m256 m = expm1_negative(v);
+    return _mm256_div_ps(_mm256_add_ps(m, _mm256_set1_ps(1)),
+                         _mm256_add_ps(m, _mm256_set1_ps(2)));
+}
+
+static __attribute__((noinline)) __m256 activated(__m256 t, const finish *f) {
+    const __m256 zero = _mm256_setzero_ps();
+    t = _mm256_max_ps(_mm256_set1_ps(-FLT_MAX), t);
+    if (f->activation == LEAKY_RELU) {
+        __m256 scaled_down = _mm256_mul_ps(t, _mm256_set1_ps(f->negative_slope));
+        return _mm256_blendv_ps(scaled_down, t, _mm256_cmp_ps(t, zero, _CMP_GT_OQ));
+    }
+    __m256 x = _mm256_mul_ps(t, _mm256_set1_ps(f->scale));
+    if (f->activation == TANH) return _mm256_mul_ps(tanh_of(x), _mm256_set1_ps(f->inverse_scale));
+    __m256 tail = f->activation == GELU ? normal_tail(x) : logistic_tail(x);
+    __m256 rest = _mm256_sub_ps(_mm256_set1_ps(1), tail);
+    return _mm256_mul_ps(t, _mm256_blendv_ps(rest, tail, _mm256_cmp_ps(x, zero, _CMP_LT_OQ)));
+}
+
+/* ---- output ---- */
+
+/* 8 bytes as floats, less the residual's zero point, times its multiplier. */
+static inline __m256 residual_term(const uint8_t *bytes, const finish *f) {
+    __m128i eight = _mm_loadl_epi64((const __m128i *)bytes);
+    __m256i wide = f->is_signed ? _mm256_cvtepi8_epi32(eight) : _mm256_cvtepu8_epi32(eight);
+    __m256i centred = _mm256_sub_epi32(wide, _mm256_set1_epi32(f->residual_zero_point));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(centred), _mm256_set1_ps(f->residual_multiplier));
+}
+
+static inline __m256 scaled(const int32_t *acc, const finish *f, int c) {
+    __m256 sum = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(acc + c)));
+    return _mm256_mul_ps(sum, _mm256_loadu_ps(f->multiplier + c));
+}
+
+/* max_ps and min_ps give their second operand where one is NaN. */
+static inline __m256i rounded(__m256 t, const finish *f) {
+    t = _mm256_max_ps(t, _mm256_set1_ps(f->lowest));
+    t = _mm256_min_ps(t, _mm256_set1_ps(f->highest));
+    return _mm256_cvtps_epi32(t);
+}
+
+/* One row's 16 results in 16 bits, without zero point, channels ordered 0-3, 8-11, 4-7, 12-15. */
+static inline __attribute__((always_inline)) __m256i requantize_row(const int32_t *acc,
+                                                                    const finish *f,
+                                                                    const uint8_t *residual) {
+    __m256 low = _mm256_add_ps(scaled(acc, f, 0), _mm256_loadu_ps(f->bias));
+    __m256 high = _mm256_add_ps(scaled(acc, f, 8), _mm256_loadu_ps(f->bias + 8));
+    if (residual) {
+        low = _mm256_add_ps(low, residual_term(residual, f));
+        high = _mm256_add_ps(high, residual_term(residual + 8, f));
+    }
+    if (f->activation) {
+        low = activated(low, f);
+        high = activated(high, f);
+    }
+    return _mm256_packs_epi32(rounded(low, f), rounded(high, f));
+}
+
+/* Two rows' results as bytes, one row in each half. */
+static inline __attribute__((always_inline)) __m256i requantize_two(
+    const int32_t *first, const int32_t *second, const finish *f, const uint8_t *first_residual,
+    const uint8_t *second_residual) {
+    /* int8 results go through unsigned bytes: 128 more, and then the top bit flipped back. */
+    const __m256i zero_point = _mm256_set1_epi16((int16_t)(f->zero_point + 128 * f->is_signed));
+    const __m256i flip = _mm256_set1_epi8((int8_t)(-128 * f->is_signed));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i a = _mm256_add_epi16(requantize_row(first, f, first_residual), zero_point);
+    __m256i b = _mm256_add_epi16(requantize_row(second, f, second_residual), zero_point);
+    __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
+    return _mm256_xor_si256(bytes, flip);
+}
+
+/* A single row, or fewer channels than the panel has. */
+static void requantize_some(const int32_t *acc, const finish *f, const uint8_t *residual,
+                            uint8_t *out) {
+    uint8_t terms[CHANNELS] = {0}, bytes[CHANNELS];
+    if (residual) memcpy(terms, residual, (size_t)f->columns);
+    __m256i both = requantize_two(acc, acc, f, residual ? terms : NULL, residual ? terms : NULL);
+    _mm_storeu_si128((__m128i *)bytes, _mm256_castsi256_si128(both));
+    memcpy(out, bytes, (size_t)f->columns);
+}
+
+void requantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
+                     const uint8_t *residual, uint8_t *restrict out) {
+    int r = 0;
+    for (; f->columns == CHANNELS && r + 1 < rows; r += 2) {
+        const int32_t *sums = acc + r * CHANNELS;
+        int64_t first = r * f->stride, second = first + f->stride;
+        __m256i bytes =
+            residual ? requantize_two(sums, sums + CHANNELS, f, residual + first, residual + second)
+                     : requantize_two(sums, sums + CHANNELS, f, NULL, NULL);
+        _mm_storeu_si128((__m128i *)(out + first), _mm256_castsi256_si128(bytes));
+        _mm_storeu_si128((__m128i *)(out + second), _mm256_extracti128_si256(bytes, 1));
+    }
+    for (; r < rows; r++)
+        requantize_some(acc + r * CHANNELS, f, residual ? residual + r * f->stride : NULL,
+                        out + r * f->stride);
+}
+
+void dequantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
+                     const float *row_scales, float *restrict out) {
+    for (int r = 0; r < rows; r++, acc += CHANNELS, out += f->stride) {
+        float values[CHANNELS];
+        for (int c = 0; c < CHANNELS; c += 8) {
+            __m256 t = _mm256_mul_ps(scaled(acc, f, c), _mm256_set1_ps(row_scales[r]));
+            t = _mm256_add_ps(t, _mm256_loadu_ps(f->bias + c));
+            if (f->activation) t = activated(t, f);
+            t = _mm256_max_ps(_mm256_set1_ps(f->lowest), t);
+            t = _mm256_min_ps(_mm256_set1_ps(f->highest), t);
+            _mm256_storeu_ps((f->columns == CHANNELS ? out : values) + c, t);
+        }
+        if (f->columns < CHANNELS) memcpy(out, values, (size_t)f->columns * sizeof *out);
+    }
+}
+#else
+typedef int no_avx2; /* a translation unit must not be empty */
+#endif

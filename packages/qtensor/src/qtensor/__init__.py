@@ -22,6 +22,14 @@ from ._qtensor import QTensor as QTensor
 from ._quantize import dequantize as dequantize
 from ._quantize import quantize_per_channel as quantize_per_channel
 from ._quantize import quantize_per_tensor as quantize_per_tensor
+from ._training import (
+    fake_quantize_learnable_per_channel_affine as fake_quantize_learnable_per_channel_affine,
+)
+from ._training import (
+    fake_quantize_learnable_per_tensor_affine as fake_quantize_learnable_per_tensor_affine,
+)
+from ._training import fake_quantize_per_channel_affine as fake_quantize_per_channel_affine
+from ._training import fake_quantize_per_tensor_affine as fake_quantize_per_tensor_affine
 from .nn.quantized._base import repack as repack
 
 __version__ = "0.1.0"

@@ -15,9 +15,10 @@ _library: Any = torch.library.Library("qtensor", "DEF")  # type: ignore[no-untyp
 def operator(
     schema: str,
     *,
-    cpu: Callable[..., Tensor],
-    reference: Callable[..., Tensor],
-    fake: Callable[..., Tensor],
+    cpu: Callable[..., Any],
+    reference: Callable[..., Any],
+    fake: Callable[..., Any],
+    gradient: tuple[Callable[..., None], Callable[..., Any]] | None = None,
 ) -> Callable[..., Tensor]:
     """Registers ``torch.ops.qtensor.<name>`` and returns the fast way to call it.
 
@@ -27,6 +28,8 @@ def operator(
             ``cache=``, an object that only the direct path can hand over.
         reference: the same in plain torch operators; runs on every other device.
         fake: the same on meta tensors, for shapes and dtypes only.
+        gradient: ``setup_context(ctx, inputs, output)`` and ``backward(ctx, *grads)`` as
+            ``torch.library.register_autograd`` takes them; without, a backward pass raises.
 
     Returns:
         A function of the schema's arguments, and ``cache`` if ``cpu`` takes it. In plain eager
@@ -38,20 +41,20 @@ def operator(
     _library.impl(name, reference, "CompositeExplicitAutograd")
     qualified = f"qtensor::{name}"
     torch.library.register_fake(qualified, fake, lib=_library)
-    torch.library.register_autograd(qualified, _no_backward(name), lib=_library)
+    setup_context, backward = gradient or (None, _no_backward(name))
+    torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=_library)
     registered = getattr(torch.ops.qtensor, name).default
 
     arguments = registered._schema.arguments
     indices = [i for i, argument in enumerate(arguments) if "Tensor" in str(argument.type)]
     names = [arguments[i].name for i in indices]
 
-    def call(*args: Any, cache: Any = None, **kwargs: Any) -> Tensor:
+    def call(*args: Any, cache: Any = None, **kwargs: Any) -> Any:
         tensors = [args[i] for i in indices if i < len(args)]
         if kwargs:
             tensors += [kwargs[name] for name in names if name in kwargs]
         if not direct(*tensors):
-            result: Tensor = registered(*args, **kwargs)
-            return result
+            return registered(*args, **kwargs)
         if cache is None:
             return cpu(*args, **kwargs)
         return cpu(*args, cache=cache, **kwargs)

@@ -1,0 +1,203 @@
+/* Drivers: parameters into arrays, tensors into runs, runs to threads. See fake_quantize.h. */
+#include "fake_quantize.h"
+
+#include <stdlib.h>
+
+#include "pages.h"
+#include "parallel.h"
+
+/* How a tensor is cut into kernel calls. Either each run of `inner` elements has the parameters of
+ * one channel; or, where runs are too short for that, each row of channels * inner elements is one
+ * call, and the parameters are spread to one for each element of a row. */
+typedef struct {
+    fake_quantize_params params;
+    int64_t outer, channels, inner;
+    int64_t width; /* of the arrays: channels, or elements of a row */
+    int spread;
+    float *memory;
+} cut;
+
+enum { SHORT = 16, FIELDS = 5 };
+
+static void set_params(cut *cut, int64_t at, int64_t channel, const fake_quantize_layout *layout) {
+    const int64_t zero_point = layout->zero_points ? layout->zero_points[channel] : 0;
+    const float scale = layout->scales[channel];
+    const float offset = layout->real_zero_points ? layout->real_zero_points[channel] : 0.0f;
+    const float values[FIELDS] = {scale, 1.0f / scale, offset,
+                                  (float)(layout->quant_min - zero_point),
+                                  (float)(layout->quant_max - zero_point)};
+    for (int k = 0; k < FIELDS; k++) {
+        cut->memory[k * cut->width + at] = values[k];
+    }
+}
+
+/* Returns 1 if there is no memory. */
+static int make_cut(cut *cut, const fake_quantize_layout *layout) {
+    const int64_t channels = layout->channels, inner = layout->inner;
+    cut->outer = layout->outer;
+    cut->channels = channels;
+    cut->inner = inner;
+    cut->spread = channels > 1 && layout->outer > 1 && inner < SHORT;
+    cut->width = cut->spread ? channels * inner : channels;
+    float *memory = malloc(FIELDS * (size_t)cut->width * sizeof *memory);
+    cut->memory = memory;
+    if (!memory) {
+        return 1;
+    }
+    const int64_t w = cut->width;
+    cut->params = (fake_quantize_params){memory, memory + w, memory + 2 * w, memory + 3 * w,
+                                         memory + 4 * w};
+    for (int64_t i = 0; i < w; i++) {
+        set_params(cut, i, cut->spread ? i / inner : i, layout);
+    }
+    return 0;
+}
+
+static fake_quantize_params params_from(const cut *cut, int64_t i) {
+    const fake_quantize_params *p = &cut->params;
+    return (fake_quantize_params){p->scale + i, p->inverse_scale + i, p->offset + i, p->lo + i,
+                                  p->hi + i};
+}
+
+/* ---- Forward and backward ------------------------------------------------------------------- */
+
+typedef struct {
+    const fake_quantize_kernels *kernels;
+    const float *grad, *x; /* grad is NULL forward */
+    float *result;
+    const cut *cut;
+} map_context;
+
+static void map_range(const void *context, int64_t begin, int64_t end) {
+    const map_context *c = context;
+    const int64_t call = c->cut->spread ? c->cut->width : c->cut->inner;
+    while (begin < end) {
+        const int64_t within = begin % call, left = call - within;
+        const int64_t n = left < end - begin ? left : end - begin;
+        const int64_t at = c->cut->spread ? within : begin / call % c->cut->channels;
+        const fake_quantize_params params = params_from(c->cut, at);
+        if (c->grad) {
+            c->kernels->backward(c->grad + begin, c->x + begin, c->result + begin, n, &params,
+                                 c->cut->spread);
+        } else {
+            c->kernels->forward(c->x + begin, c->result + begin, n, &params, c->cut->spread);
+        }
+        begin += n;
+    }
+}
+
+static int map_tensor(const fake_quantize_kernels *kernels, const float *grad, const float *x,
+                      float *result, const fake_quantize_layout *layout, int threads) {
+    cut cut;
+    if (make_cut(&cut, layout)) {
+        return 1;
+    }
+    const int64_t size = layout->outer * layout->channels * layout->inner;
+    const map_context context = {kernels, grad, x, result, &cut};
+    expect_writes(result, size * (int64_t)sizeof *result);
+    parallel(size, GRAIN / sizeof *x, threads, map_range, &context);
+    free(cut.memory);
+    return 0;
+}
+
+int fake_quantize_forward(const fake_quantize_kernels *kernels, const float *x, float *y,
+                          const fake_quantize_layout *layout, int threads) {
+    return map_tensor(kernels, NULL, x, y, layout, threads);
+}
+
+int fake_quantize_backward(const fake_quantize_kernels *kernels, const float *grad,
+                           const float *x, float *grad_x, const fake_quantize_layout *layout,
+                           int threads) {
+    return map_tensor(kernels, grad, x, grad_x, layout, threads);
+}
+
+/* ---- Backward with gradients of the parameters ---------------------------------------------- */
+
+/* Per tensor, blocks of this size have a sum each; threads share the blocks. Per channel they
+ * share the channels, and each is summed in the order of memory. */
+enum { BLOCK = 1 << 16 };
+
+typedef struct {
+    const fake_quantize_kernels *kernels;
+    const float *grad, *x;
+    float *grad_x;
+    const cut *cut;
+    fake_quantize_sums sums; /* one for each block, channel or element of a row */
+} learn_context;
+
+static void learn_run(const learn_context *c, int64_t begin, int64_t n, int64_t param,
+                      int64_t sum) {
+    const fake_quantize_params params = params_from(c->cut, param);
+    const fake_quantize_sums sums = {c->sums.scale + sum, c->sums.zero_point + sum};
+    c->kernels->learn(c->grad + begin, c->x + begin, c->grad_x + begin, n, &params,
+                      c->cut->spread, &sums);
+}
+
+static void learn_blocks(const void *context, int64_t begin, int64_t end) {
+    const learn_context *c = context;
+    const int64_t size = c->cut->outer * c->cut->inner;
+    for (int64_t b = begin; b < end; b++) {
+        const int64_t left = size - b * BLOCK;
+        learn_run(c, b * BLOCK, left < BLOCK ? left : BLOCK, 0, b);
+    }
+}
+
+static void learn_channels(const void *context, int64_t begin, int64_t end) {
+    const learn_context *c = context;
+    const int64_t inner = c->cut->inner, row = c->cut->channels * inner;
+    for (int64_t o = 0; o < c->cut->outer; o++) {
+        if (c->cut->spread) {
+            const int64_t first = begin * inner;
+            learn_run(c, o * row + first, (end - begin) * inner, first, first);
+            continue;
+        }
+        for (int64_t channel = begin; channel < end; channel++) {
+            learn_run(c, o * row + channel * inner, inner, channel, channel);
+        }
+    }
+}
+
+/* The sum of values[from ... from + n). */
+static double total(const double *values, int64_t from, int64_t n) {
+    double sum = 0;
+    for (int64_t i = from; i < from + n; i++) {
+        sum += values[i];
+    }
+    return sum;
+}
+
+int fake_quantize_learn(const fake_quantize_kernels *kernels, const float *grad, const float *x,
+                        float *grad_x, float *grad_scale, float *grad_zero_point,
+                        double grad_factor, const fake_quantize_layout *layout, int threads) {
+    const int64_t size = layout->outer * layout->channels * layout->inner;
+    const int64_t blocks = (size + BLOCK - 1) / BLOCK;
+    cut cut;
+    if (make_cut(&cut, layout)) {
+        return 1;
+    }
+    const int per_tensor = layout->channels == 1;
+    const int64_t count = per_tensor ? blocks : cut.width;
+    double *memory = calloc(2 * (size_t)count + 1, sizeof *memory);
+    if (!memory) {
+        free(cut.memory);
+        return 1;
+    }
+    const learn_context context = {kernels, grad, x, grad_x, &cut, {memory, memory + count}};
+    expect_writes(grad_x, size * (int64_t)sizeof *grad_x);
+    if (per_tensor) {
+        parallel(blocks, 1, threads, learn_blocks, &context);
+    } else {
+        parallel(layout->channels, GRAIN * layout->channels / (4 * size + 1) + 1, threads,
+                 learn_channels, &context);
+    }
+    const int64_t each = count / layout->channels; /* sums of one channel */
+    for (int64_t c = 0; c < layout->channels; c++) {
+        const double scale = total(context.sums.scale, c * each, each);
+        const double zero_point = total(context.sums.zero_point, c * each, each);
+        grad_scale[c] = (float)(scale * grad_factor);
+        grad_zero_point[c] = (float)(-(double)layout->scales[c] * zero_point * grad_factor);
+    }
+    free(memory);
+    free(cut.memory);
+    return 0;
+}

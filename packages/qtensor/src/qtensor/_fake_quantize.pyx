@@ -1,0 +1,84 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Calls the C drivers of csrc/fake_quantize.h. Tensors come as addresses of dense memory, already
+checked; the GIL is released while they are worked on.
+
+``layout`` is (outer, channels, inner), the addresses of scales, zero points and real zero points,
+quant_min and quant_max: the fields of ``fake_quantize_layout``, in order."""
+
+from libc.stdint cimport int64_t
+
+from ._isa import ISA
+
+
+cdef extern from "fake_quantize.h" nogil:
+    ctypedef struct fake_quantize_kernels:
+        pass
+    const fake_quantize_kernels fake_quantize_scalar
+    const fake_quantize_kernels fake_quantize_avx2
+
+    ctypedef struct fake_quantize_layout:
+        int64_t outer, channels, inner
+        const float *scales
+        const int64_t *zero_points
+        const float *real_zero_points
+        int64_t quant_min, quant_max
+
+    int fake_quantize_forward(const fake_quantize_kernels *, const float *, float *,
+                              const fake_quantize_layout *, int)
+    int fake_quantize_backward(const fake_quantize_kernels *, const float *, const float *,
+                               float *, const fake_quantize_layout *, int)
+    int fake_quantize_learn(const fake_quantize_kernels *, const float *, const float *, float *,
+                            float *, float *, double, const fake_quantize_layout *, int)
+
+
+cdef const fake_quantize_kernels *kernels = NULL
+
+
+def use_isa(str name):
+    """Choose the kernels of this instruction set for all calls from now on.
+
+    Done once at import with ``_isa.ISA``. Tests call it to compare two in one process.
+    """
+    global kernels
+    kernels = &fake_quantize_avx2 if name == "avx2" else &fake_quantize_scalar
+
+
+use_isa(ISA)
+
+
+cdef fake_quantize_layout layout_of(fields):
+    (outer, channels, inner), scales, zero_points, real_zero_points, quant_min, quant_max = fields
+    return fake_quantize_layout(outer, channels, inner, <const float *><size_t>scales,
+                                <const int64_t *><size_t>zero_points,
+                                <const float *><size_t>real_zero_points, quant_min, quant_max)
+
+
+def forward(size_t x, size_t y, layout, int threads):
+    cdef fake_quantize_layout fields = layout_of(layout)
+    cdef int failed
+    with nogil:
+        failed = fake_quantize_forward(kernels, <const float *>x, <float *>y, &fields, threads)
+    if failed:
+        raise MemoryError
+
+
+def backward(size_t grad, size_t x, size_t grad_x, layout, int threads):
+    cdef fake_quantize_layout fields = layout_of(layout)
+    cdef int failed
+    with nogil:
+        failed = fake_quantize_backward(kernels, <const float *>grad, <const float *>x,
+                                        <float *>grad_x, &fields, threads)
+    if failed:
+        raise MemoryError
+
+
+def learn(size_t grad, size_t x, size_t grad_x, size_t grad_scale, size_t grad_zero_point,
+          double grad_factor, layout, int threads):
+    cdef fake_quantize_layout fields = layout_of(layout)
+    cdef int failed
+    with nogil:
+        failed = fake_quantize_learn(kernels, <const float *>grad, <const float *>x,
+                                     <float *>grad_x, <float *>grad_scale,
+                                     <float *>grad_zero_point, grad_factor, &fields, threads)
+    if failed:
+        raise MemoryError

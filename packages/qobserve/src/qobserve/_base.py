@@ -19,7 +19,51 @@ from ._affine import (
 from ._factory import WithArgs
 
 
-class ObserverBase(WithArgs, nn.Module, ABC):
+class ChoosesQParams(WithArgs, nn.Module, ABC):
+    """What has quantization parameters to offer: an observer, or a fake-quantize module.
+
+    Attributes:
+        dtype: the :class:`qtensor.QDType`, or a torch dtype that has no such counterpart.
+        name: the qualified name of what is observed, set by ``prepare``, used in messages.
+    """
+
+    name: str = ""
+    dtype: QDType | torch.dtype
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Look at ``x``, of any shape, and return it, as it is or fake-quantized."""
+
+    @abstractmethod
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point, of shape ``(1,)`` or ``(channels,)``."""
+
+    @property
+    def has_seen_data(self) -> bool:
+        """Whether the parameters rest on data; true also for what needs none."""
+        return True
+
+    def qparams(self) -> QParams:
+        """The parameters as one object, with the channel axis, dtype and integers in use.
+
+        Raises:
+            TypeError: the dtype is not a quantized one.
+            ValueError: the parameters are no valid ones, such as a scale of NaN.
+        """
+        scale, zero_point = self.calculate_qparams()
+        qscheme = getattr(self, "qscheme", None)
+        per_channel = qscheme is not None and as_qscheme(qscheme).per_channel
+        return QParams(
+            scale=scale if per_channel else scale.item(),
+            zero_point=zero_point if per_channel else int(zero_point.item()),
+            dtype=self.dtype,  # type: ignore[arg-type]  # QParams rejects what is not quantized
+            axis=getattr(self, "ch_axis", 0) if per_channel else None,
+            quant_min=getattr(self, "quant_min", None),  # type: ignore[arg-type]  # None: the dtype's
+            quant_max=getattr(self, "quant_max", None),  # type: ignore[arg-type]
+        )
+
+
+class ObserverBase(ChoosesQParams):
     """A module that looks at the tensors passing through it and chooses quantization parameters.
 
     Write your own by subclassing it: ``forward`` returns its input unchanged, and
@@ -29,10 +73,6 @@ class ObserverBase(WithArgs, nn.Module, ABC):
         dtype: the dtype to quantize to: one of qtensor's, the torch dtype of the same name or
             storage, or a float dtype for observers that pass on only that.
         is_dynamic: whether the parameters are to be computed at run time instead.
-
-    Attributes:
-        dtype: the :class:`qtensor.QDType`, or a torch dtype that has no such counterpart.
-        name: the qualified name of what is observed, set by ``prepare``, used in messages.
 
     Raises:
         TypeError: ``dtype`` is no dtype.
@@ -49,44 +89,10 @@ class ObserverBase(WithArgs, nn.Module, ABC):
         0.5
     """
 
-    name: str = ""
-
     def __init__(self, dtype: Any, is_dynamic: bool = False) -> None:
         super().__init__()
-        self.dtype: QDType | torch.dtype = as_observed_dtype(dtype)
+        self.dtype = as_observed_dtype(dtype)
         self.is_dynamic = is_dynamic
-
-    @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """Look at ``x``, of any shape, and return it."""
-
-    @abstractmethod
-    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
-        """Scale and zero point, of shape ``(1,)`` or ``(channels,)``."""
-
-    @property
-    def has_seen_data(self) -> bool:
-        """Whether the parameters rest on data; true also for observers that need none."""
-        return True
-
-    def qparams(self) -> QParams:
-        """The parameters as one object, with the channel axis, dtype and integers in use.
-
-        Raises:
-            TypeError: the observer's dtype is not a quantized one.
-            ValueError: the parameters are no valid ones, such as a scale of NaN.
-        """
-        scale, zero_point = self.calculate_qparams()
-        qscheme = getattr(self, "qscheme", None)
-        per_channel = qscheme is not None and as_qscheme(qscheme).per_channel
-        return QParams(
-            scale=scale if per_channel else scale.item(),
-            zero_point=zero_point if per_channel else int(zero_point.item()),
-            dtype=self.dtype,  # type: ignore[arg-type]  # QParams rejects what is not quantized
-            axis=getattr(self, "ch_axis", 0) if per_channel else None,
-            quant_min=getattr(self, "quant_min", None),  # type: ignore[arg-type]  # None: the dtype's
-            quant_max=getattr(self, "quant_max", None),  # type: ignore[arg-type]
-        )
 
 
 class UniformQuantizationObserverBase(ObserverBase):

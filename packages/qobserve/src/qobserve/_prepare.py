@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from ._base import ObserverBase
+from ._base import ChoosesQParams
 from ._propagate import propagate_qconfig_
 from ._qconfig import QConfig
 from ._stubs import DeQuantStub
@@ -19,8 +19,8 @@ OBSERVER = "activation_post_process"
 
 
 def is_activation_post_process(module: object) -> bool:
-    """Whether ``module`` is an observer."""
-    return isinstance(module, ObserverBase)
+    """Whether ``module`` is an observer or a fake-quantize module."""
+    return isinstance(module, ChoosesQParams)
 
 
 def prepare(
@@ -88,7 +88,7 @@ def _observer(qconfig: QConfig, name: str, module: nn.Module) -> nn.Module:
     if qconfig.activation is None:
         raise ValueError(f"{name or 'the model'}: its qconfig has no activation observer")
     observer: nn.Module = qconfig.activation()
-    if isinstance(observer, ObserverBase):
+    if isinstance(observer, ChoosesQParams):
         observer.name = name
     where = next(chain(module.parameters(), module.buffers()), None)
     return observer if where is None else observer.to(where.device)

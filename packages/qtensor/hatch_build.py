@@ -29,9 +29,11 @@ PACKAGE = ROOT / "src" / "qtensor"
 # The C files of each extension; patterns are relative to csrc/.
 EXTENSIONS = {
     "_kernels": ("gemm*.c", "pack.c", "finish*.c", "linear.c", "conv.c", "elementwise_*.c"),
-    "_elementwise": ("elementwise*.c",),
+    "_elementwise": ("elementwise*.c", "binary.c", "bytewise.c", "softmax.c"),
     "_fake_quantize": ("fake_quantize*.c",),
     "_pooling": ("pool*.c",),
+    "_calls": (),
+    "_statistics": ("statistics*.c",),
 }
 # Contraction would let the compiler fuse a multiply and an add, and results would then differ
 # between instruction sets. -fno-math-errno and -fno-trapping-math only allow inlining rint().

@@ -97,47 +97,73 @@ static void dequantize_range(const void *context, int64_t begin, int64_t end) {
     convert_range(context, begin, end, dequantize_slice);
 }
 
-static int64_t size_of(const channel_layout *layout) {
-    return layout->outer * layout->channels * layout->inner;
+/* Where channels alternate from one byte to the next, rows begin ... end of all channels, with the
+ * parameters of CHANNELS channels at a time brought into the kernels' form. */
+enum { CHANNELS = 256 };
+
+static void quantize_rows(const void *context, int64_t begin, int64_t end) {
+    const convert_context *c = context;
+    const channel_layout *layout = c->layout;
+    const int32_t flip = flip_of(c->type);
+    float inverse_scales[CHANNELS];
+    int32_t zero_points[CHANNELS];
+    for (int64_t first = 0; first < layout->channels; first += CHANNELS) {
+        const int64_t left = layout->channels - first, n = left < CHANNELS ? left : CHANNELS;
+        for (int64_t i = 0; i < n; i++) {
+            inverse_scales[i] = 1.0f / layout->scales[first + i];
+            zero_points[i] = (int32_t)zero_point_of(layout, first + i) + flip;
+        }
+        for (int64_t row = begin; row < end; row++) {
+            const int64_t at = row * layout->channels + first;
+            c->kernels->quantize_channels(c->x + at, (uint8_t *)c->q + at, n, inverse_scales,
+                                          zero_points, (int32_t)c->quant_min + flip,
+                                          (int32_t)c->quant_max + flip, (uint8_t)flip);
+        }
+    }
+}
+
+static void dequantize_rows(const void *context, int64_t begin, int64_t end) {
+    const convert_context *c = context;
+    const channel_layout *layout = c->layout;
+    const int32_t flip = flip_of(c->type);
+    float zero_points[CHANNELS];
+    for (int64_t first = 0; first < layout->channels; first += CHANNELS) {
+        const int64_t left = layout->channels - first, n = left < CHANNELS ? left : CHANNELS;
+        for (int64_t i = 0; i < n; i++) {
+            zero_points[i] = (float)(zero_point_of(layout, first + i) + flip) +
+                             real_zero_point_of(layout, first + i);
+        }
+        for (int64_t row = begin; row < end; row++) {
+            const int64_t at = row * layout->channels + first;
+            c->kernels->dequantize_channels((const uint8_t *)c->q + at, c->x + at, n,
+                                            layout->scales + first, zero_points, (uint8_t)flip);
+        }
+    }
+}
+
+static void convert(const convert_context *c, int rowwise, range_function *rows,
+                    range_function *runs, int threads) {
+    const channel_layout *layout = c->layout;
+    if (rowwise && c->type != ELEMENT_S32 && layout->inner == 1 && layout->channels > 1) {
+        parallel(layout->outer, GRAIN / 4 / layout->channels + 1, threads, rows, c);
+    } else {
+        const int64_t size = layout->outer * layout->channels * layout->inner;
+        parallel(size, GRAIN / 4, threads, runs, c);
+    }
 }
 
 void quantize_tensor(const elementwise_kernels *kernels, const float *x, void *q,
                      enum element_type type, const channel_layout *layout, int64_t quant_min,
                      int64_t quant_max, int threads) {
     const convert_context context = {kernels, (float *)x, q, type, layout, quant_min, quant_max};
-    parallel(size_of(layout), GRAIN / 4, threads, quantize_range, &context);
+    /* real zero points are those of embedding tables, whose channels do not alternate */
+    convert(&context, !layout->real_zero_points, quantize_rows, quantize_range, threads);
 }
 
 void dequantize_tensor(const elementwise_kernels *kernels, const void *q, float *x,
                        enum element_type type, const channel_layout *layout, int threads) {
     const convert_context context = {kernels, x, (void *)q, type, layout, 0, 0};
-    parallel(size_of(layout), GRAIN / 4, threads, dequantize_range, &context);
-}
-
-/* ---- Add ----------------------------------------------------------------------------------- */
-
-typedef struct {
-    const elementwise_kernels *kernels;
-    const uint8_t *a, *b;
-    uint8_t *out;
-    add_params params;
-    uint8_t flip;
-} add_context;
-
-static void add_range(const void *context, int64_t begin, int64_t end) {
-    const add_context *c = context;
-    c->kernels->add(c->a + begin, c->b + begin, c->out + begin, end - begin, &c->params, c->flip);
-}
-
-void add_tensors(const elementwise_kernels *kernels, const uint8_t *a, const uint8_t *b,
-                 uint8_t *out, enum element_type type, int64_t n, const add_params *p,
-                 int threads) {
-    const int32_t flip = flip_of(type);
-    add_context context = {kernels, a, b, out, *p, (uint8_t)flip};
-    context.params.a_zero_point += flip;
-    context.params.b_zero_point += flip;
-    context.params.zero_point += flip;
-    parallel(n, GRAIN / 2, threads, add_range, &context);
+    convert(&context, 1, dequantize_rows, dequantize_range, threads);
 }
 
 /* ---- Embedding ----------------------------------------------------------------------------- */

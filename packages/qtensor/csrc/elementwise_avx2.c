@@ -6,16 +6,19 @@
 
 #include "bytes_avx2.h"
 
-static inline __m256i clamp_bytes(__m256i q, __m256i lo, __m256i hi) {
-    return _mm256_min_epu8(_mm256_max_epu8(q, lo), hi);
-}
-
-/* The lower bound (and NaN) is left to saturation: what is below the int32 range, and NaN, becomes
- * INT32_MIN, which the packs and byte bounds clamp. Above the range it would too, so the upper
+/* ---- Quantize ------------------------------------------------------------------------------
+ * The lower bound (and NaN) is left to saturation: what is below the int32 range, and NaN, becomes
+ * INT32_MIN, which the packs and the byte bound clamp. Above the range it would too, so the upper
  * bound is applied in float. Clamping before and after rounding to integer bounds is the same. */
+
 static inline __m256i quantize8(const float *x, __m256 inverse_scale, __m256 hi) {
     const __m256 t = _mm256_mul_ps(_mm256_loadu_ps(x), inverse_scale);
     return _mm256_cvtps_epi32(_mm256_min_ps(hi, t)); /* min_ps returns its second operand if NaN */
+}
+
+/* From the order in which pack_bytes leaves four vectors of consecutive values. */
+static inline __m256i in_order(__m256i bytes) {
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
 INLINE void quantize_flipped(const float *x, uint8_t *q, int64_t n, const quantize_params *p,
@@ -24,16 +27,13 @@ INLINE void quantize_flipped(const float *x, uint8_t *q, int64_t n, const quanti
     const __m256 hi = _mm256_set1_ps((float)(p->quant_max - p->zero_point));
     const __m256i zero_point = _mm256_set1_epi16((int16_t)p->zero_point);
     const __m256i quant_min = _mm256_set1_epi8((char)p->quant_min);
-    const __m256i quant_max = _mm256_set1_epi8((char)p->quant_max);
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     int64_t i = 0;
     for (; i + 32 <= n; i += 32) {
         const __m256i bytes =
             pack_bytes(quantize8(x + i, inverse_scale, hi), quantize8(x + i + 8, inverse_scale, hi),
                        quantize8(x + i + 16, inverse_scale, hi),
                        quantize8(x + i + 24, inverse_scale, hi), zero_point);
-        const __m256i clamped = clamp_bytes(bytes, quant_min, quant_max);
-        store(q + i, flipped(_mm256_permutevar8x32_epi32(clamped, order), flip));
+        store(q + i, flipped(in_order(_mm256_max_epu8(bytes, quant_min)), flip));
     }
     elementwise_scalar.quantize(x + i, q + i, n - i, p, flip);
 }
@@ -49,24 +49,70 @@ static void quantize(const float *x, uint8_t *q, int64_t n, const quantize_param
     }
 }
 
-/* ((float)q - zero_point) * scale for the eight bytes from `first` on. `bytes` holds 16 bytes
- * twice, for a byte shuffle cannot cross the halves; in its indices 0x80 stands for a zero. */
-INLINE __m256 dequantize8(__m256i bytes, const int first, __m256 scale, __m256 zero_point) {
+static void quantize_channels(const float *x, uint8_t *q, int64_t n, const float *inverse_scales,
+                              const int32_t *zero_points, int32_t quant_min, int32_t quant_max,
+                              uint8_t flip) {
+    const __m256i highest = _mm256_set1_epi32(quant_max);
+    const __m256i lowest = _mm256_set1_epi8((char)quant_min);
+    const __m256i flips = _mm256_set1_epi8((char)flip);
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256i values[4];
+        for (int k = 0; k < 4; k++) {
+            const int64_t at = i + 8 * k;
+            const __m256i zero_point = _mm256_loadu_si256((const __m256i *)(zero_points + at));
+            const __m256 hi = _mm256_cvtepi32_ps(_mm256_sub_epi32(highest, zero_point));
+            const __m256i value = quantize8(x + at, _mm256_loadu_ps(inverse_scales + at), hi);
+            values[k] = _mm256_add_epi32(value, zero_point); /* INT32_MIN + 255: no overflow */
+        }
+        const __m256i bytes =
+            pack_bytes(values[0], values[1], values[2], values[3], _mm256_setzero_si256());
+        store(q + i, _mm256_xor_si256(in_order(_mm256_max_epu8(bytes, lowest)), flips));
+    }
+    elementwise_scalar.quantize_channels(x + i, q + i, n - i, inverse_scales + i, zero_points + i,
+                                         quant_min, quant_max, flip);
+}
+
+/* ---- Dequantize ----------------------------------------------------------------------------
+ * 2^23 as a float has the bits 0x4B000000, and with a small integer v in its low bits it is
+ * 2^23 + v. Putting bytes under these bits is thus a conversion, and subtracting
+ * 2^23 + zero_point leaves v - zero_point exactly, if the zero point is an integer. */
+static const float MAGIC = 0x1p23f;
+enum { MAGIC_BITS = 0x4B000000 };
+
+/* The eight bytes from `first` on as floats 2^23 + v. `bytes` holds 16 bytes twice, for a byte
+ * shuffle cannot cross the halves; in its indices 0x80 stands for a zero. */
+INLINE __m256 magic8(__m256i bytes, const int first) {
     const __m256i count = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i indices = _mm256_add_epi32(count, _mm256_set1_epi32((int)0x80808000 + first));
-    const __m256 q = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(bytes, indices));
-    return _mm256_mul_ps(_mm256_sub_ps(q, zero_point), scale);
+    const __m256i low = _mm256_shuffle_epi8(bytes, indices);
+    return _mm256_castsi256_ps(_mm256_or_si256(low, _mm256_set1_epi32(MAGIC_BITS)));
 }
 
 INLINE void dequantize_flipped(const uint8_t *q, float *x, int64_t n, float scale,
                                float zero_point, const uint8_t flip) {
-    const __m256 scales = _mm256_set1_ps(scale), zero_points = _mm256_set1_ps(zero_point);
+    const __m256 scales = _mm256_set1_ps(scale);
+    const __m256 magic = _mm256_set1_ps(MAGIC), zero_points = _mm256_set1_ps(zero_point);
+    const __m256 both = _mm256_set1_ps(MAGIC + zero_point);
     int64_t i = 0;
+    if (zero_point == rintf(zero_point) && fabsf(zero_point) < 256) {
+        for (; i + 16 <= n; i += 16) {
+            const __m128i sixteen = _mm_loadu_si128((const __m128i *)(q + i));
+            const __m256i bytes = flipped(_mm256_broadcastsi128_si256(sixteen), flip);
+            for (int k = 0; k < 2; k++) {
+                const __m256 difference = _mm256_sub_ps(magic8(bytes, 8 * k), both);
+                _mm256_storeu_ps(x + i + 8 * k, _mm256_mul_ps(difference, scales));
+            }
+        }
+    }
     for (; i + 16 <= n; i += 16) {
         const __m128i sixteen = _mm_loadu_si128((const __m128i *)(q + i));
         const __m256i bytes = flipped(_mm256_broadcastsi128_si256(sixteen), flip);
-        _mm256_storeu_ps(x + i, dequantize8(bytes, 0, scales, zero_points));
-        _mm256_storeu_ps(x + i + 8, dequantize8(bytes, 8, scales, zero_points));
+        for (int k = 0; k < 2; k++) {
+            const __m256 value = _mm256_sub_ps(magic8(bytes, 8 * k), magic);
+            const __m256 difference = _mm256_sub_ps(value, zero_points);
+            _mm256_storeu_ps(x + i + 8 * k, _mm256_mul_ps(difference, scales));
+        }
     }
     elementwise_scalar.dequantize(q + i, x + i, n - i, scale, zero_point, flip);
 }
@@ -80,58 +126,83 @@ static void dequantize(const uint8_t *q, float *x, int64_t n, float scale, float
     }
 }
 
-/* 2^23 as a float has the bits 0x4B000000, and with a small integer v in its low bits it is
- * 2^23 + v. Unpacking bytes with these bits is thus a conversion, and subtracting
- * 2^23 + zero_point leaves v - zero_point exactly. */
-static const float MAGIC = 0x1p23f;
-
-typedef struct {
-    __m256 v[4];
-} floats32;
-
-static inline floats32 centered(__m256i bytes, __m256 magic_zero_point) {
-    const __m256i zero = _mm256_setzero_si256(), magic = _mm256_set1_epi16(0x4B00);
-    const __m256i low = _mm256_unpacklo_epi8(bytes, zero), high = _mm256_unpackhi_epi8(bytes, zero);
-    const __m256i wide[4] = {_mm256_unpacklo_epi16(low, magic), _mm256_unpackhi_epi16(low, magic),
-                             _mm256_unpacklo_epi16(high, magic), _mm256_unpackhi_epi16(high, magic)};
-    floats32 result;
-    for (int k = 0; k < 4; k++) {
-        result.v[k] = _mm256_sub_ps(_mm256_castsi256_ps(wide[k]), magic_zero_point);
+static void dequantize_channels(const uint8_t *q, float *x, int64_t n, const float *scales,
+                                const float *zero_points, uint8_t flip) {
+    const __m128i flips = _mm_set1_epi8((char)flip);
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m128i bytes = _mm_xor_si128(_mm_loadl_epi64((const __m128i *)(q + i)), flips);
+        const __m256 value = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+        const __m256 difference = _mm256_sub_ps(value, _mm256_loadu_ps(zero_points + i));
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(difference, _mm256_loadu_ps(scales + i)));
     }
-    return result;
+    elementwise_scalar.dequantize_channels(q + i, x + i, n - i, scales + i, zero_points + i, flip);
 }
 
+/* ---- From bytes to bytes -------------------------------------------------------------------
+ * 32 bytes at a time, as four vectors in the order of two unpacks; packing puts them back. */
+
+/* Vector k of four: its bytes minus the zero point. */
+INLINE __m256 centered(__m256i bytes, const int k, __m256 magic_zero_point) {
+    const __m256i zero = _mm256_setzero_si256(), magic = _mm256_set1_epi16(MAGIC_BITS >> 16);
+    const __m256i wide =
+        k < 2 ? _mm256_unpacklo_epi8(bytes, zero) : _mm256_unpackhi_epi8(bytes, zero);
+    const __m256i bits =
+        k % 2 ? _mm256_unpackhi_epi16(wide, magic) : _mm256_unpacklo_epi16(wide, magic);
+    return _mm256_sub_ps(_mm256_castsi256_ps(bits), magic_zero_point);
+}
+
+static inline __m256 magic_plus(int32_t zero_point) {
+    return _mm256_set1_ps(MAGIC + (float)zero_point);
+}
+
+typedef struct {
+    __m256i zero_point, lo, hi;
+} output_vectors;
+
+/* Rounding is monotone, so rounding and then clamping to the rounded bounds is the same. */
+static inline output_vectors output_of(const output_params *p) {
+    const output_vectors v = {
+        _mm256_set1_epi16((int16_t)p->zero_point),
+        _mm256_set1_epi8((char)(lrintf(p->lo) + p->zero_point)),
+        _mm256_set1_epi8((char)(lrintf(p->hi) + p->zero_point)),
+    };
+    return v;
+}
+
+static inline __m256i bytes_of(const __m256i t[4], const output_vectors *v) {
+    const __m256i bytes = pack_bytes(t[0], t[1], t[2], t[3], v->zero_point);
+    return _mm256_min_epu8(_mm256_max_epu8(bytes, v->lo), v->hi);
+}
+
+/* Results beyond the int32 range would need a clamp in float. Such a multiplier means that the
+ * output's scale is a millionth of an input's: nobody's case, so left to the scalar kernels. */
+static const float ADD_LIMIT = 0x1p22f, MUL_LIMIT = 0x1p14f;
+
 INLINE void add_flipped(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
-                        const add_params *p, const uint8_t flip) {
+                        const binary_params *p, const uint8_t flip) {
     const __m256 a_multiplier = _mm256_set1_ps(p->a_multiplier);
     const __m256 b_multiplier = _mm256_set1_ps(p->b_multiplier);
-    const __m256 a_zero_point = _mm256_set1_ps(MAGIC + (float)p->a_zero_point);
-    const __m256 b_zero_point = _mm256_set1_ps(MAGIC + (float)p->b_zero_point);
-    const __m256i zero_point = _mm256_set1_epi16((int16_t)p->zero_point);
-    /* Rounding is monotone, so rounding and then clamping to the rounded bounds is the same. */
-    const __m256i lo = _mm256_set1_epi8((char)(lrintf(p->lo) + p->zero_point));
-    const __m256i hi = _mm256_set1_epi8((char)(lrintf(p->hi) + p->zero_point));
+    const __m256 a_zero_point = magic_plus(p->a_zero_point);
+    const __m256 b_zero_point = magic_plus(p->b_zero_point);
+    const output_vectors output = output_of(&p->output);
     int64_t i = 0;
     for (; i + 32 <= n; i += 32) {
-        const floats32 va = centered(flipped(load(a + i), flip), a_zero_point);
-        const floats32 vb = centered(flipped(load(b + i), flip), b_zero_point);
+        const __m256i va = flipped(load(a + i), flip), vb = flipped(load(b + i), flip);
         __m256i sums[4];
         for (int k = 0; k < 4; k++) {
-            sums[k] = _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(va.v[k], a_multiplier),
-                                                       _mm256_mul_ps(vb.v[k], b_multiplier)));
+            const __m256 ta = _mm256_mul_ps(centered(va, k, a_zero_point), a_multiplier);
+            const __m256 tb = _mm256_mul_ps(centered(vb, k, b_zero_point), b_multiplier);
+            sums[k] = _mm256_cvtps_epi32(_mm256_add_ps(ta, tb));
         }
-        /* unpack and pack order values alike, so these are in order */
-        const __m256i bytes = pack_bytes(sums[0], sums[1], sums[2], sums[3], zero_point);
-        store(out + i, flipped(clamp_bytes(bytes, lo, hi), flip));
+        store(out + i, flipped(bytes_of(sums, &output), flip));
     }
     elementwise_scalar.add(a + i, b + i, out + i, n - i, p, flip);
 }
 
-static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, const add_params *p,
-                uint8_t flip) {
-    /* Sums that may leave the int32 range need the clamp in float. They mean that the output's
-     * scale is a millionth of an input's: nobody's case. */
-    if (!(p->a_multiplier + p->b_multiplier < 0x1p22f)) {
+static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
+                const binary_params *p, uint8_t flip) {
+    if (!(p->a_multiplier + p->b_multiplier < ADD_LIMIT)) {
         elementwise_scalar.add(a, b, out, n, p, flip);
     } else if (flip) {
         add_flipped(a, b, out, n, p, 0x80);
@@ -140,8 +211,134 @@ static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, con
     }
 }
 
+INLINE void mul_flipped(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
+                        const binary_params *p, const uint8_t flip) {
+    const __m256 multiplier = _mm256_set1_ps(p->a_multiplier);
+    const __m256 a_zero_point = magic_plus(p->a_zero_point);
+    const __m256 b_zero_point = magic_plus(p->b_zero_point);
+    const output_vectors output = output_of(&p->output);
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m256i va = flipped(load(a + i), flip), vb = flipped(load(b + i), flip);
+        __m256i products[4];
+        for (int k = 0; k < 4; k++) {
+            const __m256 ab = _mm256_mul_ps(centered(va, k, a_zero_point),
+                                            centered(vb, k, b_zero_point)); /* exact */
+            products[k] = _mm256_cvtps_epi32(_mm256_mul_ps(ab, multiplier));
+        }
+        store(out + i, flipped(bytes_of(products, &output), flip));
+    }
+    elementwise_scalar.mul(a + i, b + i, out + i, n - i, p, flip);
+}
+
+static void mul(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
+                const binary_params *p, uint8_t flip) {
+    if (!(p->a_multiplier < MUL_LIMIT)) {
+        elementwise_scalar.mul(a, b, out, n, p, flip);
+    } else if (flip) {
+        mul_flipped(a, b, out, n, p, 0x80);
+    } else {
+        mul_flipped(a, b, out, n, p, 0);
+    }
+}
+
+static void requantize(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p) {
+    const __m256 multiplier = _mm256_set1_ps(p->multiplier);
+    const __m256 zero_point = magic_plus(p->zero_point);
+    const __m256i flip = _mm256_set1_epi8((char)p->flip);
+    const __m256i output_flip = _mm256_set1_epi8((char)p->output_flip);
+    const output_vectors output = output_of(&p->output);
+    int64_t i = 0;
+    for (; i + 32 <= n && p->multiplier < ADD_LIMIT; i += 32) {
+        const __m256i v = _mm256_xor_si256(load(q + i), flip);
+        __m256i t[4];
+        for (int k = 0; k < 4; k++) {
+            t[k] = _mm256_cvtps_epi32(_mm256_mul_ps(centered(v, k, zero_point), multiplier));
+        }
+        store(out + i, _mm256_xor_si256(bytes_of(t, &output), output_flip));
+    }
+    elementwise_scalar.requantize(q + i, out + i, n - i, p);
+}
+
+/* Slopes in the order of the unpacks: vector k holds elements first ... first + 3 of each half. */
+INLINE __m256 slopes_of(const float *slopes, const int each, const int k) {
+    return each ? _mm256_loadu2_m128(slopes + 16 + 4 * k, slopes + 4 * k)
+                : _mm256_set1_ps(*slopes);
+}
+
+INLINE void prelu_each(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p,
+                       const float *slopes, const int each) {
+    const __m256 multiplier = _mm256_set1_ps(p->multiplier), one = _mm256_set1_ps(1.0f);
+    const __m256 zero_point = magic_plus(p->zero_point), limit = _mm256_set1_ps(0x1p30f);
+    const __m256i flip = _mm256_set1_epi8((char)p->flip);
+    const __m256i output_flip = _mm256_set1_epi8((char)p->output_flip);
+    const output_vectors output = output_of(&p->output);
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m256i v = _mm256_xor_si256(load(q + i), flip);
+        __m256i results[4];
+        for (int k = 0; k < 4; k++) {
+            const __m256 difference = centered(v, k, zero_point);
+            /* the sign bit of the difference chooses */
+            const __m256 slope =
+                _mm256_blendv_ps(one, slopes_of(slopes + (each ? i : 0), each, k), difference);
+            const __m256 t = _mm256_mul_ps(_mm256_mul_ps(difference, multiplier), slope);
+            results[k] = _mm256_cvtps_epi32(_mm256_min_ps(limit, t)); /* slopes know no bound */
+        }
+        store(out + i, _mm256_xor_si256(bytes_of(results, &output), output_flip));
+    }
+    elementwise_scalar.prelu(q + i, out + i, n - i, p, slopes + (each ? i : 0), each);
+}
+
+static void prelu(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p,
+                  const float *slopes, int each) {
+    if (each) {
+        prelu_each(q, out, n, p, slopes, 1);
+    } else {
+        prelu_each(q, out, n, p, slopes, 0);
+    }
+}
+
+/* ---- Lookup --------------------------------------------------------------------------------
+ * A byte shuffle looks up 32 bytes in a table of 16, by their low four bits, and gives 0 where the
+ * top bit is set. For bytes v below 128, the rows 0 ... v >> 4 of the table are looked up, and no
+ * others, by subtracting 16 with saturation each time; if each row holds its difference from (its
+ * exclusive or with) the one before, the exclusive or of these is row v >> 4. The upper half of
+ * the table is looked up likewise with the top bit flipped, and gives 0 below 128. */
+
+INLINE __m256i lookup_half(__m256i v, const __m256i rows[8]) {
+    __m256i result = _mm256_shuffle_epi8(rows[0], v);
+    for (int k = 1; k < 8; k++) {
+        v = _mm256_subs_epi8(v, _mm256_set1_epi8(16));
+        result = _mm256_xor_si256(result, _mm256_shuffle_epi8(rows[k], v));
+    }
+    return result;
+}
+
+static void lookup(const uint8_t *q, uint8_t *out, int64_t n, const uint8_t *table) {
+    __m256i rows[16], previous = _mm256_setzero_si256();
+    int64_t i = 0;
+    for (int k = 0; k < 16 && n >= 32; k++) {
+        const __m128i row = _mm_loadu_si128((const __m128i *)(table + 16 * k));
+        const __m256i both = _mm256_broadcastsi128_si256(row);
+        rows[k] = k == 8 ? both : _mm256_xor_si256(both, previous);
+        previous = both;
+    }
+    for (; i + 32 <= n; i += 32) {
+        const __m256i v = load(q + i), upper = _mm256_xor_si256(v, _mm256_set1_epi8((char)0x80));
+        store(out + i, _mm256_xor_si256(lookup_half(v, rows), lookup_half(upper, rows + 8)));
+    }
+    elementwise_scalar.lookup(q + i, out + i, n - i, table);
+}
+
 const elementwise_kernels elementwise_avx2 = {
     .quantize = quantize,
     .dequantize = dequantize,
+    .quantize_channels = quantize_channels,
+    .dequantize_channels = dequantize_channels,
     .add = add,
+    .mul = mul,
+    .requantize = requantize,
+    .prelu = prelu,
+    .lookup = lookup,
 };

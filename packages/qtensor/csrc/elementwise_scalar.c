@@ -22,19 +22,77 @@ static void dequantize(const uint8_t *q, float *x, int64_t n, float scale, float
     }
 }
 
-static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n, const add_params *p,
-                uint8_t flip) {
+static void quantize_channels(const float *x, uint8_t *q, int64_t n, const float *inverse_scales,
+                              const int32_t *zero_points, int32_t quant_min, int32_t quant_max,
+                              uint8_t flip) {
     for (int64_t i = 0; i < n; i++) {
-        float t = (float)((a[i] ^ flip) - p->a_zero_point) * p->a_multiplier;
-        t += (float)((b[i] ^ flip) - p->b_zero_point) * p->b_multiplier;
-        t = t > p->lo ? t : p->lo;
-        t = t < p->hi ? t : p->hi;
-        out[i] = (uint8_t)((int32_t)lrintf(t) + p->zero_point) ^ flip;
+        const quantize_params params = {inverse_scales[i], 0, zero_points[i], quant_min, quant_max};
+        quantize(x + i, q + i, 1, &params, flip);
+    }
+}
+
+static void dequantize_channels(const uint8_t *q, float *x, int64_t n, const float *scales,
+                                const float *zero_points, uint8_t flip) {
+    for (int64_t i = 0; i < n; i++) {
+        dequantize(q + i, x + i, 1, scales[i], zero_points[i], flip);
+    }
+}
+
+/* NaN gives lo. */
+static uint8_t rounded(float t, const output_params *p, uint8_t flip) {
+    t = t > p->lo ? t : p->lo;
+    t = t < p->hi ? t : p->hi;
+    return (uint8_t)((int32_t)lrintf(t) + p->zero_point) ^ flip;
+}
+
+static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
+                const binary_params *p, uint8_t flip) {
+    for (int64_t i = 0; i < n; i++) {
+        const float ta = (float)((a[i] ^ flip) - p->a_zero_point) * p->a_multiplier;
+        const float tb = (float)((b[i] ^ flip) - p->b_zero_point) * p->b_multiplier;
+        out[i] = rounded(ta + tb, &p->output, flip);
+    }
+}
+
+static void mul(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
+                const binary_params *p, uint8_t flip) {
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t product =
+            ((a[i] ^ flip) - p->a_zero_point) * ((b[i] ^ flip) - p->b_zero_point);
+        out[i] = rounded((float)product * p->a_multiplier, &p->output, flip);
+    }
+}
+
+static void requantize(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p) {
+    for (int64_t i = 0; i < n; i++) {
+        const float difference = (float)((q[i] ^ p->flip) - p->zero_point);
+        out[i] = rounded(difference * p->multiplier, &p->output, p->output_flip);
+    }
+}
+
+static void prelu(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p,
+                  const float *slopes, int each) {
+    for (int64_t i = 0; i < n; i++) {
+        const float difference = (float)((q[i] ^ p->flip) - p->zero_point);
+        const float slope = difference < 0 ? slopes[each ? i : 0] : 1.0f;
+        out[i] = rounded(difference * p->multiplier * slope, &p->output, p->output_flip);
+    }
+}
+
+static void lookup(const uint8_t *q, uint8_t *out, int64_t n, const uint8_t *table) {
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = table[q[i]];
     }
 }
 
 const elementwise_kernels elementwise_scalar = {
     .quantize = quantize,
     .dequantize = dequantize,
+    .quantize_channels = quantize_channels,
+    .dequantize_channels = dequantize_channels,
     .add = add,
+    .mul = mul,
+    .requantize = requantize,
+    .prelu = prelu,
+    .lookup = lookup,
 };

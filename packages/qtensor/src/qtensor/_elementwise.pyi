@@ -37,16 +37,75 @@ def dequantize_per_channel(
     real_zero_points: int,
     threads: int,
 ) -> None: ...
+
+class BinaryParams:
+    def __init__(
+        self,
+        a_multiplier: float,
+        a_zero_point: int,
+        b_multiplier: float,
+        b_zero_point: int,
+        zero_point: int,
+        lo: float,
+        hi: float,
+    ) -> None: ...
+
+class RequantizeParams:
+    def __init__(
+        self,
+        multiplier: float,
+        zero_point: int,
+        signed: bool,
+        output_zero_point: int,
+        lo: float,
+        hi: float,
+        output_signed: bool,
+    ) -> None: ...
+
+_Layout = tuple[Sequence[int], Sequence[int]]
+
 def add(
     a: int,
     b: int,
     out: int,
     element: int,
     n: int,
-    a_multiplier: float,
-    a_zero_point: int,
-    b_multiplier: float,
-    b_zero_point: int,
+    params: BinaryParams,
+    threads: int,
+    a_layout: _Layout | None = None,
+    b_layout: _Layout | None = None,
+) -> None: ...
+def mul(
+    a: int,
+    b: int,
+    out: int,
+    element: int,
+    n: int,
+    params: BinaryParams,
+    threads: int,
+    a_layout: _Layout | None = None,
+    b_layout: _Layout | None = None,
+) -> None: ...
+def join(
+    q: int,
+    out: int,
+    rows: int,
+    length: int,
+    stride: int,
+    params: RequantizeParams | None,
+    threads: int,
+) -> None: ...
+def prelu(
+    q: int, out: int, shape: Sequence[int], params: RequantizeParams, slopes: int, threads: int
+) -> None: ...
+def lookup(q: int, out: int, n: int, table: bytes, threads: int) -> None: ...
+def softmax(
+    q: int,
+    out: int,
+    element: int,
+    shape: Sequence[int],
+    exponentials: bytes,
+    inverse_scale: float,
     zero_point: int,
     lo: float,
     hi: float,

@@ -8,8 +8,26 @@ from ._isa import ISA
 
 
 cdef extern from "elementwise.h" nogil:
+    ctypedef struct output_params:
+        float lo, hi
+        int32_t zero_point
+
+    ctypedef struct binary_params:
+        float a_multiplier, b_multiplier
+        int32_t a_zero_point, b_zero_point
+        output_params output
+
+    ctypedef struct requantize_params:
+        float multiplier
+        int32_t zero_point
+        output_params output
+        uint8_t flip, output_flip
+
+    ctypedef void binary_kernel(const uint8_t *, const uint8_t *, uint8_t *, int64_t,
+                                const binary_params *, uint8_t)
     ctypedef struct elementwise_kernels:
-        pass
+        binary_kernel *add
+        binary_kernel *mul
     const elementwise_kernels elementwise_scalar
     const elementwise_kernels elementwise_avx2
 
@@ -22,16 +40,27 @@ cdef extern from "elementwise.h" nogil:
         const int64_t *zero_points
         const float *real_zero_points
 
-    ctypedef struct add_params:
-        float a_multiplier, b_multiplier, lo, hi
-        int32_t a_zero_point, b_zero_point, zero_point
+    const int MAX_DIMS
+    ctypedef struct operand:
+        const uint8_t *data
+        int dims
+        int64_t sizes[16]
+        int64_t strides[16]
 
     void quantize_tensor(const elementwise_kernels *, const float *, void *, element_type,
                          const channel_layout *, int64_t, int64_t, int)
     void dequantize_tensor(const elementwise_kernels *, const void *, float *, element_type,
                            const channel_layout *, int)
-    void add_tensors(const elementwise_kernels *, const uint8_t *, const uint8_t *, uint8_t *,
-                     element_type, int64_t, const add_params *, int)
+    void binary_tensors(binary_kernel *, const operand *, const operand *, uint8_t *, element_type,
+                        int64_t, const binary_params *, int)
+    void join_rows(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t, int64_t,
+                   int64_t, const requantize_params *, int)
+    void prelu_tensor(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t, int64_t,
+                      int64_t, const requantize_params *, const float *, int)
+    void lookup_tensor(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t,
+                       const uint8_t *, int)
+    void softmax_tensor(const uint8_t *, uint8_t *, int64_t, int64_t, int64_t, const double *,
+                        double, element_type, const output_params *, int)
     int64_t c_embedding_lookup "embedding_lookup"(
         const elementwise_kernels *, const uint8_t *, const float *, const float *, int64_t,
         int64_t, const int64_t *, int64_t, float *, int)
@@ -92,14 +121,98 @@ def dequantize_per_channel(size_t q, size_t x, int element, shape, size_t scales
                           threads)
 
 
-def add(size_t a, size_t b, size_t out, int element, int64_t n, float a_multiplier,
-        int32_t a_zero_point, float b_multiplier, int32_t b_zero_point, int32_t zero_point,
-        float lo, float hi, int threads):
-    cdef add_params params = add_params(a_multiplier, b_multiplier, lo, hi, a_zero_point,
-                                        b_zero_point, zero_point)
+cdef class BinaryParams:
+    """What ``add`` and ``mul`` compute: made once for many calls (see ``binary_params`` in C)."""
+
+    cdef binary_params c
+
+    def __init__(self, float a_multiplier, int32_t a_zero_point, float b_multiplier,
+                 int32_t b_zero_point, int32_t zero_point, float lo, float hi):
+        self.c = binary_params(a_multiplier, b_multiplier, a_zero_point, b_zero_point,
+                               output_params(lo, hi, zero_point))
+
+
+cdef class RequantizeParams:
+    """What ``requantize`` and ``prelu`` compute (see ``requantize_params`` in C)."""
+
+    cdef requantize_params c
+
+    def __init__(self, float multiplier, int32_t zero_point, bint signed, int32_t output_zero_point,
+                 float lo, float hi, bint output_signed):
+        cdef int32_t flip = 0x80 if signed else 0, output_flip = 0x80 if output_signed else 0
+        self.c = requantize_params(multiplier, zero_point + flip,
+                                   output_params(lo, hi, output_zero_point + output_flip),
+                                   flip, output_flip)
+
+
+cdef operand operand_of(size_t address, layout):
+    """``layout``: None for dense in the output's order, or sizes and strides in that order."""
+    cdef operand result
+    result.data = <const uint8_t *>address
+    result.dims = 0
+    if layout is not None:
+        sizes, strides = layout
+        if len(sizes) > MAX_DIMS:
+            raise ValueError(f"more than {MAX_DIMS} dimensions that cannot be merged")
+        for size, stride in zip(sizes, strides):
+            result.sizes[result.dims] = size
+            result.strides[result.dims] = stride
+            result.dims += 1
+    return result
+
+
+def add(size_t a, size_t b, size_t out, int element, int64_t n, BinaryParams params, int threads,
+        a_layout=None, b_layout=None):
+    """``a_layout``, ``b_layout``: None, or sizes and strides in the output's order."""
+    cdef operand x = operand_of(a, a_layout), y = operand_of(b, b_layout)
     with nogil:
-        add_tensors(kernels, <const uint8_t *>a, <const uint8_t *>b, <uint8_t *>out,
-                    <element_type>element, n, &params, threads)
+        binary_tensors(kernels.add, &x, &y, <uint8_t *>out, <element_type>element, n, &params.c,
+                       threads)
+
+
+def mul(size_t a, size_t b, size_t out, int element, int64_t n, BinaryParams params, int threads,
+        a_layout=None, b_layout=None):
+    """As ``add``."""
+    cdef operand x = operand_of(a, a_layout), y = operand_of(b, b_layout)
+    with nogil:
+        binary_tensors(kernels.mul, &x, &y, <uint8_t *>out, <element_type>element, n, &params.c,
+                       threads)
+
+
+def join(size_t q, size_t out, int64_t rows, int64_t length, int64_t stride,
+         RequantizeParams params, int threads):
+    """``params``: None to copy. The output's rows are ``stride`` bytes apart."""
+    cdef const requantize_params *c = NULL if params is None else &params.c
+    with nogil:
+        join_rows(kernels, <const uint8_t *>q, <uint8_t *>out, rows, length, stride, c, threads)
+
+
+def prelu(size_t q, size_t out, shape, RequantizeParams params, size_t slopes, int threads):
+    """``shape``: outer, channels, inner."""
+    cdef int64_t outer, channels, inner
+    outer, channels, inner = shape
+    with nogil:
+        prelu_tensor(kernels, <const uint8_t *>q, <uint8_t *>out, outer, channels, inner,
+                     &params.c, <const float *>slopes, threads)
+
+
+def lookup(size_t q, size_t out, int64_t n, bytes table, int threads):
+    """``table``: 256 bytes."""
+    cdef const uint8_t *values = table
+    with nogil:
+        lookup_tensor(kernels, <const uint8_t *>q, <uint8_t *>out, n, values, threads)
+
+
+def softmax(size_t q, size_t out, int element, shape, bytes exponentials, double inverse_scale,
+            int32_t zero_point, float lo, float hi, int threads):
+    """``shape``: outer, size, inner; ``exponentials``: 256 doubles."""
+    cdef int64_t outer, size, inner
+    cdef const uint8_t *values = exponentials
+    cdef output_params output = output_params(lo, hi, zero_point)
+    outer, size, inner = shape
+    with nogil:
+        softmax_tensor(<const uint8_t *>q, <uint8_t *>out, outer, size, inner,
+                       <const double *>values, inverse_scale, <element_type>element, &output, threads)
 
 
 def embedding_lookup(size_t table, size_t scales, size_t zero_points, int64_t rows,

@@ -11,7 +11,11 @@ RANGES = {
 }
 """What the integers of a quantized tensor can hold."""
 
-_FLOAT32 = torch.finfo(torch.float32)
+BYTES = (torch.uint8, torch.int8)
+"""What most quantized operators compute on."""
+
+_SMALLEST_SCALE = torch.finfo(torch.float32).smallest_normal
+_LARGEST_SCALE = torch.finfo(torch.float32).max
 
 
 def check_float32(input: Tensor, name: str = "input") -> None:
@@ -59,10 +63,10 @@ def check_parameters(
         of: whose parameters they are, as the prefix of their names: ``"a_"`` for ``a_scale``.
     """
     # The reciprocal of a scale below the normal range may be infinite. NaN fails too.
-    if not _FLOAT32.smallest_normal <= scale <= _FLOAT32.max:
+    if not _SMALLEST_SCALE <= scale <= _LARGEST_SCALE:
         raise ValueError(
             f"expected a positive, finite {of}scale within float32's "
-            f"{_FLOAT32.smallest_normal:.3g} … {_FLOAT32.max:.3g}, got {scale}"
+            f"{_SMALLEST_SCALE:.3g} … {_LARGEST_SCALE:.3g}, got {scale}"
         )
     if not quant_min <= zero_point <= quant_max:
         check_zero_point(zero_point, quant_min, quant_max, f"{of}zero_point")
@@ -95,7 +99,7 @@ def check_channel_values(
     scales: Tensor, zero_points: Tensor, quant_min: int, quant_max: int
 ) -> None:
     """:func:`check_parameters` of every channel; reads the tensors."""
-    if not bool(((scales >= _FLOAT32.smallest_normal) & (scales <= _FLOAT32.max)).all()):
+    if not bool(((scales >= _SMALLEST_SCALE) & (scales <= _LARGEST_SCALE)).all()):
         raise ValueError(f"expected positive, finite scales, got {scales}")
     if zero_points.dtype is torch.int64:
         check_zero_point(zero_points, quant_min, quant_max, "zero_points")

@@ -26,3 +26,30 @@ def outer_channels_inner(output: Tensor, axis: int) -> tuple[int, int, int]:
         return 1, 1, output.numel()
     inner = output.stride(axis)  # dense: exactly what lies within one index of this axis
     return output.numel() // (channels * inner), channels, inner
+
+
+def layout_under(output: Tensor, tensor: Tensor) -> tuple[list[int], list[int]] | None:
+    """How ``tensor``, broadcast to the dense ``output``, lies in the order of its memory.
+
+    Returns:
+        Sizes and strides of the dimensions, outermost first, neighbours merged where they can be;
+        ``None`` if the tensor lies as the output does.
+    """
+    if tensor.shape == output.shape and tensor.stride() == output.stride():
+        return None
+    strides = tensor.expand(output.shape).stride()
+    sizes_merged: list[int] = []
+    strides_merged: list[int] = []
+    for _, size, stride in sorted(
+        zip(output.stride(), output.shape, strides, strict=True), reverse=True
+    ):
+        if size == 1:
+            continue
+        if strides_merged and strides_merged[-1] == size * stride:
+            sizes_merged[-1] *= size
+            strides_merged[-1] = stride
+        else:
+            sizes_merged.append(size)
+            strides_merged.append(stride)
+    dense = strides_merged in ([], [1])
+    return None if dense or output.numel() == 0 else (sizes_merged, strides_merged)

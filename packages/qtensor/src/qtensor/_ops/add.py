@@ -1,12 +1,12 @@
 """Addition of two quantized tensors, with the activation that follows it."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from .. import _elementwise
-from .._threads import num_threads
-from ._checks import RANGES, check_integers, check_parameters, check_range
-from ._layout import ELEMENT, laid_out_as
+from ._binary import binary_cpu, binary_fake
 from ._registry import operator
 from ._requantize import integer_bounds, round_within
 
@@ -64,98 +64,15 @@ def _scaled(values: Tensor, zero_point: int, multiplier: float) -> Tensor:
     return (values.int() - zero_point).float() * torch.tensor(multiplier, dtype=torch.float32)
 
 
-def _empty_sum(a: Tensor, b: Tensor) -> Tensor:
-    if a.shape == b.shape:
-        return torch.empty_like(a)
-    try:
-        shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        raise ValueError(
-            f"expected shapes that broadcast together, got {tuple(a.shape)} and {tuple(b.shape)}"
-        ) from None
-    for operand in (a, b):
-        if operand.shape == shape:
-            return torch.empty_like(operand)
-    return a.new_empty(shape)
-
-
-def add_fake(
-    a: Tensor,
-    a_scale: float,
-    a_zero_point: int,
-    b: Tensor,
-    b_scale: float,
-    b_zero_point: int,
-    output_scale: float,
-    output_zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
-) -> Tensor:
-    check_integers(a, (torch.uint8, torch.int8), "a")
-    if b.dtype is not a.dtype:
-        raise TypeError(f"expected a and b of one dtype, got {a.dtype} and {b.dtype}")
-    check_range(quant_min, quant_max, a.dtype)
-    check_parameters(a_scale, a_zero_point, *RANGES[a.dtype], "a_")
-    check_parameters(b_scale, b_zero_point, *RANGES[a.dtype], "b_")
-    check_parameters(output_scale, output_zero_point, quant_min, quant_max, "output_")
-    return _empty_sum(a, b)
-
-
-def add_cpu(
-    a: Tensor,
-    a_scale: float,
-    a_zero_point: int,
-    b: Tensor,
-    b_scale: float,
-    b_zero_point: int,
-    output_scale: float,
-    output_zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
-) -> Tensor:
-    output = add_fake(
-        a,
-        a_scale,
-        a_zero_point,
-        b,
-        b_scale,
-        b_zero_point,
-        output_scale,
-        output_zero_point,
-        quant_min,
-        quant_max,
-    )
-    a, b = laid_out_as(a, output), laid_out_as(b, output)
-    lowest, highest = integer_bounds(
-        output_scale, output_zero_point, quant_min, quant_max, activation_min, activation_max
-    )
-    _elementwise.add(
-        a.data_ptr(),
-        b.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[a.dtype],
-        output.numel(),
-        a_scale / output_scale,
-        a_zero_point,
-        b_scale / output_scale,
-        b_zero_point,
-        output_zero_point,
-        lowest,
-        highest,
-        num_threads(),
-    )
-    return output
+def _multipliers(a_scale: float, b_scale: float, output_scale: float) -> tuple[float, float]:
+    return a_scale / output_scale, b_scale / output_scale
 
 
 add = operator(
     "add(Tensor a, float a_scale, int a_zero_point, Tensor b, float b_scale, int b_zero_point, "
     "float output_scale, int output_zero_point, int quant_min, int quant_max, "
     "float? activation_min=None, float? activation_max=None) -> Tensor",
-    cpu=add_cpu,
+    cpu=partial(binary_cpu, _elementwise.add, _multipliers),
     reference=add_reference,
-    fake=add_fake,
+    fake=binary_fake,
 )

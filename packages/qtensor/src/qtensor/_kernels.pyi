@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+from torch import Tensor
+
 def supports_isa(name: str) -> bool: ...
 def use_isa(name: str) -> None: ...
 def or_bytes(data: int, count: int) -> int: ...
@@ -25,17 +27,13 @@ def pack_depthwise_weights(weights: int, channels: int, taps: int, amax: int) ->
 class Product:
     def __init__(
         self,
-        weights: Packed,
-        threads: int,
-        output: int,
         input_zero_point: int,
-        weight_zero_points: int,
+        weight_zero_points: Tensor | None,
     ) -> None: ...
     def scale(
         self,
-        weight_scales: int,
-        per_channel: bool,
-        bias: int,
+        weight_scales: Tensor,
+        bias: Tensor | None,
         input_scale: float,
         lowest: float,
         highest: float,
@@ -44,19 +42,40 @@ class Product:
         self,
         output_scale: float,
         output_zero_point: int,
-        residual: int,
         signed: bool,
         residual_multiplier: float,
         residual_zero_point: int,
     ) -> None: ...
     def dequantize(self) -> None: ...
     def activate(self, code: int, negative_slope: float) -> None: ...
-    def linear(self, input: int, signed: bool, rows: int, k: int) -> None: ...
+    def linear(
+        self,
+        weights: Packed,
+        threads: int,
+        output: int,
+        residual: int,
+        input: int,
+        signed: bool,
+        rows: int,
+        k: int,
+    ) -> None: ...
     def linear_dynamic(
-        self, input: int, rows: int, k: int, quant_max: int, per_row: bool
+        self,
+        weights: Packed,
+        threads: int,
+        output: int,
+        input: int,
+        rows: int,
+        k: int,
+        quant_max: int,
+        per_row: bool,
     ) -> None: ...
     def conv2d(
         self,
+        weights: Packed,
+        threads: int,
+        output: int,
+        residual: int,
         input: int,
         signed: bool,
         shape: Sequence[int],

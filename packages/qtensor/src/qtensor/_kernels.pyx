@@ -140,42 +140,44 @@ def pack_depthwise_weights(uintptr_t weights, int64_t channels, int64_t taps, in
 
 
 cdef class Product:
-    """What becomes of the integer sums: struct product of csrc/gemm.h, and the ways to run it.
+    """What becomes of the integer sums, struct product of csrc/gemm.h, and the ways to run it.
 
     Built as the exact sums in int32; :meth:`requantize` or :meth:`dequantize` ask for another
-    output. Holds no references: the tensors must outlive it.
+    output. After that it is never written to, so any number of threads can run it. It keeps the
+    tensors that it points to, which must be contiguous.
     """
 
     cdef product _product
+    cdef list _tensors
 
-    def __init__(self, Packed weights, int threads, uintptr_t output, int32_t input_zero_point,
-                 uintptr_t weight_zero_points):
-        """Addresses of tensors; 0 where there is none."""
-        self._product.kernels = _active
-        self._product.weights = weights._packed
-        self._product.threads = threads
+    def __init__(self, int32_t input_zero_point, weight_zero_points):
+        """``weight_zero_points``: int64, for each channel; or None."""
+        self._tensors = []
         self._product.kind = OUTPUT_INT32
-        self._product.output = <void *>output
         self._product.input_zero_point = input_zero_point
-        self._product.weight_zero_points = <const int64_t *>weight_zero_points
+        self._product.weight_zero_points = <const int64_t *>self._address(weight_zero_points)
 
-    def scale(self, uintptr_t weight_scales, bint per_channel, uintptr_t bias, double input_scale,
-              float lowest, float highest):
+    cdef uintptr_t _address(self, tensor):
+        if tensor is None:
+            return 0
+        self._tensors.append(tensor)
+        return tensor.data_ptr()
+
+    def scale(self, weight_scales, bias, double input_scale, float lowest, float highest):
         """What both of the following need."""
-        self._product.weight_scales = <const float *>weight_scales
-        self._product.weight_scale_stride = per_channel
-        self._product.bias = <const float *>bias
+        self._product.weight_scales = <const float *>self._address(weight_scales)
+        self._product.weight_scale_stride = weight_scales.shape[0] > 1
+        self._product.bias = <const float *>self._address(bias)
         self._product.input_scale = input_scale
         self._product.lowest = lowest
         self._product.highest = highest
 
-    def requantize(self, double output_scale, int32_t output_zero_point, uintptr_t residual,
-                   bint signed, float residual_multiplier, int32_t residual_zero_point):
+    def requantize(self, double output_scale, int32_t output_zero_point, bint signed,
+                   float residual_multiplier, int32_t residual_zero_point):
         """Bytes as output; ``signed`` tells whether they, and the residual's, are int8."""
         self._product.kind = OUTPUT_BYTES
         self._product.output_scale = output_scale
         self._product.output_zero_point = output_zero_point
-        self._product.residual = <const uint8_t *>residual
         self._product.is_signed = signed
         self._product.residual_multiplier = residual_multiplier
         self._product.residual_zero_point = residual_zero_point
@@ -189,25 +191,39 @@ cdef class Product:
         self._product.activation = <activation>code
         self._product.negative_slope = negative_slope
 
-    def linear(self, uintptr_t input, bint signed, int64_t rows, int64_t k):
+    cdef product _with(self, Packed weights, int threads, uintptr_t output, uintptr_t residual):
+        cdef product copy = self._product
+        copy.kernels = _active
+        copy.weights = weights._packed
+        copy.threads = threads
+        copy.output = <void *>output
+        copy.residual = <const uint8_t *>residual
+        return copy
+
+    def linear(self, Packed weights, int threads, uintptr_t output, uintptr_t residual,
+               uintptr_t input, bint signed, int64_t rows, int64_t k):
         """Bytes as input."""
-        self._linear(input, INPUT_S8 if signed else INPUT_U8, rows, k, 0, False)
-
-    def linear_dynamic(self, uintptr_t input, int64_t rows, int64_t k, int32_t quant_max,
-                       bint per_row):
-        """Floats as input, quantized on the way."""
-        self._linear(input, INPUT_FLOAT, rows, k, quant_max, per_row)
-
-    cdef _linear(self, uintptr_t input, input_kind kind, int64_t rows, int64_t k,
-                 int32_t quant_max, bint per_row):
+        cdef product p = self._with(weights, threads, output, residual)
         cdef int status
         with nogil:
-            status = linear_(&self._product, kind, <const void *>input, rows, k, quant_max, per_row)
+            status = linear_(&p, INPUT_S8 if signed else INPUT_U8, <const void *>input, rows, k, 0,
+                             False)
         _check(status)
 
-    def conv2d(self, uintptr_t input, bint signed, shape, out_size, kernel, stride, padding,
-               dilation, uint8_t padding_value):
+    def linear_dynamic(self, Packed weights, int threads, uintptr_t output, uintptr_t input,
+                       int64_t rows, int64_t k, int32_t quant_max, bint per_row):
+        """Floats as input, quantized on the way."""
+        cdef product p = self._with(weights, threads, output, 0)
+        cdef int status
+        with nogil:
+            status = linear_(&p, INPUT_FLOAT, <const void *>input, rows, k, quant_max, per_row)
+        _check(status)
+
+    def conv2d(self, Packed weights, int threads, uintptr_t output, uintptr_t residual,
+               uintptr_t input, bint signed, shape, out_size, kernel, stride, padding, dilation,
+               uint8_t padding_value):
         """``shape``: batch, height, width, channels; the others: height, width."""
+        cdef product p = self._with(weights, threads, output, residual)
         cdef conv_shape c
         cdef int status
         c.batch, c.height, c.width, c.channels = shape
@@ -218,7 +234,7 @@ cdef class Product:
         c.dilation[0], c.dilation[1] = dilation
         c.padding_value = padding_value
         with nogil:
-            status = conv2d_(&self._product, INPUT_S8 if signed else INPUT_U8,
+            status = conv2d_(&p, INPUT_S8 if signed else INPUT_U8,
                              <const uint8_t *>input, &c)
         _check(status)
 

@@ -6,12 +6,14 @@ cache: nothing of it is ever saved. csrc/README.md tells what the packed form is
 
 import threading
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from . import _kernels
+from ._calls import Arguments, Seen
 from ._kernels import Packed
 
 AMAX = (127, 255)
@@ -38,54 +40,66 @@ class ScheduleStats(NamedTuple):
         return "T=2 {:.0%}, T=1 {:.0%}, wide {:.0%}".format(*(count / total for count in self))
 
 
-class PackedWeights:
-    """One weight's packed forms.
+Run = Callable[[tuple[Any, ...]], Tensor]
+"""An operator on its arguments, of which all but the varying ones were checked before."""
 
-    A packed form is good for the tensor it was made from as long as that is the same object, of
-    the same version and at the same address. Changes that torch does not see, through ``.data``
+
+class PackedWeights:
+    """One weight's packed forms, and the last call that used them.
+
+    Both are good for the tensors they were made from as long as these are the same objects, of
+    the same versions and at the same addresses. Changes that torch does not see, through ``.data``
     or NumPy, are not noticed: call :meth:`clear` after one.
 
     Copies and pickles are empty, so a module can hold one as an ordinary attribute.
     """
 
-    __slots__ = ("_entry", "_lock")
+    __slots__ = ("_call", "_forms")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entry: _Entry | None = None
+        self._forms: PackedForms | None = None
+        self._call: tuple[Callable[..., Run], Arguments, Run] | None = None
 
-    def get(
+    def run(
+        self, prepare: Callable[..., Run], arguments: tuple[Any, ...], varying: tuple[int, ...]
+    ) -> Tensor:
+        """Runs an operator, whose arguments are only checked if they are not the last call's.
+
+        Args:
+            prepare: takes this object and the arguments, checks them and returns what runs them,
+                which has to check the varying ones only. It must not hold the weight.
+            arguments: of the operator, all of them.
+            varying: the indices of tensors that differ from call to call, such as the input's.
+        """
+        call = self._call
+        if call is None or call[0] is not prepare or not call[1].match(arguments):
+            seen = Arguments(arguments, varying)  # first: a change in between makes it invalid
+            call = self._call = prepare, seen, prepare(self, *arguments)
+        return call[2](arguments)
+
+    def forms(
         self,
         weight: Tensor,
         weight_zero_points: Tensor | None,
-        amax: int,
         groups: int = 1,
         joined: bool = True,
-    ) -> Packed:
-        """The packed form of a weight.
+    ) -> "PackedForms":
+        """The packed forms of a weight.
 
         Args:
             weight: int8, ``(N, K)`` for linear, ``(O, C / groups, kh, kw)`` for convolution.
             weight_zero_points: int64, one for each channel, or ``None`` if all are zero.
-            amax: the largest input byte that the result must be exact for, 127 or 255.
             groups: of a convolution.
             joined: whether a convolution's taps in one kernel row lie next to each other.
         """
-        entry = self._entry
-        if entry is None or not entry.holds(weight, weight_zero_points, groups, joined):
-            entry = self._entry = _Entry(weight, weight_zero_points, groups, joined)
-        packed = entry.packed.get(amax)
-        if packed is None:
-            with self._lock:
-                packed = entry.packed.get(amax)
-                if packed is None:
-                    packed = _pack(weight, weight_zero_points, amax, groups, joined)
-                    entry.packed[amax] = packed
-        return packed
+        forms = self._forms
+        if forms is None or not forms.hold(weight, weight_zero_points, groups, joined):
+            forms = self._forms = PackedForms(weight, weight_zero_points, groups, joined)
+        return forms
 
     def clear(self) -> None:
-        """Forget every packed form; the next call packs again."""
-        self._entry = None
+        """Forget everything; the next call checks and packs again."""
+        self._forms = self._call = None
 
     def __copy__(self) -> "PackedWeights":
         return PackedWeights()
@@ -97,47 +111,41 @@ class PackedWeights:
         return PackedWeights, ()
 
 
-class _Entry:
-    """What was packed, told before packing: a change in between makes it invalid at once."""
+class PackedForms:
+    """One weight packed for the largest input bytes that occur. Not good for any other weight."""
 
-    __slots__ = ("layout", "packed", "weight", "zero_points")
+    __slots__ = ("_layout", "_lock", "_packed", "_weight", "_zero_points")
 
     def __init__(
         self, weight: Tensor, zero_points: Tensor | None, groups: int, joined: bool
     ) -> None:
-        self.weight = _Seen(weight)
-        self.zero_points = None if zero_points is None else _Seen(zero_points)
-        self.layout = (groups, joined)
-        self.packed: dict[int, Packed] = {}
+        # Told before packing: a change in between makes it invalid at once.
+        self._weight = Seen(weight)
+        self._zero_points = None if zero_points is None else Seen(zero_points)
+        self._layout = (groups, joined)
+        self._packed: dict[int, Packed] = {}
+        self._lock = threading.Lock()
 
-    def holds(self, weight: Tensor, zero_points: Tensor | None, groups: int, joined: bool) -> bool:
-        if zero_points is None:
-            same = self.zero_points is None
+    def hold(self, weight: Tensor, zero_points: Tensor | None, groups: int, joined: bool) -> bool:
+        """Whether this is the weight that they are forms of."""
+        if zero_points is None or self._zero_points is None:
+            same = zero_points is self._zero_points
         else:
-            same = self.zero_points is not None and self.zero_points.still(zero_points)
-        return same and self.weight.still(weight) and self.layout == (groups, joined)
+            same = self._zero_points.still(zero_points)
+        return same and self._weight.still(weight) and self._layout == (groups, joined)
 
+    def get(self, amax: int, weight: Tensor, zero_points: Tensor | None) -> Packed:
+        """The form for input bytes up to ``amax``, 127 or 255.
 
-class _Seen:
-    """A tensor as it was, without keeping it alive."""
-
-    __slots__ = ("pointer", "tensor", "version")
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = weakref.ref(tensor)
-        self.version = _version(tensor)
-        self.pointer = tensor.data_ptr()
-
-    def still(self, tensor: Tensor) -> bool:
-        return (
-            self.tensor() is tensor
-            and self.version == _version(tensor)
-            and self.pointer == tensor.data_ptr()
-        )
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
+        ``weight`` and ``zero_points`` are those that were given at first; they are not kept.
+        """
+        packed = self._packed.get(amax)
+        if packed is None:
+            with self._lock:
+                packed = self._packed.get(amax)
+                if packed is None:
+                    packed = self._packed[amax] = _pack(weight, zero_points, amax, *self._layout)
+        return packed
 
 
 def _pack(
@@ -200,7 +208,7 @@ def schedule_stats(
     Args:
         weight: int8, ``(N, K)`` or ``(O, C / groups, kh, kw)``.
         amax: 127 or 255.
-        groups, joined: as in :meth:`PackedWeights.get`.
+        groups, joined: as in :meth:`PackedWeights.forms`.
 
     Example:
         >>> import torch
@@ -208,4 +216,5 @@ def schedule_stats(
         >>> print(schedule_stats(torch.ones(16, 64, dtype=torch.int8), 255))
         T=2 100%, T=1 0%, wide 0%
     """
-    return ScheduleStats(*shared_cache(weight).get(weight, None, amax, groups, joined).counts)
+    forms = shared_cache(weight).forms(weight, None, groups, joined)
+    return ScheduleStats(*forms.get(amax, weight, None).counts)

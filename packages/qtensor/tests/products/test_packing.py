@@ -60,13 +60,13 @@ def test_inference_tensors_have_no_version():
 
 def test_packed_once_until_cleared():
     cache, weight = PackedWeights(), weight_of(1)
-    first = cache.get(weight, None, 127)
-    assert cache.get(weight, None, 127) is first
-    assert cache.get(weight, None, 255) is not first
-    assert cache.get(weight, None, 127) is first
+    first = cache.forms(weight, None).get(127, weight, None)
+    assert cache.forms(weight, None).get(127, weight, None) is first
+    assert cache.forms(weight, None).get(255, weight, None) is not first
+    assert cache.forms(weight, None).get(127, weight, None) is first
     assert first.nbytes >= 64 * 2
     cache.clear()
-    assert cache.get(weight, None, 127) is not first
+    assert cache.forms(weight, None).get(127, weight, None) is not first
 
 
 def test_clear_serves_changes_that_torch_does_not_see():
@@ -80,10 +80,10 @@ def test_clear_serves_changes_that_torch_does_not_see():
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])  # fmt: skip  # noqa: E501
 def test_copies_are_empty(duplicate):
     cache, weight = PackedWeights(), weight_of(1)
-    first = cache.get(weight, None, 127)
+    first = cache.forms(weight, None).get(127, weight, None)
     other = duplicate(cache)
     assert type(other) is PackedWeights
-    assert other.get(weight, None, 127) is not first
+    assert other.forms(weight, None).get(127, weight, None) is not first
 
 
 def test_the_shared_cache_dies_with_its_weight():
@@ -111,5 +111,5 @@ def test_a_cache_does_not_keep_the_weight_alive():
 def test_one_packing_for_many_threads():
     cache, weight = PackedWeights(), torch.ones(512, 512, dtype=torch.int8)
     with ThreadPoolExecutor(8) as pool:
-        packed = set(pool.map(lambda _: cache.get(weight, None, 127), range(64)))
+        packed = set(pool.map(lambda _: cache.forms(weight, None).get(127, weight, None), range(64)))
     assert len(packed) == 1

@@ -1,12 +1,11 @@
 """What linear and convolution share: checks, requantization, the kernel call."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .. import _kernels
-from .._threads import num_threads
 from ._activation import ACTIVATIONS, activated, check_activation
 from ._checks import RANGES, check_parameters, check_range
 from ._requantize import integer_bounds
@@ -60,16 +59,11 @@ class Requantization(NamedTuple):
             self.output_scale, self.output_zero_point, self.quant_min, self.quant_max, "output_"
         )
         check_activation(self.activation, self.negative_slope)
-        if self.residual is None:
-            return
-        if self.residual.dtype is not self.dtype or tuple(self.residual.shape) != tuple(shape):
-            raise ValueError(
-                f"expected a residual like the output, {self.dtype} of shape {tuple(shape)}, got "
-                f"{self.residual.dtype} of shape {tuple(self.residual.shape)}"
+        if self.residual is not None:
+            check_residual(self.residual, shape, self.dtype)
+            check_parameters(
+                self.residual_scale, self.residual_zero_point, *RANGES[self.dtype], "residual_"
             )
-        check_parameters(
-            self.residual_scale, self.residual_zero_point, *RANGES[self.dtype], "residual_"
-        )
 
     def bounds(self) -> tuple[float, float]:
         """``lowest`` and ``highest`` of the formula above."""
@@ -99,35 +93,40 @@ class Requantization(NamedTuple):
         t = torch.where(t < highest, t, highest)
         return (t.round() + self.output_zero_point).to(self.dtype)
 
-    def dense(self, memory_format: torch.memory_format = torch.contiguous_format) -> Self:
-        """The same with dense tensors, as the kernels need them; ``memory_format``: output's."""
-        scales, bias, residual = self.weight_scales, self.bias, self.residual
-        if scales.is_contiguous() and residual is None and (bias is None or bias.is_contiguous()):
-            return self  # the usual case, and quicker
-        return self._replace(
-            weight_scales=scales.contiguous(),
-            bias=None if bias is None else bias.contiguous(),
-            residual=None if residual is None else residual.contiguous(memory_format=memory_format),
-        )
-
     def ask(self, call: _kernels.Product) -> None:
-        """Makes a kernel call requantize. Needs :meth:`dense` tensors that outlive the call."""
+        """Makes a kernel call requantize."""
         call.scale(
-            self.weight_scales.data_ptr(),
-            self.weight_scales.shape[0] > 1,
-            address(self.bias),
-            self.input_scale,
-            *self.bounds(),
+            self.weight_scales.contiguous(), contiguous(self.bias), self.input_scale, *self.bounds()
         )
         call.requantize(
             self.output_scale,
             self.output_zero_point,
-            address(self.residual),
             self.dtype is torch.int8,
             self.residual_scale / self.output_scale,
             self.residual_zero_point,
         )
         call.activate(ACTIVATIONS.index(self.activation), self.negative_slope)
+
+
+def check_residual(residual: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Raise unless the residual is like the output."""
+    if residual.dtype != dtype or residual.shape != shape:
+        raise ValueError(
+            f"expected a residual like the output, {dtype} of shape {tuple(shape)}, got "
+            f"{residual.dtype} of shape {tuple(residual.shape)}"
+        )
+
+
+def readable_residual(
+    residual: Tensor | None,
+    output: Tensor,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Tensor | None:
+    """A residual checked to be like the output, and laid out like it."""
+    if residual is None:
+        return None
+    check_residual(residual, output.shape, output.dtype)
+    return residual.contiguous(memory_format=memory_format)
 
 
 def check_input(input: Tensor, scale: float, zero_point: int) -> None:
@@ -177,9 +176,17 @@ def _check_per_channel(name: str, tensor: Tensor, dtype: torch.dtype, weight: Te
         raise ValueError(f"expected {name} on {weight.device}, got {tensor.device}")
 
 
-def address(tensor: Tensor | None) -> int:
-    """Where a dense tensor's elements are; 0 for ``None``."""
-    return 0 if tensor is None else tensor.data_ptr()
+def contiguous(tensor: Tensor | None) -> Tensor | None:
+    """``tensor.contiguous()``, also of ``None``."""
+    return None if tensor is None else tensor.contiguous()
+
+
+def sums_call(
+    input: Tensor, input_zero_point: int, weight_zero_points: Tensor | None
+) -> _kernels.Product:
+    """A kernel call for inputs of this dtype, so far for the exact sums as int32."""
+    zero_point = unsigned(input_zero_point, input.dtype)
+    return _kernels.Product(zero_point, contiguous(weight_zero_points))
 
 
 def unsigned(value: int, dtype: torch.dtype) -> int:
@@ -195,15 +202,3 @@ def proven_amax(input: Tensor, padding: int = 0) -> int:
     if input.dtype is torch.int8:
         return 255
     return 127 if _kernels.or_bytes(input.data_ptr(), input.numel()) | padding <= 127 else 255
-
-
-def product(
-    packed: _kernels.Packed,
-    output: Tensor,
-    input_zero_point: int,
-    weight_zero_points: Tensor | None,
-) -> _kernels.Product:
-    """A kernel call that writes to ``output``, so far the exact sums as int32."""
-    return _kernels.Product(
-        packed, num_threads(), output.data_ptr(), input_zero_point, address(weight_zero_points)
-    )

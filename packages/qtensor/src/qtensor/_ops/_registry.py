@@ -45,15 +45,8 @@ def operator(
     torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=_library)
     registered = getattr(torch.ops.qtensor, name).default
 
-    arguments = registered._schema.arguments
-    indices = [i for i, argument in enumerate(arguments) if "Tensor" in str(argument.type)]
-    names = [arguments[i].name for i in indices]
-
     def call(*args: Any, cache: Any = None, **kwargs: Any) -> Any:
-        tensors = [args[i] for i in indices if i < len(args)]
-        if kwargs:
-            tensors += [kwargs[name] for name in names if name in kwargs]
-        if not direct(*tensors):
+        if not direct(*args, *kwargs.values()):
             return registered(*args, **kwargs)
         if cache is None:
             return cpu(*args, **kwargs)

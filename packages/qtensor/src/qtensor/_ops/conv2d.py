@@ -7,9 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._packing import PackedWeights, is_depthwise, shared_cache
-from ._product import Requantization, check_input, check_weight, product, proven_amax, unsigned
-from ._registry import operator
+from .. import _kernels
+from .._packing import PackedForms, PackedWeights, Run, is_depthwise, shared_cache
+from .._threads import num_threads
+from ._product import (
+    Requantization,
+    check_input,
+    check_weight,
+    proven_amax,
+    readable_residual,
+    sums_call,
+    unsigned,
+)
+from ._weighted import weighted_operator
 
 _INT32_MAX = 2**31 - 1
 
@@ -167,7 +177,8 @@ def check_conv2d(
     return shape
 
 
-def conv2d_cpu(
+def prepare_conv2d(
+    cache: PackedWeights,
     input: Tensor,
     input_scale: float,
     input_zero_point: int,
@@ -180,16 +191,25 @@ def conv2d_cpu(
     dilation: Sequence[int],
     groups: int,
     *output_arguments: Any,
-    cache: PackedWeights | None = None,
-    **named: Any,
-) -> Tensor:
-    finish = Requantization(input_scale, weight_scales, bias, *output_arguments, **named)
-    geometry = (stride, padding, dilation, groups)
-    shape = check_conv2d(input, input_zero_point, weight, weight_zero_points, geometry, finish)
-    output = torch.empty(shape, dtype=finish.dtype, memory_format=torch.channels_last)
-    finish = finish.dense(torch.channels_last)
-    _convolve(input, input_zero_point, weight, weight_zero_points, geometry, output, finish, cache)
-    return output
+) -> Run:
+    finish = Requantization(input_scale, weight_scales, bias, *output_arguments)
+    geometry = (tuple(stride), tuple(padding), tuple(dilation), groups)
+    check_conv2d(input, input_zero_point, weight, weight_zero_points, geometry, finish)
+    call = _call(input, input_zero_point, weight, weight_zero_points, groups)
+    finish.ask(call)
+    forms = _forms(cache, weight, weight_zero_points, geometry)
+    dtype = finish.dtype
+
+    def run(arguments: tuple[Any, ...]) -> Tensor:
+        input, weight, weight_zero_points = arguments[0], arguments[3], arguments[5]
+        shape = conv2d_shape(input, weight, *geometry)
+        output = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+        residual = readable_residual(arguments[_RESIDUAL], output, torch.channels_last)
+        operands = (input, input_zero_point, weight, weight_zero_points)
+        _convolve(call, forms, *operands, geometry, output, residual)
+        return output
+
+    return run
 
 
 def conv2d_int32(
@@ -218,23 +238,49 @@ def conv2d_int32(
     geometry = (stride, padding, dilation, groups)
     shape = conv2d_shape(input, weight, *geometry)
     output = torch.empty(shape, dtype=torch.int32, memory_format=torch.channels_last)
-    _convolve(input, input_zero_point, weight, weight_zero_points, geometry, output, None, cache)
+    call = _call(input, input_zero_point, weight, weight_zero_points, groups)
+    forms = _forms(cache or shared_cache(weight), weight, weight_zero_points, geometry)
+    operands = (input, input_zero_point, weight, weight_zero_points)
+    _convolve(call, forms, *operands, geometry, output, None)
     return output
 
 
-def _convolve(
+Geometry = tuple[Sequence[int], Sequence[int], Sequence[int], int]
+
+
+def _call(
     input: Tensor,
     input_zero_point: int,
     weight: Tensor,
     weight_zero_points: Tensor | None,
-    geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int],
+    groups: int,
+) -> _kernels.Product:
+    if is_depthwise(weight, groups):
+        weight_zero_points = None  # they are part of the packed weights
+    return sums_call(input, input_zero_point, weight_zero_points)
+
+
+def _forms(
+    cache: PackedWeights, weight: Tensor, weight_zero_points: Tensor | None, geometry: Geometry
+) -> PackedForms:
+    _, _, dilation, groups = geometry
+    return cache.forms(weight, weight_zero_points, groups, groups == 1 and dilation[1] == 1)
+
+
+def _convolve(
+    call: _kernels.Product,
+    forms: PackedForms,
+    input: Tensor,
+    input_zero_point: int,
+    weight: Tensor,
+    weight_zero_points: Tensor | None,
+    geometry: Geometry,
     output: Tensor,
-    finish: Requantization | None,
-    cache: PackedWeights | None,
+    residual: Tensor | None,
 ) -> None:
     if output.numel() == 0:
         return
-    stride, padding, dilation, groups = geometry
+    stride, padding, dilation, _ = geometry
     kernel = weight.shape[2:]
     batch, channels, height, width = input.shape
     pitch = (width + 2 * padding[1]) * channels
@@ -244,18 +290,12 @@ def _convolve(
             f"{tuple(input.shape)}"
         )
     input = input.contiguous(memory_format=torch.channels_last)
-    zero_points = None if weight_zero_points is None else weight_zero_points.contiguous()
     zero_point = unsigned(input_zero_point, input.dtype)
-    joined = groups == 1 and dilation[1] == 1
-    cache = cache or shared_cache(weight)
-    amax = proven_amax(input, zero_point)
-    packed = cache.get(weight, weight_zero_points, amax, groups, joined)
-    if is_depthwise(weight, groups):
-        zero_points = None  # they are part of the packed weights
-    call = product(packed, output, zero_point, zero_points)
-    if finish is not None:
-        finish.ask(call)
     call.conv2d(
+        forms.get(proven_amax(input, zero_point), weight, weight_zero_points),
+        num_threads(),
+        output.data_ptr(),
+        0 if residual is None else residual.data_ptr(),
         input.data_ptr(),
         input.dtype is torch.int8,
         (batch, height, width, channels),
@@ -291,7 +331,8 @@ def conv2d_fake(
     )
 
 
-conv2d = operator(
+_RESIDUAL = 18  # its position in the schema
+conv2d = weighted_operator(
     "conv2d(Tensor input, float input_scale, int input_zero_point, Tensor weight, "
     "Tensor weight_scales, Tensor? weight_zero_points, Tensor? bias, int[2] stride, "
     "int[2] padding, int[2] dilation, int groups, float output_scale, int output_zero_point, "
@@ -299,7 +340,7 @@ conv2d = operator(
     "float? activation_max=None, Tensor? residual=None, float residual_scale=1., "
     "int residual_zero_point=0, str activation='', "
     "float negative_slope=0.01) -> Tensor",
-    cpu=conv2d_cpu,
+    prepare=prepare_conv2d,
     reference=conv2d_reference,
     fake=conv2d_fake,
 )

@@ -5,9 +5,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._packing import PackedWeights, shared_cache
-from ._product import Requantization, check_input, check_weight, product, proven_amax, unsigned
-from ._registry import operator
+from .. import _kernels
+from .._packing import PackedForms, PackedWeights, Run, shared_cache
+from .._threads import num_threads
+from ._product import (
+    Requantization,
+    check_input,
+    check_weight,
+    proven_amax,
+    readable_residual,
+    sums_call,
+)
+from ._weighted import weighted_operator
 
 
 def linear_reference(
@@ -108,22 +117,24 @@ def check_linear(
     """Raise unless everything fits; returns the output's shape."""
     check_input(input, input_scale, input_zero_point)
     check_weight(input, weight, finish.weight_scales, weight_zero_points, finish.bias, 2)
-    shape = linear_shape(input, weight)
+    shape = linear_shape(input, weight.shape)
     finish.check(shape)
     return shape
 
 
-def linear_shape(input: Tensor, weight: Tensor) -> tuple[int, ...]:
+def linear_shape(input: Tensor, weight_shape: tuple[int, ...]) -> tuple[int, ...]:
     """The output's shape; raises ``ValueError`` if there is none."""
-    if input.dim() == 0 or input.shape[-1] != weight.shape[1]:
+    shape, (n, k) = input.shape, weight_shape
+    if not shape or shape[-1] != k:
         raise ValueError(
-            f"expected an input of shape (..., {weight.shape[1]}) for a weight of shape "
-            f"{tuple(weight.shape)}, got {tuple(input.shape)}"
+            f"expected an input of shape (..., {k}) for a weight of shape {tuple(weight_shape)}, "
+            f"got {tuple(shape)}"
         )
-    return (*input.shape[:-1], weight.shape[0])
+    return (*shape[:-1], n)
 
 
-def linear_cpu(
+def prepare_linear(
+    cache: PackedWeights,
     input: Tensor,
     input_scale: float,
     input_zero_point: int,
@@ -132,15 +143,22 @@ def linear_cpu(
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
     *output_arguments: Any,
-    cache: PackedWeights | None = None,
-    **named: Any,
-) -> Tensor:
-    finish = Requantization(input_scale, weight_scales, bias, *output_arguments, **named)
-    shape = check_linear(input, input_scale, input_zero_point, weight, weight_zero_points, finish)
-    output = torch.empty(shape, dtype=finish.dtype)
-    finish = finish.dense()
-    _multiply(input, input_zero_point, weight, weight_zero_points, output, finish, cache)
-    return output
+) -> Run:
+    finish = Requantization(input_scale, weight_scales, bias, *output_arguments)
+    check_linear(input, input_scale, input_zero_point, weight, weight_zero_points, finish)
+    call = sums_call(input, input_zero_point, weight_zero_points)
+    finish.ask(call)
+    dtype, weight_shape = finish.dtype, tuple(weight.shape)
+    forms = cache.forms(weight, weight_zero_points)
+
+    def run(arguments: tuple[Any, ...]) -> Tensor:
+        input, weight, weight_zero_points = arguments[0], arguments[3], arguments[5]
+        output = torch.empty(linear_shape(input, weight_shape), dtype=dtype)
+        residual = readable_residual(arguments[_RESIDUAL], output)
+        _multiply(call, forms, input, weight, weight_zero_points, output, residual)
+        return output
+
+    return run
 
 
 def linear_int32(
@@ -161,31 +179,37 @@ def linear_int32(
     """
     check_input(input, 1.0, input_zero_point)
     check_weight(input, weight, torch.ones(1), weight_zero_points, None, 2)
-    output = torch.empty(linear_shape(input, weight), dtype=torch.int32)
-    _multiply(input, input_zero_point, weight, weight_zero_points, output, None, cache)
+    output = torch.empty(linear_shape(input, weight.shape), dtype=torch.int32)
+    call = sums_call(input, input_zero_point, weight_zero_points)
+    forms = (cache or shared_cache(weight)).forms(weight, weight_zero_points)
+    _multiply(call, forms, input, weight, weight_zero_points, output, None)
     return output
 
 
 def _multiply(
+    call: _kernels.Product,
+    forms: PackedForms,
     input: Tensor,
-    input_zero_point: int,
     weight: Tensor,
     weight_zero_points: Tensor | None,
     output: Tensor,
-    finish: Requantization | None,
-    cache: PackedWeights | None,
+    residual: Tensor | None,
 ) -> None:
     if output.numel() == 0:
         return
     input = input.contiguous()
-    zero_points = None if weight_zero_points is None else weight_zero_points.contiguous()
-    cache = cache or shared_cache(weight)
-    packed = cache.get(weight, weight_zero_points, proven_amax(input))
-    call = product(packed, output, unsigned(input_zero_point, input.dtype), zero_points)
-    if finish is not None:
-        finish.ask(call)
+    packed = forms.get(proven_amax(input), weight, weight_zero_points)
     n, k = weight.shape
-    call.linear(input.data_ptr(), input.dtype is torch.int8, output.numel() // n, k)
+    call.linear(
+        packed,
+        num_threads(),
+        output.data_ptr(),
+        0 if residual is None else residual.data_ptr(),
+        input.data_ptr(),
+        input.dtype is torch.int8,
+        output.numel() // n,
+        k,
+    )
 
 
 def linear_fake(
@@ -204,14 +228,15 @@ def linear_fake(
     return input.new_empty(shape, dtype=finish.dtype)
 
 
-linear = operator(
+_RESIDUAL = 14  # its position in the schema
+_SCHEMA = (
     "linear(Tensor input, float input_scale, int input_zero_point, Tensor weight, "
     "Tensor weight_scales, Tensor? weight_zero_points, Tensor? bias, float output_scale, "
     "int output_zero_point, int quant_min, int quant_max, ScalarType dtype, "
     "float? activation_min=None, float? activation_max=None, Tensor? residual=None, "
     "float residual_scale=1., int residual_zero_point=0, str activation='', "
-    "float negative_slope=0.01) -> Tensor",
-    cpu=linear_cpu,
-    reference=linear_reference,
-    fake=linear_fake,
+    "float negative_slope=0.01) -> Tensor"
+)
+linear = weighted_operator(
+    _SCHEMA, prepare=prepare_linear, reference=linear_reference, fake=linear_fake
 )

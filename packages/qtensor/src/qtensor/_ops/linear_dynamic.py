@@ -1,13 +1,17 @@
 """Linear layers that quantize their float input as they go."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from .._packing import AMAX, PackedWeights, shared_cache
+from .. import _kernels
+from .._packing import AMAX, PackedWeights, Run
+from .._threads import num_threads
 from ._activation import ACTIVATIONS, activated, check_activation
 from ._checks import check_float32
-from ._product import address, check_weight, product
-from ._registry import operator
+from ._product import check_weight, contiguous
+from ._weighted import weighted_operator
 from .linear import linear_shape
 
 _INFINITY = float("inf")
@@ -108,49 +112,55 @@ def check_linear_dynamic(
     check_activation(activation, negative_slope)
     if not 1 <= quant_max <= 255:
         raise ValueError(f"expected quant_max within 1 … 255, got {quant_max}")
-    return linear_shape(input, weight)
+    return linear_shape(input, weight.shape)
 
 
-def linear_dynamic_cpu(
+def prepare_linear_dynamic(
+    cache: PackedWeights,
     input: Tensor,
     weight: Tensor,
     weight_scales: Tensor,
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
-    quant_max: int = 255,
-    per_row: bool = True,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
-    activation: str = "",
-    negative_slope: float = 0.01,
-    *,
-    cache: PackedWeights | None = None,
-) -> Tensor:
+    quant_max: int,
+    per_row: bool,
+    activation_min: float | None,
+    activation_max: float | None,
+    activation: str,
+    negative_slope: float,
+) -> Run:
     operands = (input, weight, weight_scales, weight_zero_points, bias)
-    shape = check_linear_dynamic(*operands, quant_max, activation, negative_slope)
-    output = torch.empty(shape)
-    if output.numel() == 0:
-        return output
-    input, weight_scales = input.contiguous(), weight_scales.contiguous()
-    bias = None if bias is None else bias.contiguous()
-    zero_points = None if weight_zero_points is None else weight_zero_points.contiguous()
-    # The kernel clamps what it quantizes to quant_max, which proves the bound.
-    amax = next(amax for amax in AMAX if quant_max <= amax)
-    packed = (cache or shared_cache(weight)).get(weight, weight_zero_points, amax)
-    call = product(packed, output, 0, zero_points)
-    call.scale(
-        weight_scales.data_ptr(),
-        weight_scales.shape[0] > 1,
-        address(bias),
-        1.0,
-        -_INFINITY if activation_min is None else activation_min,
-        _INFINITY if activation_max is None else activation_max,
-    )
+    check_linear_dynamic(*operands, quant_max, activation, negative_slope)
+    call = _kernels.Product(0, contiguous(weight_zero_points))
+    lowest = -_INFINITY if activation_min is None else activation_min
+    highest = _INFINITY if activation_max is None else activation_max
+    call.scale(weight_scales.contiguous(), contiguous(bias), 1.0, lowest, highest)
     call.dequantize()
     call.activate(ACTIVATIONS.index(activation), negative_slope)
-    n, k = weight.shape
-    call.linear_dynamic(input.data_ptr(), output.numel() // n, k, quant_max, per_row)
-    return output
+    # The kernel clamps what it quantizes to quant_max, which proves the bound.
+    amax = next(amax for amax in AMAX if quant_max <= amax)
+    n, k = weight_shape = tuple(weight.shape)
+    packed = cache.forms(weight, weight_zero_points).get(amax, weight, weight_zero_points)
+
+    def run(arguments: tuple[Any, ...]) -> Tensor:
+        input = arguments[0]
+        output = torch.empty(linear_shape(input, weight_shape))
+        if output.numel():
+            input = input.contiguous()
+            rows = output.numel() // n
+            call.linear_dynamic(
+                packed,
+                num_threads(),
+                output.data_ptr(),
+                input.data_ptr(),
+                rows,
+                k,
+                quant_max,
+                per_row,
+            )
+        return output
+
+    return run
 
 
 def linear_dynamic_fake(
@@ -170,12 +180,12 @@ def linear_dynamic_fake(
     return input.new_empty(check_linear_dynamic(*operands, quant_max, activation, negative_slope))
 
 
-linear_dynamic = operator(
+linear_dynamic = weighted_operator(
     "linear_dynamic(Tensor input, Tensor weight, Tensor weight_scales, "
     "Tensor? weight_zero_points, Tensor? bias, int quant_max=255, bool per_row=True, "
     "float? activation_min=None, float? activation_max=None, "
     "str activation='', float negative_slope=0.01) -> Tensor",
-    cpu=linear_dynamic_cpu,
+    prepare=prepare_linear_dynamic,
     reference=linear_dynamic_reference,
     fake=linear_dynamic_fake,
 )

@@ -1,0 +1,48 @@
+"""Operators with a weight: only their input is checked in every call, the rest once."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from .._packing import PackedWeights, Run, shared_cache
+from ._registry import operator
+
+_VARYING = ("input", "residual")
+
+
+def weighted_operator(
+    schema: str,
+    *,
+    prepare: Callable[..., Run],
+    reference: Callable[..., Tensor],
+    fake: Callable[..., Tensor],
+) -> Callable[..., Tensor]:
+    """Like :func:`operator`, for an operator with an argument ``weight``.
+
+    Args:
+        schema, reference, fake: as there; ``reference`` has the schema's names and defaults.
+        prepare: takes a :class:`PackedWeights` and all arguments, checks them, and returns what
+            runs the kernel on a tuple of arguments in which ``input`` and ``residual`` may have
+            other values and shapes, but no other dtypes. It must not hold the weight.
+
+    Returns:
+        The operator; it takes ``cache``, the weight's :class:`PackedWeights`. Without one it
+        uses the weight's shared cache.
+    """
+    signature = inspect.signature(reference)
+    names = list(signature.parameters)
+    defaults = tuple(parameter.default for parameter in signature.parameters.values())
+    weight = names.index("weight")
+    varying = tuple(i for i, name in enumerate(names) if name in _VARYING)
+
+    def cpu(*args: Any, cache: PackedWeights | None = None, **named: Any) -> Tensor:
+        if named or len(args) <= weight:
+            bound = signature.bind(*args, **named)
+            bound.apply_defaults()
+            args = bound.args
+        args += defaults[len(args) :]
+        return (cache or shared_cache(args[weight])).run(prepare, args, varying)
+
+    return operator(schema, cpu=cpu, reference=reference, fake=fake)

@@ -1,0 +1,163 @@
+/* The kernels of statistics.h for AVX2. */
+#include <immintrin.h>
+#include <math.h>
+
+#include "statistics.h"
+
+/* Values are looked at in blocks, small enough for the cache. In one that holds only finite values,
+ * which is nearly every one, neither comparisons nor counts depend on it; another is left to the
+ * scalar kernel. */
+enum { BLOCK = 2048 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* The largest and smallest value seen in each lane, and the largest bit pattern of a magnitude. */
+typedef struct {
+    __m256 lowest, highest;
+    __m256i magnitude;
+} lanes;
+
+INLINE lanes empty_lanes(void) {
+    return (lanes){_mm256_set1_ps(INFINITY), _mm256_set1_ps(-INFINITY), _mm256_setzero_si256()};
+}
+
+INLINE lanes take(lanes seen, __m256 v) {
+    const __m256i magnitude = _mm256_and_si256(_mm256_castps_si256(v),
+                                               _mm256_set1_epi32(0x7FFFFFFF));
+    seen.lowest = _mm256_min_ps(seen.lowest, v);
+    seen.highest = _mm256_max_ps(seen.highest, v);
+    seen.magnitude = _mm256_max_epi32(seen.magnitude, magnitude);
+    return seen;
+}
+
+INLINE lanes joined(lanes a, lanes b) {
+    return (lanes){_mm256_min_ps(a.lowest, b.lowest), _mm256_max_ps(a.highest, b.highest),
+                   _mm256_max_epi32(a.magnitude, b.magnitude)};
+}
+
+/* The exponent of NaN and infinity is all ones, and that of nothing else. */
+INLINE int has_nonfinite(lanes seen) {
+    const __m256i largest_finite = _mm256_set1_epi32(0x7F7FFFFF);
+    return _mm256_movemask_epi8(_mm256_cmpgt_epi32(seen.magnitude, largest_finite));
+}
+
+INLINE void range_of_block(const float *x, int64_t n, value_range *range) {
+    lanes seen[4] = {empty_lanes(), empty_lanes(), empty_lanes(), empty_lanes()};
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        for (int k = 0; k < 4; k++) {
+            seen[k] = take(seen[k], _mm256_loadu_ps(x + i + 8 * k));
+        }
+    }
+    for (; i + 8 <= n; i += 8) {
+        seen[0] = take(seen[0], _mm256_loadu_ps(x + i));
+    }
+    const lanes all = joined(joined(seen[0], seen[1]), joined(seen[2], seen[3]));
+    if (has_nonfinite(all)) {
+        statistics_scalar.range(x, n, range);
+        return;
+    }
+    _Alignas(32) float bounds[16];
+    _mm256_store_ps(bounds, all.lowest);
+    _mm256_store_ps(bounds + 8, all.highest);
+    for (int k = 0; k < 8; k++) {
+        range->lowest = bounds[k] < range->lowest ? bounds[k] : range->lowest;
+        range->highest = bounds[8 + k] > range->highest ? bounds[8 + k] : range->highest;
+    }
+    statistics_scalar.range(x + i, n - i, range);
+}
+
+static void range(const float *x, int64_t n, value_range *range) {
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        range_of_block(x + i, n - i < BLOCK ? n - i : BLOCK, range);
+    }
+}
+
+enum { ROWS = 16, COLUMNS = 16 }; /* of a block, whose ranges stay in registers */
+
+INLINE channel_ranges from_column(const channel_ranges *ranges, int64_t column) {
+    return (channel_ranges){ranges->lowest + column, ranges->highest + column,
+                            ranges->nonfinite + column};
+}
+
+INLINE void columns_of_block(const float *x, int64_t rows, int64_t stride,
+                             const channel_ranges *ranges) {
+    lanes seen[2];
+    for (int k = 0; k < 2; k++) {
+        seen[k] = (lanes){_mm256_loadu_ps(ranges->lowest + 8 * k),
+                          _mm256_loadu_ps(ranges->highest + 8 * k), _mm256_setzero_si256()};
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        for (int k = 0; k < 2; k++) {
+            seen[k] = take(seen[k], _mm256_loadu_ps(x + r * stride + 8 * k));
+        }
+    }
+    if (has_nonfinite(seen[0]) || has_nonfinite(seen[1])) {
+        statistics_scalar.column_ranges(x, rows, stride, COLUMNS, ranges);
+        return;
+    }
+    for (int k = 0; k < 2; k++) {
+        _mm256_storeu_ps(ranges->lowest + 8 * k, seen[k].lowest);
+        _mm256_storeu_ps(ranges->highest + 8 * k, seen[k].highest);
+    }
+}
+
+static void column_ranges(const float *x, int64_t rows, int64_t stride, int64_t columns,
+                          const channel_ranges *ranges) {
+    for (int64_t r = 0; r < rows; r += ROWS) {
+        const int64_t height = rows - r < ROWS ? rows - r : ROWS;
+        const float *row = x + r * stride;
+        int64_t c = 0;
+        for (; c + COLUMNS <= columns; c += COLUMNS) {
+            const channel_ranges here = from_column(ranges, c);
+            columns_of_block(row + c, height, stride, &here);
+        }
+        const channel_ranges rest = from_column(ranges, c);
+        statistics_scalar.column_ranges(row + c, height, stride, columns - c, &rest);
+    }
+}
+
+enum { INDICES = 256 };
+
+/* floor(v * inverse_width) - first, for the eight values at x. A product may be too small for
+ * float32: a negative one then is -0, and its floor must be -1 all the same. */
+INLINE __m256i index8(const float *x, __m256 inverse_width, __m256i first) {
+    const __m256 v = _mm256_loadu_ps(x), zero = _mm256_setzero_ps();
+    const __m256 product = _mm256_mul_ps(v, inverse_width);
+    const __m256i floors = _mm256_cvtps_epi32(_mm256_floor_ps(product));
+    const __m256 lost = _mm256_and_ps(_mm256_cmp_ps(v, zero, _CMP_LT_OQ),
+                                      _mm256_cmp_ps(product, zero, _CMP_EQ_OQ));
+    return _mm256_sub_epi32(_mm256_add_epi32(floors, _mm256_castps_si256(lost)), first);
+}
+
+static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *histograms) {
+    if (bins->exponent < -126) { /* the inverse width would be infinite */
+        statistics_scalar.count(x, n, bins, histograms);
+        return;
+    }
+    const __m256 inverse_width = _mm256_set1_ps((float)ldexp(1.0, -bins->exponent));
+    const __m256i first = _mm256_set1_epi32(bins->first);
+    uint32_t *const h0 = histograms, *const h1 = h0 + bins->size, *const h2 = h1 + bins->size,
+                   *const h3 = h2 + bins->size;
+    int64_t i = 0;
+    while (i + 8 <= n) {
+        _Alignas(32) int32_t indices[INDICES];
+        int64_t filled = 0;
+        for (; filled < INDICES && i + 8 <= n; filled += 8, i += 8) {
+            _mm256_store_si256((__m256i *)(indices + filled), index8(x + i, inverse_width, first));
+        }
+        for (int64_t k = 0; k < filled; k += 4) {
+            h0[indices[k]]++;
+            h1[indices[k + 1]]++;
+            h2[indices[k + 2]]++;
+            h3[indices[k + 3]]++;
+        }
+    }
+    statistics_scalar.count(x + i, n - i, bins, histograms);
+}
+
+const statistics_kernels statistics_avx2 = {
+    .range = range,
+    .column_ranges = column_ranges,
+    .count = count,
+};

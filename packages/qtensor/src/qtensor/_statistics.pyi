@@ -1,0 +1,27 @@
+from collections.abc import Sequence
+
+def use_isa(name: str) -> None: ...
+def aminmax(
+    x: int, sizes: Sequence[int], strides: Sequence[int], bounds: int, threads: int
+) -> int: ...
+def aminmax_per_channel(
+    x: int,
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    axis: int,
+    lowest: int,
+    highest: int,
+    nonfinite: int,
+    threads: int,
+) -> None: ...
+def count_bins(
+    x: int,
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    exponent: int,
+    first: int,
+    size: int,
+    counts: int,
+    bounds: int,
+    threads: int,
+) -> int: ...

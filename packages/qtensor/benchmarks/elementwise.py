@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from qtensor._ops.add import add
 from qtensor._ops.embedding import embedding
-from qtensor._ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from qtensor._ops.pool import adaptive_avg_pool, avg_pool, max_pool
 from qtensor._ops.quantize import dequantize_per_tensor, quantize_per_tensor
 from quintet_testing.bench import Table, compare, threads
 
@@ -50,17 +50,17 @@ def image_operators(shape: tuple[int, ...]) -> Iterator[Calls]:
         name = f"{kernel}x{kernel}/{stride}"
         yield (
             f"max {name}",
-            lambda window=window: max_pool2d(a, *window, [1, 1], False),
+            lambda window=window: max_pool(a, *window, [1, 1], False),
             lambda window=window: F.max_pool2d(legacy, *window),
         )
         yield (
             f"average {name}",
-            lambda window=window: avg_pool2d(a, 128, *window, False, True),
+            lambda window=window: avg_pool(a, 128, *window, False, True),
             lambda window=window: F.avg_pool2d(legacy, *window),
         )
     yield (
         "average to 1x1",
-        lambda: adaptive_avg_pool2d(a, [1, 1]),
+        lambda: adaptive_avg_pool(a, [1, 1]),
         lambda: F.adaptive_avg_pool2d(legacy, 1),
     )
 

@@ -1,6 +1,8 @@
 /* Drivers: images into rows of output pixels, rows to threads. See pool.h. */
 #include "pool.h"
 
+#include <stddef.h>
+
 #include "parallel.h"
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -29,84 +31,90 @@ typedef struct {
     const uint8_t *input;
     uint8_t *output;
     uint8_t flip;
-    int64_t channels;
-    const pool_axis *height, *width;
-    int mean;
-    /* of the mean only */
-    int32_t zero_point;
+    const pool_shape *shape;
+    const mean_rule *mean; /* NULL: the maximum */
     int count_padding;
-    int64_t divisor_override;
 } pool_context;
 
-enum { SPANS = 64 }; /* output columns whose spans are computed at a time */
-
-static void pool_columns(const pool_context *c, int64_t begin, int64_t end, int64_t column,
-                         const pool_span *spans, int64_t pixels) {
-    const int64_t row_bytes = c->width->input * c->channels;
-    for (int64_t i = begin; i < end; i++) {
-        const int64_t image = i / c->height->output;
-        const pool_span span = span_at(c->height, i % c->height->output, c->count_padding);
-        const pool_row row = {
-            .input = c->input + (image * c->height->input + span.first) * row_bytes,
-            .rows = span.taps,
-            .row_stride = row_bytes * c->height->dilation,
-            .tap_stride = c->channels * c->width->dilation,
-            .channels = c->channels,
-            .columns = spans,
-            .pixels = pixels,
-            .row_extent = span.extent,
-            .divisor_override = c->divisor_override,
-        };
-        uint8_t *out = c->output + (i * c->width->output + column) * c->channels;
-        if (c->mean) {
-            c->kernels->mean(&row, out, c->zero_point, c->flip);
-        } else {
-            c->kernels->max(&row, out, c->flip);
-        }
+/* Part of output row `index`, counted over all images and planes, from `column` on. */
+static void pool_row_part(const pool_context *c, int64_t index, int64_t column,
+                          const pool_span *spans, int64_t pixels) {
+    const pool_shape *s = c->shape;
+    const int64_t row_bytes = s->width.input * s->channels;
+    const int64_t plane_bytes = s->height.input * row_bytes;
+    const int64_t image_bytes = s->depth.input * plane_bytes;
+    const int64_t plane = index / s->height.output, image = plane / s->depth.output;
+    const pool_span deep = span_at(&s->depth, plane % s->depth.output, c->count_padding);
+    const pool_span high = span_at(&s->height, index % s->height.output, c->count_padding);
+    const pool_row row = {
+        .input = c->input + image * image_bytes + deep.first * plane_bytes +
+                 high.first * row_bytes,
+        .end = c->input + s->batch * image_bytes,
+        .planes = deep.taps,
+        .plane_stride = plane_bytes * s->depth.dilation,
+        .rows = high.taps,
+        .row_stride = row_bytes * s->height.dilation,
+        .tap_stride = s->channels * s->width.dilation,
+        .channels = s->channels,
+        .pixels = pixels,
+        .columns = spans,
+        .extent = deep.extent * high.extent,
+    };
+    uint8_t *out = c->output + (index * s->width.output + column) * s->channels;
+    if (c->mean) {
+        c->kernels->mean(&row, out, c->mean, c->flip);
+    } else {
+        c->kernels->max(&row, out, c->flip);
     }
 }
 
-/* begin, end: output rows, over all images */
+enum { SPANS = 64 }; /* output columns whose spans are computed at a time */
+
+/* begin, end: output rows, over all images and planes */
 static void pool_rows(const void *context, int64_t begin, int64_t end) {
     const pool_context *c = context;
+    const pool_axis *width = &c->shape->width;
     pool_span spans[SPANS];
-    for (int64_t column = 0; column < c->width->output; column += SPANS) {
-        const int64_t pixels = smaller(SPANS, c->width->output - column);
+    for (int64_t column = 0; column < width->output; column += SPANS) {
+        const int64_t pixels = smaller(SPANS, width->output - column);
         for (int64_t i = 0; i < pixels; i++) {
-            spans[i] = span_at(c->width, column + i, c->count_padding);
+            spans[i] = span_at(width, column + i, c->count_padding);
         }
-        pool_columns(c, begin, end, column, spans, pixels);
+        for (int64_t index = begin; index < end; index++) {
+            pool_row_part(c, index, column, spans, pixels);
+        }
     }
 }
 
 /* Output rows are shared among threads; a row's work is measured by what it reads. */
-static void pool(const pool_context *c, int64_t batch, int threads) {
-    const int64_t size = batch * c->height->output;
-    const int64_t work = batch * c->height->input * c->width->input * c->channels;
-    const int64_t work_of_row = size ? work / size + 1 : 1;
-    parallel(size, GRAIN / work_of_row + 1, threads, pool_rows, c);
+static void pool(const pool_context *c, int threads) {
+    const pool_shape *s = c->shape;
+    const int64_t rows = s->batch * s->depth.output * s->height.output;
+    const int64_t work =
+        s->batch * s->channels * s->depth.input * s->height.input * s->width.input;
+    const int64_t work_of_row = rows ? work / rows + 1 : 1;
+    parallel(rows, GRAIN / work_of_row + 1, threads, pool_rows, c);
 }
 
 void max_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output,
-              enum element_type type, int64_t batch, int64_t channels, const pool_axis *height,
-              const pool_axis *width, int threads) {
+              enum element_type type, const pool_shape *shape, int threads) {
     const pool_context context = {
-        .kernels = kernels, .input = input, .output = output, .flip = (uint8_t)flip_of(type),
-        .channels = channels, .height = height, .width = width,
+        kernels, input, output, (uint8_t)flip_of(type), shape, NULL, 0,
     };
-    pool(&context, batch, threads);
+    pool(&context, threads);
 }
 
 void mean_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output,
-               enum element_type type, int64_t batch, int64_t channels, const pool_axis *height,
-               const pool_axis *width, int32_t zero_point, int count_padding,
-               int64_t divisor_override, int threads) {
+               enum element_type type, const pool_shape *shape, const mean_rule *rule,
+               int count_padding, int threads) {
     const int32_t flip = flip_of(type);
+    mean_rule flipped = *rule;
+    flipped.zero_point += flip;
+    flipped.output_zero_point += flip;
+    flipped.quant_min += flip;
+    flipped.quant_max += flip;
     const pool_context context = {
-        .kernels = kernels, .input = input, .output = output, .flip = (uint8_t)flip,
-        .channels = channels, .height = height, .width = width,
-        .mean = 1, .zero_point = zero_point + flip, .count_padding = count_padding,
-        .divisor_override = divisor_override,
+        kernels, input, output, (uint8_t)flip, shape, &flipped, count_padding,
     };
-    pool(&context, batch, threads);
+    pool(&context, threads);
 }

@@ -1,5 +1,8 @@
-/* Pooling of images. The drivers (pool.c) turn windows into rows of output pixels, the kernels
- * compute those: `pool_scalar` is the specification, and every other table equals it bit for bit. */
+/* Pooling of images of up to three dimensions, and means over any.
+ *
+ * The drivers (pool.c) cut an output into rows of pixels, share these among threads and call a
+ * kernel for each. There is one table of kernels for each instruction set; `pool_scalar` is the
+ * specification, and every other equals it bit for bit. */
 #ifndef QTENSOR_POOL_H
 #define QTENSOR_POOL_H
 
@@ -13,26 +16,36 @@ typedef struct {
 
 /* A row of output pixels, or a part of one. A pixel is its channels, in consecutive bytes. */
 typedef struct {
-    const uint8_t *input;     /* column 0 of the first row that the windows cover */
-    int64_t rows, row_stride; /* rows they cover, all alike; bytes between two of them */
-    int64_t tap_stride;       /* bytes between two columns that a window covers */
+    const uint8_t *input, *end; /* column 0 of the first row that the windows cover; what may be
+                                   read ends where the whole input does */
+    int64_t planes, plane_stride; /* planes they cover, all alike; bytes between two of them */
+    int64_t rows, row_stride;     /* rows of a plane */
+    int64_t tap_stride;           /* bytes between two columns that a window covers */
     int64_t channels;
-    const pool_span *columns; /* of each output pixel */
     int64_t pixels;
-    int64_t row_extent, divisor_override; /* divisor_of() */
+    const pool_span *columns; /* of each output pixel */
+    int64_t extent;           /* of the planes and rows */
 } pool_row;
 
-/* What the sum of output pixel i is divided by. */
-static inline int64_t divisor_of(const pool_row *row, int64_t i) {
-    return row->divisor_override ? row->divisor_override
-                                 : row->row_extent * row->columns[i].extent;
+/* The mean of a window:
+ *     rne(clamp(sum(q - zero_point) * ratio / divisor)) + output_zero_point,
+ * clamped so that the result lies within quant_min ... quant_max. The divisor is the window's
+ * extent, unless it is overridden. */
+typedef struct {
+    int32_t zero_point, output_zero_point, quant_min, quant_max;
+    double ratio;              /* input scale / output scale */
+    int64_t divisor_override; /* 0: none */
+} mean_rule;
+
+static inline int64_t divisor_of(const mean_rule *rule, const pool_row *row, int64_t pixel) {
+    return rule->divisor_override ? rule->divisor_override
+                                  : row->extent * row->columns[pixel].extent;
 }
 
 typedef struct {
     /* The largest value of each channel; of an empty window, the smallest one there is. */
     void (*max)(const pool_row *row, uint8_t *out, uint8_t flip);
-    /* rne(sum(q - zero_point) / divisor) + zero_point, saturated to the bytes' range. */
-    void (*mean)(const pool_row *row, uint8_t *out, int32_t zero_point, uint8_t flip);
+    void (*mean)(const pool_row *row, uint8_t *out, const mean_rule *rule, uint8_t flip);
 } pool_kernels;
 
 extern const pool_kernels pool_scalar, pool_avx2;
@@ -46,16 +59,19 @@ typedef struct {
     int64_t input, output, kernel, stride, padding, dilation;
 } pool_axis;
 
-/* Input and output are NHWC. */
-void max_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output,
-              enum element_type type, int64_t batch, int64_t channels, const pool_axis *height,
-              const pool_axis *width, int threads);
+/* What is pooled: NDHWC, as the output is. Where there are fewer axes, the others have size 1. */
+typedef struct {
+    int64_t batch, channels;
+    pool_axis depth, height, width;
+} pool_shape;
 
-/* Divides by divisor_override, or if that is 0 by the size of the window: with its padding if
- * count_padding, else without. Padding counts as real zero. */
+void max_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output,
+              enum element_type type, const pool_shape *shape, int threads);
+
+/* With count_padding a window's extent includes its padding, which counts as real zero. The
+ * rule's integers are the tensors' own, without the 128 of a flip. */
 void mean_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output,
-               enum element_type type, int64_t batch, int64_t channels, const pool_axis *height,
-               const pool_axis *width, int32_t zero_point, int count_padding,
-               int64_t divisor_override, int threads);
+               enum element_type type, const pool_shape *shape, const mean_rule *rule,
+               int count_padding, int threads);
 
 #endif

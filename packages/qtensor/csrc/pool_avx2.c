@@ -1,170 +1,327 @@
-/* The pooling kernels for AVX2, with what makes each equal to its scalar twin. */
+/* The pooling kernels for AVX2, with what makes each equal to its scalar twin.
+ *
+ * A pixel is computed in blocks of 32 channels. Its last block ends with its last channel and may
+ * overlap the one before: computing some outputs twice is simpler than a tail, and faster. A pixel
+ * of fewer channels is one block, which reads and writes beyond it: the next pixel's block then
+ * overwrites what was too much. Pixels near the end of the row are stored by themselves, and those
+ * whose taps lie near the end of the input are left to the scalar kernel. */
+#include <string.h>
+
 #include "bytes_avx2.h"
 #include "pool_scalar.h"
 
-/* Pooling runs over blocks of channels. The last block ends with the last channel and may overlap
- * the one before: computing some outputs twice is simpler than a tail, and faster. */
-
-INLINE void max_block(const pool_row *row, pool_span span, int64_t start, uint8_t *out,
-                      const uint8_t flip, const int vectors) {
-    const uint8_t *first = row->input + span.first * row->channels + start;
-    __m256i best[2];
-    for (int k = 0; k < vectors; k++) {
-        best[k] = _mm256_setzero_si256();
-    }
-    for (int64_t r = 0; r < row->rows; r++) {
-        const uint8_t *tap = first + r * row->row_stride;
-        for (int64_t t = 0; t < span.taps; t++, tap += row->tap_stride) {
-            for (int k = 0; k < vectors; k++) {
-                best[k] = _mm256_max_epu8(best[k], flipped(load(tap + 32 * k), flip));
-            }
-        }
-    }
-    for (int k = 0; k < vectors; k++) {
-        store(out + start + 32 * k, flipped(best[k], flip));
-    }
-}
-
-INLINE void pool_max_flipped(const pool_row *row, uint8_t *out, const uint8_t flip) {
-    const int64_t channels = row->channels;
-    for (int64_t i = 0; i < row->pixels; i++, out += channels) {
-        int64_t start = 0;
-        for (; start + 64 <= channels; start += 64) {
-            max_block(row, row->columns[i], start, out, flip, 2);
-        }
-        for (; start < channels; start += 32) {
-            const int64_t last = channels - 32;
-            max_block(row, row->columns[i], start < last ? start : last, out, flip, 1);
-        }
-    }
-}
-
-static void pool_max(const pool_row *row, uint8_t *out, uint8_t flip) {
-    if (row->channels < 32) {
-        pool_scalar.max(row, out, flip);
-    } else if (flip) {
-        pool_max_flipped(row, out, 0x80);
-    } else {
-        pool_max_flipped(row, out, 0);
-    }
-}
-
 typedef struct {
-    __m256i v[4]; /* 32 channels in the order of two unpacks */
-} sums32;
+    const uint8_t *first; /* its first tap */
+    int64_t taps;
+} block_window;
 
-static inline void widen_into(sums32 *sums, __m256i low, __m256i high) {
-    const __m256i zero = _mm256_setzero_si256();
-    sums->v[0] = _mm256_add_epi32(sums->v[0], _mm256_unpacklo_epi16(low, zero));
-    sums->v[1] = _mm256_add_epi32(sums->v[1], _mm256_unpackhi_epi16(low, zero));
-    sums->v[2] = _mm256_add_epi32(sums->v[2], _mm256_unpacklo_epi16(high, zero));
-    sums->v[3] = _mm256_add_epi32(sums->v[3], _mm256_unpackhi_epi16(high, zero));
+static inline block_window window_of(const pool_row *row, int64_t pixel, int64_t channel) {
+    const pool_span span = row->columns[pixel];
+    return (block_window){row->input + span.first * row->channels + channel, span.taps};
 }
 
-INLINE sums32 sum_block(const pool_row *row, pool_span span, int64_t start,
-                        const uint8_t flip) {
-    const __m256i zero = _mm256_setzero_si256();
-    const uint8_t *first = row->input + span.first * row->channels + start;
-    sums32 sums = {{zero, zero, zero, zero}};
-    __m256i low = zero, high = zero; /* sums of at most 256 bytes: they fit 16 bits */
-    int pending = 0;
-    for (int64_t r = 0; r < row->rows; r++) {
-        const uint8_t *tap = first + r * row->row_stride;
-        for (int64_t t = 0; t < span.taps; t++, tap += row->tap_stride) {
-            const __m256i bytes = flipped(load(tap), flip);
-            low = _mm256_add_epi16(low, _mm256_unpacklo_epi8(bytes, zero));
-            high = _mm256_add_epi16(high, _mm256_unpackhi_epi8(bytes, zero));
-            if (++pending == 256) {
-                widen_into(&sums, low, high);
-                low = high = zero;
-                pending = 0;
+/* ---- Maximum ------------------------------------------------------------------------------- */
+
+/* Signed bytes are compared as such, which is what flipping both comes to. */
+static inline __m256i larger(__m256i a, __m256i b, const uint8_t flip) {
+    return flip ? _mm256_max_epi8(a, b) : _mm256_max_epu8(a, b);
+}
+
+/* `taps` is a constant where it is small: the loop over them is then unrolled. */
+INLINE __m256i max_of_taps(const pool_row *row, const uint8_t *first, const int64_t taps,
+                           const uint8_t flip) {
+    __m256i best = _mm256_set1_epi8((char)flip); /* the smallest */
+    for (int64_t plane = 0; plane < row->planes; plane++, first += row->plane_stride) {
+        const uint8_t *line = first;
+        for (int64_t r = 0; r < row->rows; r++, line += row->row_stride) {
+            const uint8_t *tap = line;
+            for (int64_t t = 0; t < taps; t++, tap += row->tap_stride) {
+                best = larger(best, load(tap), flip);
             }
         }
     }
-    widen_into(&sums, low, high);
+    return best;
+}
+
+INLINE __m256i max_block(const pool_row *row, int64_t pixel, int64_t channel, const uint8_t flip) {
+    const block_window window = window_of(row, pixel, channel);
+    switch (window.taps) {
+    case 2: return max_of_taps(row, window.first, 2, flip);
+    case 3: return max_of_taps(row, window.first, 3, flip);
+    default: return max_of_taps(row, window.first, window.taps, flip);
+    }
+}
+
+/* ---- Sums ---------------------------------------------------------------------------------- */
+
+/* Sums of 32 channels in 16 bits, in the order that unpacking gives and packing undoes. They hold
+ * the sum of 257 bytes. */
+typedef struct {
+    __m256i low, high;
+} sums16;
+
+enum { TAPS16 = 256 };
+
+INLINE void add_taps(sums16 *sums, const uint8_t *tap, const int64_t taps, int64_t stride,
+                     const uint8_t flip) {
+    const __m256i ones = _mm256_set1_epi8(1), zero = _mm256_setzero_si256();
+    int64_t t = 0;
+    for (; t + 2 <= taps; t += 2, tap += 2 * stride) { /* multiplying by 1 adds neighbours */
+        const __m256i a = flipped(load(tap), flip), b = flipped(load(tap + stride), flip);
+        const __m256i low = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a, b), ones);
+        const __m256i high = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a, b), ones);
+        sums->low = _mm256_add_epi16(sums->low, low);
+        sums->high = _mm256_add_epi16(sums->high, high);
+    }
+    if (t < taps) {
+        const __m256i a = flipped(load(tap), flip);
+        sums->low = _mm256_add_epi16(sums->low, _mm256_unpacklo_epi8(a, zero));
+        sums->high = _mm256_add_epi16(sums->high, _mm256_unpackhi_epi8(a, zero));
+    }
+}
+
+/* Of a window of at most TAPS16 positions; `taps` as in max_of_taps. */
+INLINE sums16 sum_of_taps(const pool_row *row, const uint8_t *first, const int64_t taps,
+                          const uint8_t flip) {
+    sums16 sums = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (int64_t plane = 0; plane < row->planes; plane++, first += row->plane_stride) {
+        const uint8_t *line = first;
+        for (int64_t r = 0; r < row->rows; r++, line += row->row_stride) {
+            add_taps(&sums, line, taps, row->tap_stride, flip);
+        }
+    }
     return sums;
 }
 
-/* Float32 quotients round as the exact ones do while the sum is below 2^24 and the divisor d at
- * most 2^13. Only magnitudes below 256 matter, for which an error is at most 2^-16, or 2^-15 when
- * multiplying by the reciprocal; a quotient that is no tie is at least 1 / 2d from one. */
-static const int64_t FLOAT_LIMIT = 1 << 13;
-
-/* A tie must come out exactly. Odd divisors have none, powers of two an exact reciprocal; others
- * need the division, which is the slowest instruction here. */
-static int reciprocal_is_exact(int64_t divisor) {
-    return (divisor & 1) || (divisor & (divisor - 1)) == 0;
+INLINE sums16 small_sum(const pool_row *row, block_window window, const uint8_t flip) {
+    switch (window.taps) {
+    case 2: return sum_of_taps(row, window.first, 2, flip);
+    case 3: return sum_of_taps(row, window.first, 3, flip);
+    default: return sum_of_taps(row, window.first, window.taps, flip);
+    }
 }
 
-INLINE __m256i mean_small(sums32 sums, int32_t bias, int64_t divisor, int32_t zero_point) {
-    const __m256 divisors = _mm256_set1_ps((float)divisor);
-    const __m256 reciprocals = _mm256_set1_ps(1.0f / (float)divisor);
-    const int multiply = reciprocal_is_exact(divisor);
+enum { LARGE = 1 << 23 };
+
+typedef struct {
+    __m256i v[4]; /* 32 channels in 32 bits, in the order of two unpacks */
+} sums32;
+
+static inline void widen_into(sums32 *sums, sums16 more) {
+    const __m256i zero = _mm256_setzero_si256();
+    sums->v[0] = _mm256_add_epi32(sums->v[0], _mm256_unpacklo_epi16(more.low, zero));
+    sums->v[1] = _mm256_add_epi32(sums->v[1], _mm256_unpackhi_epi16(more.low, zero));
+    sums->v[2] = _mm256_add_epi32(sums->v[2], _mm256_unpacklo_epi16(more.high, zero));
+    sums->v[3] = _mm256_add_epi32(sums->v[3], _mm256_unpackhi_epi16(more.high, zero));
+}
+
+/* Of a window of at most LARGE positions: its sum fits 31 bits. */
+INLINE sums32 large_sum(const pool_row *row, block_window window, const uint8_t flip) {
+    const __m256i zero = _mm256_setzero_si256();
+    sums32 sums = {{zero, zero, zero, zero}};
+    for (int64_t plane = 0; plane < row->planes; plane++) {
+        for (int64_t r = 0; r < row->rows; r++) {
+            const uint8_t *tap = window.first + plane * row->plane_stride + r * row->row_stride;
+            for (int64_t left = window.taps; left > 0; left -= TAPS16) {
+                sums16 part = {zero, zero};
+                add_taps(&part, tap, left < TAPS16 ? left : TAPS16, row->tap_stride, flip);
+                widen_into(&sums, part);
+                tap += TAPS16 * row->tap_stride;
+            }
+        }
+    }
+    return sums;
+}
+
+/* ---- Means --------------------------------------------------------------------------------- */
+
+/* Division of 16-bit sums n <= 255.5 d by a divisor d <= 256, exactly:
+ *     n / d = (n * factor >> 16) >> shift,  factor = ceil(2^(16 + shift) / d).
+ * With factor * d = 2^(16 + shift) + e the product is too large by n * e / (d * 2^(16 + shift)),
+ * which changes no quotient if it is below 1 / d. */
+typedef struct {
+    int64_t divisor; /* 0: nothing prepared yet */
+    uint16_t factor;
+    int shift, exact;
+} quotient;
+
+static quotient quotient_by(int64_t divisor) {
+    quotient q = {.divisor = divisor};
+    while ((2 << q.shift) < divisor) { /* until 2^shift < divisor <= 2 * 2^shift */
+        q.shift++;
+    }
+    const int64_t power = INT64_C(1) << (16 + q.shift), factor = (power + divisor - 1) / divisor;
+    const int64_t largest = 255 * divisor + divisor / 2;
+    q.factor = (uint16_t)factor;
+    q.exact = factor < 1 << 16 && (factor * divisor - power) * largest < power;
+    return q;
+}
+
+/* round(sums / d - zero_point) + zero_point, ties to even. `sums` includes the padding. Half a
+ * divisor added, the quotient rounds up at ties, which are where nothing remains; there it is
+ * one too much if its distance from the zero point is odd. */
+INLINE __m256i divided(__m256i sums, const quotient *q, __m256i zero_point) {
+    const __m256i divisor = _mm256_set1_epi16((int16_t)q->divisor);
+    const __m256i n = _mm256_add_epi16(sums, _mm256_srli_epi16(divisor, 1));
+    const __m256i factor = _mm256_set1_epi16((int16_t)q->factor);
+    const __m256i up = _mm256_srl_epi16(_mm256_mulhi_epu16(n, factor), _mm_cvtsi32_si128(q->shift));
+    if (q->divisor & 1) { /* no ties */
+        return up;
+    }
+    const __m256i tie = _mm256_cmpeq_epi16(_mm256_mullo_epi16(up, divisor), n);
+    const __m256i odd = _mm256_and_si256(_mm256_xor_si256(up, zero_point), _mm256_set1_epi16(1));
+    return _mm256_sub_epi16(up, _mm256_and_si256(odd, tie));
+}
+
+/* Four of rounded_mean(), but for the output's zero point. */
+INLINE __m128i rounded4(__m128i sums, __m256d bias, __m256d divisor, const mean_rule *rule) {
+    const __m256d lo = _mm256_set1_pd(rule->quant_min - rule->output_zero_point);
+    const __m256d hi = _mm256_set1_pd(rule->quant_max - rule->output_zero_point);
+    __m256d t = _mm256_sub_pd(_mm256_cvtepi32_pd(sums), bias);
+    t = _mm256_div_pd(_mm256_mul_pd(t, _mm256_set1_pd(rule->ratio)), divisor);
+    t = _mm256_min_pd(_mm256_max_pd(t, lo), hi); /* max_pd returns its second operand if NaN */
+    return _mm256_cvtpd_epi32(t);
+}
+
+INLINE __m256i rounded_means(sums32 sums, int64_t bias, int64_t divisor, const mean_rule *rule) {
+    const __m256d biases = _mm256_set1_pd((double)bias);
+    const __m256d divisors = _mm256_set1_pd((double)divisor);
     __m256i means[4];
     for (int k = 0; k < 4; k++) {
-        const __m256 sum =
-            _mm256_cvtepi32_ps(_mm256_sub_epi32(sums.v[k], _mm256_set1_epi32(bias)));
-        means[k] = _mm256_cvtps_epi32(multiply ? _mm256_mul_ps(sum, reciprocals)
-                                               : _mm256_div_ps(sum, divisors));
+        const __m128i low = _mm256_castsi256_si128(sums.v[k]);
+        const __m128i high = _mm256_extracti128_si256(sums.v[k], 1);
+        means[k] = _mm256_set_m128i(rounded4(high, biases, divisors, rule),
+                                    rounded4(low, biases, divisors, rule));
     }
     return pack_bytes(means[0], means[1], means[2], means[3],
-                      _mm256_set1_epi16((int16_t)zero_point));
+                      _mm256_set1_epi16((int16_t)rule->output_zero_point));
 }
 
-static __m256i mean_large(sums32 sums, int64_t bias, int64_t divisor, int32_t zero_point) {
-    _Alignas(32) uint32_t values[32];
-    _Alignas(32) uint8_t means[32];
-    for (int k = 0; k < 4; k++) {
-        /* from the order of the unpacks to that of the channels */
-        const int channel = (k & 1) * 4 + (k >> 1) * 8;
-        _mm_store_si128((__m128i *)(values + channel), _mm256_castsi256_si128(sums.v[k]));
-        _mm_store_si128((__m128i *)(values + channel + 16), _mm256_extracti128_si256(sums.v[k], 1));
+/* What a row's means have in common. */
+typedef struct {
+    const mean_rule *rule;
+    int keeps;  /* output and input have the same parameters and the full range */
+    quotient q; /* by the last divisor seen, which most often is the next one too */
+} mean_state;
+
+INLINE __m256i mean_block(const pool_row *row, int64_t pixel, int64_t channel, mean_state *state,
+                          const uint8_t flip) {
+    const mean_rule *rule = state->rule;
+    const block_window window = window_of(row, pixel, channel);
+    const int64_t count = row->planes * row->rows * window.taps;
+    const int64_t divisor = divisor_of(rule, row, pixel);
+    if (state->keeps && count <= divisor && 0 < divisor && divisor <= TAPS16) {
+        if (state->q.divisor != divisor) {
+            state->q = quotient_by(divisor);
+        }
+        if (state->q.exact) {
+            const sums16 sums = small_sum(row, window, flip);
+            const __m256i zero_point = _mm256_set1_epi16((int16_t)rule->zero_point);
+            const __m256i padding =
+                _mm256_set1_epi16((int16_t)(rule->zero_point * (divisor - count)));
+            return _mm256_packus_epi16(
+                divided(_mm256_add_epi16(sums.low, padding), &state->q, zero_point),
+                divided(_mm256_add_epi16(sums.high, padding), &state->q, zero_point));
+        }
     }
-    for (int i = 0; i < 32; i++) {
-        means[i] = rounded_mean((int64_t)values[i] - bias, divisor, zero_point);
-    }
-    return load(means);
+    return rounded_means(large_sum(row, window, flip), count * rule->zero_point, divisor, rule);
 }
 
-INLINE void pool_mean_flipped(const pool_row *row, uint8_t *out, int32_t zero_point,
-                              const uint8_t flip) {
+/* ---- Rows ---------------------------------------------------------------------------------- */
+
+/* The maximum if there is no state, else the mean. */
+INLINE __m256i pooled_block(const pool_row *row, int64_t pixel, int64_t channel,
+                            mean_state *state, const uint8_t flip) {
+    return state ? flipped(mean_block(row, pixel, channel, state, flip), flip)
+                 : max_block(row, pixel, channel, flip);
+}
+
+static void pool_pixel_scalar(const pool_row *row, int64_t pixel, uint8_t *out,
+                              const mean_state *state, uint8_t flip) {
+    pool_row one = *row;
+    one.pixels = 1;
+    one.columns += pixel;
+    if (state) {
+        pool_scalar.mean(&one, out, state->rule, flip);
+    } else {
+        pool_scalar.max(&one, out, flip);
+    }
+}
+
+INLINE void pool_wide(const pool_row *row, uint8_t *out, mean_state *state, const uint8_t flip) {
     const int64_t channels = row->channels, last = channels - 32;
     for (int64_t i = 0; i < row->pixels; i++, out += channels) {
-        const pool_span span = row->columns[i];
-        const int64_t count = row->rows * span.taps, divisor = divisor_of(row, i);
-        const int small = count <= FLOAT_LIMIT && divisor <= FLOAT_LIMIT && divisor > 0;
         for (int64_t start = 0; start < channels; start += 32) {
-            const int64_t block = start < last ? start : last;
-            const sums32 sums = sum_block(row, span, block, flip);
-            const __m256i mean =
-                small ? mean_small(sums, (int32_t)(count * zero_point), divisor, zero_point)
-                      : mean_large(sums, count * zero_point, divisor, zero_point);
-            store(out + block, flipped(mean, flip));
+            const int64_t channel = start < last ? start : last;
+            store(out + channel, pooled_block(row, i, channel, state, flip));
         }
     }
 }
 
-/* A window of more positions might overflow 32-bit sums. */
-static int has_large_window(const pool_row *row) {
+/* Whether a block can be read at each of a pixel's taps. */
+static int readable(const pool_row *row, int64_t pixel) {
+    const block_window window = window_of(row, pixel, 0);
+    const uint8_t *last = window.first + (row->planes - 1) * row->plane_stride +
+                          (row->rows - 1) * row->row_stride + (window.taps - 1) * row->tap_stride;
+    return last + 32 <= row->end;
+}
+
+INLINE void pool_narrow(const pool_row *row, uint8_t *out, mean_state *state, const uint8_t flip) {
+    const int64_t channels = row->channels;
+    const uint8_t *end = out + row->pixels * channels;
+    for (int64_t i = 0; i < row->pixels; i++, out += channels) {
+        if (!readable(row, i)) {
+            pool_pixel_scalar(row, i, out, state, flip);
+            continue;
+        }
+        const __m256i block = pooled_block(row, i, 0, state, flip);
+        if (end - out >= 32) {
+            store(out, block);
+        } else {
+            uint8_t bytes[32];
+            store(bytes, block);
+            memcpy(out, bytes, channels);
+        }
+    }
+}
+
+INLINE void pool_flipped(const pool_row *row, uint8_t *out, mean_state *state,
+                         const uint8_t flip) {
+    if (row->channels < 32) {
+        pool_narrow(row, out, state, flip);
+    } else {
+        pool_wide(row, out, state, flip);
+    }
+}
+
+static void max(const pool_row *row, uint8_t *out, uint8_t flip) {
+    if (flip) {
+        pool_flipped(row, out, NULL, 0x80);
+    } else {
+        pool_flipped(row, out, NULL, 0);
+    }
+}
+
+static int has_larger_window(const pool_row *row) {
     for (int64_t i = 0; i < row->pixels; i++) {
-        if (row->rows * row->columns[i].taps >= 1 << 24) {
+        if (row->planes * row->rows * row->columns[i].taps > LARGE) {
             return 1;
         }
     }
     return 0;
 }
 
-static void pool_mean(const pool_row *row, uint8_t *out, int32_t zero_point, uint8_t flip) {
-    if (row->channels < 32 || has_large_window(row)) {
-        pool_scalar.mean(row, out, zero_point, flip);
+static void mean(const pool_row *row, uint8_t *out, const mean_rule *rule, uint8_t flip) {
+    mean_state state = {.rule = rule};
+    state.keeps = rule->ratio == 1 && rule->output_zero_point == rule->zero_point &&
+                  rule->quant_min == 0 && rule->quant_max == 255;
+    if (has_larger_window(row)) {
+        pool_scalar.mean(row, out, rule, flip);
     } else if (flip) {
-        pool_mean_flipped(row, out, zero_point, 0x80);
+        pool_flipped(row, out, &state, 0x80);
     } else {
-        pool_mean_flipped(row, out, zero_point, 0);
+        pool_flipped(row, out, &state, 0);
     }
 }
 
-const pool_kernels pool_avx2 = {
-    .max = pool_max,
-    .mean = pool_mean,
-};
+const pool_kernels pool_avx2 = {.max = max, .mean = mean};

@@ -19,12 +19,19 @@ cdef extern from "pool.h" nogil:
     ctypedef struct pool_axis:
         int64_t input, output, kernel, stride, padding, dilation
 
-    void c_max_pool "max_pool"(
-        const pool_kernels *, const uint8_t *, uint8_t *, element_type, int64_t, int64_t,
-        const pool_axis *, const pool_axis *, int)
-    void c_mean_pool "mean_pool"(
-        const pool_kernels *, const uint8_t *, uint8_t *, element_type, int64_t, int64_t,
-        const pool_axis *, const pool_axis *, int32_t, int, int64_t, int)
+    ctypedef struct pool_shape:
+        int64_t batch, channels
+        pool_axis depth, height, width
+
+    ctypedef struct mean_rule:
+        int32_t zero_point, output_zero_point, quant_min, quant_max
+        double ratio
+        int64_t divisor_override
+
+    void c_max_pool "max_pool"(const pool_kernels *, const uint8_t *, uint8_t *, element_type,
+                               const pool_shape *, int)
+    void c_mean_pool "mean_pool"(const pool_kernels *, const uint8_t *, uint8_t *, element_type,
+                                 const pool_shape *, const mean_rule *, int, int)
 
 
 cdef const pool_kernels *kernels = NULL
@@ -47,20 +54,35 @@ cdef pool_axis axis_of(values):
     return pool_axis(size, output, kernel, stride, padding, dilation)
 
 
-def max_pool(size_t input, size_t output, int element, int64_t batch, int64_t channels,
-             height, width, int threads):
-    """``height``, ``width``: the fields of ``pool_axis``, in order."""
-    cdef pool_axis y = axis_of(height), x = axis_of(width)
+cdef class PoolShape:
+    """A ``pool_shape``, made once for each geometry.
+
+    Args:
+        batch, channels: the sizes of these two dimensions.
+        axes: depth, height and width, each the fields of ``pool_axis`` in order.
+    """
+
+    cdef pool_shape shape
+
+    def __init__(self, int64_t batch, int64_t channels, axes):
+        depth, height, width = axes
+        self.shape.batch, self.shape.channels = batch, channels
+        self.shape.depth, self.shape.height = axis_of(depth), axis_of(height)
+        self.shape.width = axis_of(width)
+
+
+def max_pool(size_t input, size_t output, int element, PoolShape shape, int threads):
     with nogil:
         c_max_pool(kernels, <const uint8_t *>input, <uint8_t *>output, <element_type>element,
-                   batch, channels, &y, &x, threads)
+                   &shape.shape, threads)
 
 
-def mean_pool(size_t input, size_t output, int element, int64_t batch, int64_t channels,
-              height, width, int32_t zero_point, bint count_padding, int64_t divisor_override,
-              int threads):
-    cdef pool_axis y = axis_of(height), x = axis_of(width)
+def mean_pool(size_t input, size_t output, int element, PoolShape shape, int32_t zero_point,
+              double ratio, int32_t output_zero_point, int32_t quant_min, int32_t quant_max,
+              bint count_padding, int64_t divisor_override, int threads):
+    """``ratio``: the input's scale by the output's. ``divisor_override``: 0 for none."""
+    cdef mean_rule rule = mean_rule(zero_point, output_zero_point, quant_min, quant_max, ratio,
+                                    divisor_override)
     with nogil:
         c_mean_pool(kernels, <const uint8_t *>input, <uint8_t *>output, <element_type>element,
-                    batch, channels, &y, &x, zero_point, count_padding, divisor_override,
-                    threads)
+                    &shape.shape, &rule, count_padding, threads)

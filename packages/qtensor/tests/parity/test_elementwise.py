@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from qtensor._ops.add import add
 from qtensor._ops.embedding import embedding
-from qtensor._ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from qtensor._ops.pool import adaptive_avg_pool, avg_pool, max_pool
 from qtensor._ops.quantize import (
     dequantize_per_channel,
     dequantize_per_tensor,
@@ -108,7 +108,7 @@ def test_max_pool2d(memory_format, channels, kernel_size, stride, padding, dilat
     q = quantized((2, channels, 14, 13), 0.03, 20, memory_format)
     window = [[value] * 2 for value in (kernel_size, stride, padding, dilation)]
     theirs = F.max_pool2d(q, *window, ceil_mode)
-    assert torch.equal(max_pool2d(q.int_repr(), *window, ceil_mode), theirs.int_repr())
+    assert torch.equal(max_pool(q.int_repr(), *window, ceil_mode), theirs.int_repr())
 
 
 @pytest.mark.parametrize("channels", [3, 40])
@@ -122,7 +122,7 @@ def test_avg_pool2d(channels, count_include_pad, kernel_size, stride, padding, d
     window = [[value] * 2 for value in (kernel_size, stride, padding)]
     rule = False, count_include_pad, divisor_override
     theirs = F.avg_pool2d(q, *window, *rule).int_repr()
-    ours = avg_pool2d(q.int_repr(), 20, *window, *rule)
+    ours = avg_pool(q.int_repr(), 20, *window, *rule)
     # Legacy multiplies by a rounded reciprocal, which may turn a tie the other way.
     assert (ours.int() - theirs.int()).abs().max() <= 1
     assert (ours != theirs).float().mean() < 0.02
@@ -133,7 +133,7 @@ def test_avg_pool2d(channels, count_include_pad, kernel_size, stride, padding, d
 def test_adaptive_avg_pool2d(channels, output_size):
     q = quantized((2, channels, 14, 13), 0.03, 20)
     theirs = F.adaptive_avg_pool2d(q, output_size).int_repr()
-    ours = adaptive_avg_pool2d(q.int_repr(), [output_size] * 2, 20)
+    ours = adaptive_avg_pool(q.int_repr(), [output_size] * 2, 20)
     assert (ours.int() - theirs.int()).abs().max() <= 1
     assert (ours != theirs).float().mean() < 0.02
 

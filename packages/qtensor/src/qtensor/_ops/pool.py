@@ -1,10 +1,16 @@
-"""Pooling over the height and width of quantized images; the parameters stay as they are.
+"""Pooling over the spatial dimensions of quantized images; the parameters stay as they are.
 
-The kernels read and write NHWC (``torch.channels_last``): an input in another memory format is
-converted, and the output is always ``channels_last``.
+Images have one, two or three spatial dimensions: input is of shape ``(batch, channels, length)``,
+``(batch, channels, height, width)`` or ``(batch, channels, depth, height, width)``. The kernels
+read and write channels last (``torch.channels_last`` and the like): an input in another memory
+format is converted, and the output always has it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +24,31 @@ from ._layout import ELEMENT
 from ._registry import operator
 
 Axis = tuple[int, int, int, int, int, int]
-"""The fields of ``pool_axis`` in csrc/elementwise.h: input and output size, kernel, stride,
-padding, dilation."""
+"""The fields of ``pool_axis`` in csrc/pool.h: input and output size, kernel, stride, padding,
+dilation."""
+
+IDENTITY: Axis = (1, 1, 1, 1, 0, 1)
+"""The axis of a dimension that is not there."""
 
 
-def _check_images(input: Tensor) -> None:
+class Geometry(NamedTuple):
+    """What follows from an input's shape and the windows: made once for each."""
+
+    shape: _pooling.PoolShape
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+# ---- windows ------------------------------------------------------------------------------------
+
+
+def check_images(input: Tensor) -> None:
+    """Raise unless ``input`` is a batch of images of 8-bit integers."""
     check_integers(input, (torch.uint8, torch.int8))
-    if input.ndim != 4:
+    if not 3 <= input.ndim <= 5:
         raise ValueError(
-            f"expected input of shape (batch, channels, height, width), got {tuple(input.shape)}"
+            "expected input of shape (batch, channels, ...) with one to three spatial dimensions, "
+            f"got {tuple(input.shape)}"
         )
 
 
@@ -48,44 +70,121 @@ def _axis(
         count -= 1
     if size < 1 or count < 1:
         raise ValueError(
-            f"expected a height and width of at least one window, got {size} for kernel size "
-            f"{kernel}, padding {padding} and dilation {dilation}"
+            f"expected spatial dimensions that hold at least one window, got {size} for kernel "
+            f"size {kernel}, padding {padding} and dilation {dilation}"
         )
     return size, count, kernel, stride, padding, dilation
 
 
-def _axes(
-    input: Tensor,
+def _window_axes(
+    shape: Sequence[int],
     kernel_size: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     ceil_mode: bool,
-) -> tuple[Axis, Axis]:
-    _check_images(input)
-    _, _, height, width = input.shape
-    try:
-        pairs = zip(kernel_size, stride, padding, dilation, strict=True)
-        along_height, along_width = pairs
-    except (TypeError, ValueError):
+) -> list[Axis]:
+    given = (kernel_size, stride, padding, dilation)
+    if any(len(values) != len(shape) - 2 for values in given):
         raise ValueError(
-            "expected two integers, for height and width, for each of kernel_size, stride, padding "
-            f"and dilation, got {kernel_size}, {stride}, {padding} and {dilation}"
-        ) from None
-    return _axis(height, *along_height, ceil_mode), _axis(width, *along_width, ceil_mode)
+            f"expected {len(shape) - 2} integers, one for each spatial dimension of input of "
+            f"shape {tuple(shape)}, for each of kernel_size, stride, padding and dilation, got "
+            f"{', '.join(str(list(values)) for values in given)}"
+        )
+    along = zip(shape[2:], *given, strict=True)
+    return [_axis(*values, ceil_mode) for values in along]
 
 
-def _empty_images(input: Tensor, height: Axis, width: Axis) -> Tensor:
-    batch, channels = input.shape[:2]
-    rows, columns = height[1], width[1]
-    strides = (rows * columns * channels, 1, columns * channels, channels)  # channels_last
-    return input.new_empty_strided((batch, channels, rows, columns), strides)
+def _even_axes(shape: Sequence[int], output_size: Sequence[int]) -> list[Axis]:
+    """The axes of windows that cover the input evenly."""
+    if len(output_size) != len(shape) - 2 or min(output_size) < 1:
+        raise ValueError(
+            f"expected output_size to be {len(shape) - 2} positive integers for input of shape "
+            f"{tuple(shape)}, got {tuple(output_size)}"
+        )
+    if min(shape[2:]) < 1:
+        raise ValueError(
+            f"expected spatial dimensions of at least 1, got input of shape {tuple(shape)}"
+        )
+    # A kernel size of 0 is the kernels' sign of such an axis.
+    return [(size, n, 0, 1, 0, 1) for size, n in zip(shape[2:], output_size, strict=True)]
+
+
+def output_layout(
+    shape: Sequence[int], spatial: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Size and strides, channels last, of what becomes of images of this shape."""
+    batch, channels = shape[:2]
+    strides, step = [], channels
+    for size in reversed(spatial):
+        strides.insert(0, step)
+        step *= size
+    return (batch, channels, *spatial), (step, 1, *strides)
+
+
+def _geometry(shape: Sequence[int], axes: Sequence[Axis]) -> Geometry:
+    absent = [IDENTITY] * (3 - len(axes))
+    layout = output_layout(shape, [axis[1] for axis in axes])
+    return Geometry(_pooling.PoolShape(shape[0], shape[1], [*absent, *axes]), *layout)
+
+
+@lru_cache(maxsize=1024)
+def _window_geometry(shape: torch.Size, *window: tuple[int, ...], ceil_mode: bool) -> Geometry:
+    return _geometry(shape, _window_axes(shape, *window, ceil_mode=ceil_mode))
+
+
+@lru_cache(maxsize=1024)
+def _even_geometry(shape: torch.Size, output_size: tuple[int, ...]) -> Geometry:
+    return _geometry(shape, _even_axes(shape, output_size))
+
+
+def _fake_output(input: Tensor, axes: Sequence[Axis]) -> Tensor:
+    return input.new_empty_strided(*output_layout(input.shape, [axis[1] for axis in axes]))
+
+
+def channels_last(input: Tensor) -> Tensor:
+    """``input`` with channels last in memory; itself if they are already."""
+    if input.ndim == 4:
+        return input.contiguous(memory_format=torch.channels_last)
+    if input.ndim == 5:
+        return input.contiguous(memory_format=torch.channels_last_3d)
+    return input.mT.contiguous().mT
+
+
+def _max(input: Tensor, geometry: Geometry) -> Tensor:
+    output = input.new_empty_strided(geometry.size, geometry.stride)
+    input = channels_last(input)
+    _pooling.max_pool(
+        input.data_ptr(), output.data_ptr(), ELEMENT[input.dtype], geometry.shape, num_threads()
+    )
+    return output
+
+
+def _mean(
+    input: Tensor, geometry: Geometry, zero_point: int, count_padding: bool, divisor_override: int
+) -> Tensor:
+    output = input.new_empty_strided(geometry.size, geometry.stride)
+    input = channels_last(input)
+    _pooling.mean_pool(
+        input.data_ptr(),
+        output.data_ptr(),
+        ELEMENT[input.dtype],
+        geometry.shape,
+        zero_point,
+        1.0,
+        zero_point,
+        *RANGES[input.dtype],
+        count_padding,
+        divisor_override,
+        num_threads(),
+    )
+    return output
 
 
 # ---- maximum ------------------------------------------------------------------------------------
 
 
-def max_pool2d_reference(
+def max_pool_reference(
     input: Tensor,
     kernel_size: Sequence[int],
     stride: Sequence[int],
@@ -96,39 +195,33 @@ def max_pool2d_reference(
     """The largest integer in each window, for each channel.
 
     Args:
-        input: uint8 or int8, shape ``(batch, channels, height, width)``.
-        kernel_size, stride, padding, dilation: two integers each, for height and width.
-        ceil_mode: keep windows that reach beyond the right or lower padding.
+        input: uint8 or int8, shape ``(batch, channels, *spatial)``, one to three spatial dimensions.
+        kernel_size, stride, padding, dilation: an integer for each spatial dimension.
+        ceil_mode: keep windows that reach beyond the far padding.
 
     Returns:
-        The dtype of ``input``, shape ``(batch, channels, height', width')``, ``channels_last``.
-        Padding never is the largest; a window of nothing but padding gives the smallest integer.
+        The dtype of ``input``, shape ``(batch, channels, *windows)``, channels last. Padding
+        never is the largest; a window of nothing but padding gives the smallest integer.
 
     Raises:
         TypeError: ``input`` is of another dtype.
-        ValueError: ``input`` is not four-dimensional or too small for one window, or the
-            geometry is not possible.
+        ValueError: ``input`` has other dimensions or is too small for one window, or the geometry
+            is not possible.
 
     Example:
         >>> import torch, qtensor
         >>> x = torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8)
-        >>> torch.ops.qtensor.max_pool2d(x, [2, 2], [2, 2], [0, 0], [1, 1], False)
+        >>> torch.ops.qtensor.max_pool(x, [2, 2], [2, 2], [0, 0], [1, 1], False)
         tensor([[[[4]]]], dtype=torch.uint8)
     """
-    largest = torch.max_pool2d(
-        input.float(),
-        tuple(kernel_size),
-        tuple(stride),
-        tuple(padding),
-        tuple(dilation),
-        ceil_mode,
-    )
+    output = max_pool_fake(input, kernel_size, stride, padding, dilation, ceil_mode)
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[input.ndim - 3]
+    window = tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation)
     smallest, _ = RANGES[input.dtype]
-    result = largest.clamp(min=smallest).to(input.dtype)  # of nothing: minus infinity
-    return result.contiguous(memory_format=torch.channels_last)
+    return output.copy_(pool(input.float(), *window, ceil_mode).clamp(min=smallest))
 
 
-def max_pool2d_fake(
+def max_pool_fake(
     input: Tensor,
     kernel_size: Sequence[int],
     stride: Sequence[int],
@@ -136,10 +229,12 @@ def max_pool2d_fake(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    return _empty_images(input, *_axes(input, kernel_size, stride, padding, dilation, ceil_mode))
+    check_images(input)
+    window = kernel_size, stride, padding, dilation
+    return _fake_output(input, _window_axes(input.shape, *window, ceil_mode))
 
 
-def max_pool2d_cpu(
+def max_pool_cpu(
     input: Tensor,
     kernel_size: Sequence[int],
     stride: Sequence[int],
@@ -147,36 +242,68 @@ def max_pool2d_cpu(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    height, width = _axes(input, kernel_size, stride, padding, dilation, ceil_mode)
-    output = _empty_images(input, height, width)
-    input = input.contiguous(memory_format=torch.channels_last)
-    batch, channels = input.shape[:2]
-    _pooling.max_pool(
-        input.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[input.dtype],
-        batch,
-        channels,
-        height,
-        width,
-        num_threads(),
-    )
-    return output
+    check_images(input)
+    window = tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation)
+    return _max(input, _window_geometry(input.shape, *window, ceil_mode=ceil_mode))
 
 
-max_pool2d = operator(
-    "max_pool2d(Tensor input, int[2] kernel_size, int[2] stride, int[2] padding, "
-    "int[2] dilation, bool ceil_mode) -> Tensor",
-    cpu=max_pool2d_cpu,
-    reference=max_pool2d_reference,
-    fake=max_pool2d_fake,
+max_pool = operator(
+    "max_pool(Tensor input, int[] kernel_size, int[] stride, int[] padding, int[] dilation, "
+    "bool ceil_mode) -> Tensor",
+    cpu=max_pool_cpu,
+    reference=max_pool_reference,
+    fake=max_pool_fake,
+)
+
+
+def adaptive_max_pool_reference(input: Tensor, output_size: Sequence[int]) -> Tensor:
+    """The largest integer in each of a given number of windows, for each channel.
+
+    Args:
+        input: uint8 or int8, shape ``(batch, channels, *spatial)``, one to three spatial dimensions.
+        output_size: the windows as in :func:`adaptive_avg_pool_reference`.
+
+    Returns:
+        The dtype of ``input``, shape ``(batch, channels, *output_size)``, channels last.
+
+    Raises:
+        TypeError: ``input`` is of another dtype.
+        ValueError: ``input`` has other dimensions or no pixels, or ``output_size`` is not one
+            positive integer for each spatial dimension.
+
+    Example:
+        >>> import torch, qtensor
+        >>> x = torch.tensor([[[1, 2, 3, 4]]], dtype=torch.uint8)
+        >>> torch.ops.qtensor.adaptive_max_pool(x, [2])
+        tensor([[[2, 4]]], dtype=torch.uint8)
+    """
+    output = adaptive_max_pool_fake(input, output_size)
+    dims = tuple(range(2, input.ndim))
+    return _per_even_window(output, input, lambda window: window.amax(dims))
+
+
+def adaptive_max_pool_fake(input: Tensor, output_size: Sequence[int]) -> Tensor:
+    check_images(input)
+    return _fake_output(input, _even_axes(input.shape, output_size))
+
+
+def adaptive_max_pool_cpu(input: Tensor, output_size: Sequence[int]) -> Tensor:
+    check_images(input)
+    return _max(input, _even_geometry(input.shape, tuple(output_size)))
+
+
+adaptive_max_pool = operator(
+    "adaptive_max_pool(Tensor input, int[] output_size) -> Tensor",
+    cpu=adaptive_max_pool_cpu,
+    reference=adaptive_max_pool_reference,
+    fake=adaptive_max_pool_fake,
 )
 
 
 # ---- average ------------------------------------------------------------------------------------
 
 
-def avg_pool2d_reference(
+def avg_pool_reference(
     input: Tensor,
     zero_point: int,
     kernel_size: Sequence[int],
@@ -189,53 +316,54 @@ def avg_pool2d_reference(
     """The mean of each window, for each channel, rounded to an integer.
 
     Args:
-        input: uint8 or int8, shape ``(batch, channels, height, width)``.
+        input: uint8 or int8, shape ``(batch, channels, *spatial)``, one to three spatial dimensions.
         zero_point: the integer that stands for 0, which is what padding is.
-        kernel_size, stride, padding: two integers each, for height and width.
-        ceil_mode: keep windows that reach beyond the right or lower padding.
+        kernel_size, stride, padding: an integer for each spatial dimension.
+        ceil_mode: keep windows that reach beyond the far padding.
         count_include_pad: divide by the window's size with its padding, else without.
         divisor_override: divide by this instead.
 
     Returns:
         ``round(sum(input - zero_point) / divisor) + zero_point``, ties to even, within the range
-        of the dtype, which is that of ``input``; shape ``(batch, channels, height', width')``,
-        ``channels_last``.
+        of the dtype, which is that of ``input``; shape ``(batch, channels, *windows)``, channels
+        last.
 
     Raises:
         TypeError: ``input`` is of another dtype.
-        ValueError: ``input`` is not four-dimensional or too small for one window, the geometry is
+        ValueError: ``input`` has other dimensions or is too small for one window, the geometry is
             not possible, the divisor is 0, or the zero point is out of the dtype's range.
 
     Example:
         >>> import torch, qtensor
         >>> x = torch.tensor([[[[1, 2], [3, 5]]]], dtype=torch.uint8)
-        >>> torch.ops.qtensor.avg_pool2d(x, 0, [2, 2], [2, 2], [0, 0], False, True)
+        >>> torch.ops.qtensor.avg_pool(x, 0, [2, 2], [2, 2], [0, 0], False, True)
         tensor([[[[3]]]], dtype=torch.uint8)
     """
-    mean = F.avg_pool2d(
-        input.double() - zero_point,
-        tuple(kernel_size),
-        tuple(stride),
-        tuple(padding),
-        ceil_mode,
-        count_include_pad,
-        divisor_override,
-    )
-    return _rounded_mean(mean, zero_point, input.dtype)
+    rule = ceil_mode, count_include_pad, divisor_override
+    output = avg_pool_fake(input, zero_point, kernel_size, stride, padding, *rule)
+    centered = input.double() - zero_point
+    window = [list(kernel_size), list(stride), list(padding)]
+    if input.ndim == 3:  # torch's own for one dimension knows no divisor_override
+        centered = centered.unsqueeze(2)
+        for values, unit in zip(window, (1, 1, 0), strict=True):
+            values.insert(0, unit)
+    pool = F.avg_pool3d if input.ndim == 5 else F.avg_pool2d
+    mean = pool(centered, *map(tuple, window), *rule).view(output.shape)
+    return output.copy_(_rounded(mean, zero_point, input.dtype))
 
 
-def _rounded_mean(mean: Tensor, zero_point: int, dtype: torch.dtype) -> Tensor:
-    result = (mean.round() + zero_point).clamp(*RANGES[dtype]).to(dtype)
-    return result.contiguous(memory_format=torch.channels_last)
+def _rounded(mean: Tensor, zero_point: int, dtype: torch.dtype) -> Tensor:
+    return (mean.round() + zero_point).clamp(*RANGES[dtype])
 
 
-def _check_mean(input: Tensor, zero_point: int, divisor_override: int | None) -> None:
+def _check_mean(input: Tensor, zero_point: int, divisor_override: int | None = None) -> None:
+    check_images(input)
     check_zero_point(zero_point, *RANGES[input.dtype])
     if divisor_override == 0:
         raise ValueError("expected a divisor_override other than 0")
 
 
-def avg_pool2d_fake(
+def avg_pool_fake(
     input: Tensor,
     zero_point: int,
     kernel_size: Sequence[int],
@@ -245,12 +373,12 @@ def avg_pool2d_fake(
     count_include_pad: bool,
     divisor_override: int | None = None,
 ) -> Tensor:
-    axes = _axes(input, kernel_size, stride, padding, (1, 1), ceil_mode)
     _check_mean(input, zero_point, divisor_override)
-    return _empty_images(input, *axes)
+    window = kernel_size, stride, padding, [1] * (input.ndim - 2)
+    return _fake_output(input, _window_axes(input.shape, *window, ceil_mode))
 
 
-def avg_pool2d_cpu(
+def avg_pool_cpu(
     input: Tensor,
     zero_point: int,
     kernel_size: Sequence[int],
@@ -260,123 +388,90 @@ def avg_pool2d_cpu(
     count_include_pad: bool,
     divisor_override: int | None = None,
 ) -> Tensor:
-    axes = _axes(input, kernel_size, stride, padding, (1, 1), ceil_mode)
     _check_mean(input, zero_point, divisor_override)
-    return _mean_pool(input, axes, zero_point, count_include_pad, divisor_override or 0)
+    window = tuple(kernel_size), tuple(stride), tuple(padding), (1,) * (input.ndim - 2)
+    geometry = _window_geometry(input.shape, *window, ceil_mode=ceil_mode)
+    return _mean(input, geometry, zero_point, count_include_pad, divisor_override or 0)
 
 
-def _mean_pool(
-    input: Tensor,
-    axes: tuple[Axis, Axis],
-    zero_point: int,
-    count_padding: bool,
-    divisor_override: int,
-) -> Tensor:
-    output = _empty_images(input, *axes)
-    input = input.contiguous(memory_format=torch.channels_last)
-    batch, channels = input.shape[:2]
-    height, width = axes
-    _pooling.mean_pool(
-        input.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[input.dtype],
-        batch,
-        channels,
-        height,
-        width,
-        zero_point,
-        count_padding,
-        divisor_override,
-        num_threads(),
-    )
-    return output
-
-
-avg_pool2d = operator(
-    "avg_pool2d(Tensor input, int zero_point, int[2] kernel_size, int[2] stride, "
-    "int[2] padding, bool ceil_mode, bool count_include_pad, int? divisor_override=None) "
-    "-> Tensor",
-    cpu=avg_pool2d_cpu,
-    reference=avg_pool2d_reference,
-    fake=avg_pool2d_fake,
+avg_pool = operator(
+    "avg_pool(Tensor input, int zero_point, int[] kernel_size, int[] stride, int[] padding, "
+    "bool ceil_mode, bool count_include_pad, int? divisor_override=None) -> Tensor",
+    cpu=avg_pool_cpu,
+    reference=avg_pool_reference,
+    fake=avg_pool_fake,
 )
 
 
-# ---- average over windows that cover the input evenly -------------------------------------------
-
-
-def adaptive_avg_pool2d_reference(
+def adaptive_avg_pool_reference(
     input: Tensor, output_size: Sequence[int], zero_point: int = 0
 ) -> Tensor:
     """The mean over each of a given number of windows, for each channel, rounded to an integer.
 
     Args:
-        input: uint8 or int8, shape ``(batch, channels, height, width)``.
-        output_size: two integers; window i of n along an axis of size s reaches from
-            ``floor(i * s / n)`` to ``ceil((i + 1) * s / n)``.
+        input: uint8 or int8, shape ``(batch, channels, *spatial)``, one to three spatial dimensions.
+        output_size: an integer for each spatial dimension; window i of n along an axis of size s
+            reaches from ``floor(i * s / n)`` to ``ceil((i + 1) * s / n)``.
         zero_point: the integer that stands for 0. It only matters for means halfway between two
             integers, whose distance from it is rounded to even; 0 by default.
 
     Returns:
         ``round(mean(input) - zero_point) + zero_point``, of the dtype of ``input``, shape
-        ``(batch, channels, *output_size)``, ``channels_last``.
+        ``(batch, channels, *output_size)``, channels last.
 
     Raises:
         TypeError: ``input`` is of another dtype.
-        ValueError: ``input`` is not four-dimensional or has no pixels, ``output_size`` is not two
-            positive integers, or the zero point is out of the dtype's range.
+        ValueError: ``input`` has other dimensions or no pixels, ``output_size`` is not one
+            positive integer for each spatial dimension, or the zero point is out of range.
 
     Example:
         >>> import torch, qtensor
         >>> x = torch.tensor([[[[1, 2], [3, 5]]]], dtype=torch.uint8)
-        >>> torch.ops.qtensor.adaptive_avg_pool2d(x, [1, 2])
+        >>> torch.ops.qtensor.adaptive_avg_pool(x, [1, 2])
         tensor([[[[2, 4]]]], dtype=torch.uint8)
     """
-    # Not F.adaptive_avg_pool2d, which divides by height and width in turn and so rounds twice.
-    centered = input.double() - zero_point
-    rows = []
-    for y in _spans(input.shape[2], output_size[0]):
-        windows = [centered[..., y, x] for x in _spans(input.shape[3], output_size[1])]
-        means = [window.sum((2, 3)) / (window.shape[2] * window.shape[3]) for window in windows]
-        rows.append(torch.stack(means, -1))
-    return _rounded_mean(torch.stack(rows, -2), zero_point, input.dtype)
+    # Not torch's own, which divides along one dimension after the other and so rounds repeatedly.
+    output = adaptive_avg_pool_fake(input, output_size, zero_point)
+    dims = tuple(range(2, input.ndim))
+
+    def mean(window: Tensor) -> Tensor:
+        total: Tensor = (window.double() - zero_point).sum(dims)
+        return _rounded(total / prod(window.shape[2:]), zero_point, input.dtype)
+
+    return _per_even_window(output, input, mean)
 
 
-def _spans(size: int, count: int) -> list[slice]:
-    return [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
-
-
-def _adaptive_axes(input: Tensor, output_size: Sequence[int], zero_point: int) -> tuple[Axis, Axis]:
-    _check_images(input)
-    check_zero_point(zero_point, *RANGES[input.dtype])
-    if len(output_size) != 2 or min(output_size) < 1:
-        raise ValueError(
-            f"expected output_size to be two positive integers, got {tuple(output_size)}"
+def _per_even_window(
+    output: Tensor, input: Tensor, reduce: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Fills ``output`` with ``reduce`` of each window of ``input``."""
+    counts = output.shape[2:]
+    for index in product(*map(range, counts)):
+        window = tuple(
+            slice(i * size // n, -(-(i + 1) * size // n))
+            for i, size, n in zip(index, input.shape[2:], counts, strict=True)
         )
-    height, width = input.shape[2:]
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"expected a height and width of at least 1, got input of shape {tuple(input.shape)}"
-        )
-    # A kernel size of 0 is the kernels' sign of an adaptive axis.
-    return (height, output_size[0], 0, 1, 0, 1), (width, output_size[1], 0, 1, 0, 1)
+        output[(..., *index)] = reduce(input[(..., *window)])
+    return output
 
 
-def adaptive_avg_pool2d_fake(
+def adaptive_avg_pool_fake(
     input: Tensor, output_size: Sequence[int], zero_point: int = 0
 ) -> Tensor:
-    return _empty_images(input, *_adaptive_axes(input, output_size, zero_point))
+    _check_mean(input, zero_point)
+    return _fake_output(input, _even_axes(input.shape, output_size))
 
 
-def adaptive_avg_pool2d_cpu(
+def adaptive_avg_pool_cpu(
     input: Tensor, output_size: Sequence[int], zero_point: int = 0
 ) -> Tensor:
-    return _mean_pool(input, _adaptive_axes(input, output_size, zero_point), zero_point, False, 0)
+    _check_mean(input, zero_point)
+    return _mean(input, _even_geometry(input.shape, tuple(output_size)), zero_point, False, 0)
 
 
-adaptive_avg_pool2d = operator(
-    "adaptive_avg_pool2d(Tensor input, int[2] output_size, int zero_point=0) -> Tensor",
-    cpu=adaptive_avg_pool2d_cpu,
-    reference=adaptive_avg_pool2d_reference,
-    fake=adaptive_avg_pool2d_fake,
+adaptive_avg_pool = operator(
+    "adaptive_avg_pool(Tensor input, int[] output_size, int zero_point=0) -> Tensor",
+    cpu=adaptive_avg_pool_cpu,
+    reference=adaptive_avg_pool_reference,
+    fake=adaptive_avg_pool_fake,
 )

@@ -1,24 +1,50 @@
 """How the modules here replace torch's functions on a QTensor."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from .._functions import found
-from .._qtensor import dispatched, functions
+from .._qtensor import QTensor, dispatched, functions, in_float
 
 Function = Callable[..., Any]
 
 
-def stands_for(*names: str) -> Callable[[Function], Function]:
-    """Makes the decorated function the integer counterpart of torch's functions ``names``."""
+def stands_for(*names: str, per_tensor: bool = False) -> Callable[[Function], Function]:
+    """Makes the decorated function the integer counterpart of torch's functions ``names``.
+
+    Args:
+        names: as in torch, ``torch.Tensor``, ``torch.nn.functional`` and ``torch.ops.aten``.
+        per_tensor: it only knows a first argument that is quantized per tensor; torch's own
+            function is computed in float for others.
+    """
 
     def register(on_integers: Function) -> Function:
-        def from_dispatcher(func: Any, *args: Any, **kwargs: Any) -> Any:
-            return on_integers(*args, **kwargs)
-
         for name in names:
-            dispatched[name] = from_dispatcher
-            functions.update(dict.fromkeys(found(name), on_integers))
+            for func in found(name):
+                functions[func] = _guarded(on_integers, func) if per_tensor else on_integers
+            dispatched[name] = _from_dispatcher(on_integers, per_tensor)
         return on_integers
 
     return register
+
+
+def _guarded(on_integers: Function, func: Function) -> Function:
+    """``on_integers``, or ``func`` in float where the first argument is quantized per channel."""
+
+    @wraps(on_integers)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        first = args[0] if args else kwargs.get("input")
+        if isinstance(first, QTensor) and first._axis is not None:
+            return in_float(func, func.__name__, args, kwargs)
+        return on_integers(*args, **kwargs)
+
+    return guarded
+
+
+def _from_dispatcher(on_integers: Function, per_tensor: bool) -> Function:
+    def call(func: Any, *args: Any, **kwargs: Any) -> Any:
+        counterpart = _guarded(on_integers, func) if per_tensor else on_integers
+        return counterpart(*args, **kwargs)
+
+    return call

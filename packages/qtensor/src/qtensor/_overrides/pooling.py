@@ -4,55 +4,94 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.nn.modules.utils import _pair
+from torch.nn.modules.utils import _ntuple
 
-from .._ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
-from .._qtensor import QTensor
+from .._ops import pool
+from .._qtensor import QTensor, parameters
 from ._register import stands_for
 
 Ints = int | Sequence[int]
 
 
-def _pooled(input: QTensor, pool: Callable[..., Tensor], *args: Any) -> QTensor:
+def _pooled(input: QTensor, dims: int, operator: Callable[..., Tensor], *args: Any) -> QTensor:
+    """``operator`` on images of ``dims`` dimensions, which may come without a batch."""
     data = input.int_repr()
-    batched = data if data.dim() == 4 else data.unsqueeze(0)
-    result = pool(batched, *args)
-    return QTensor(result if data.dim() == 4 else result.squeeze(0), input.qparams)
+    if data.dim() == dims + 2:
+        return QTensor(operator(data, *args), parameters(input))
+    if data.dim() != dims + 1:
+        raise ValueError(
+            f"expected {dims} spatial dimensions after (batch, channels) or (channels,), got a "
+            f"QTensor of shape {tuple(data.shape)}"
+        )
+    return QTensor(operator(data.unsqueeze(0), *args).squeeze(0), parameters(input))
 
 
-@stands_for("max_pool2d")
-def _max_pool2d(
-    input: QTensor,
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Ints = 0,
-    dilation: Ints = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> QTensor:
-    window = _pair(kernel_size), _pair(stride or kernel_size), _pair(padding), _pair(dilation)
-    return _pooled(input, max_pool2d, *window, ceil_mode)
+def _windows(dims: int, kernel_size: Ints, stride: Ints | None, *others: Ints) -> list[Any]:
+    """The geometry, with an integer for each dimension; torch's empty stride is none given."""
+    given = (kernel_size, stride or kernel_size, *others)
+    return [_ntuple(dims)(values) for values in given]
 
 
-@stands_for("avg_pool2d")
-def _avg_pool2d(
-    input: QTensor,
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Ints = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> QTensor:
-    window = _pair(kernel_size), _pair(stride or kernel_size), _pair(padding)
-    rule = ceil_mode, count_include_pad, divisor_override
-    return _pooled(input, avg_pool2d, input.q_zero_point(), *window, *rule)
+def _register(dims: int) -> None:
+    """The functions for images of ``dims`` dimensions."""
+
+    @stands_for(f"max_pool{dims}d", per_tensor=True)
+    def max_pool(
+        input: QTensor,
+        kernel_size: Ints,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        dilation: Ints = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> QTensor:
+        _refuse_indices(return_indices, f"max_pool{dims}d")
+        windows = _windows(dims, kernel_size, stride, padding, dilation)
+        return _pooled(input, dims, pool.max_pool, *windows, ceil_mode)
+
+    @stands_for(f"adaptive_max_pool{dims}d", per_tensor=True)
+    def adaptive_max_pool(
+        input: QTensor, output_size: Any, return_indices: bool = False
+    ) -> QTensor:
+        _refuse_indices(return_indices, f"adaptive_max_pool{dims}d")
+        size = _full_size(input, dims, output_size)
+        return _pooled(input, dims, pool.adaptive_max_pool, size)
+
+    @stands_for(f"avg_pool{dims}d", per_tensor=True)
+    def avg_pool(
+        input: QTensor,
+        kernel_size: Ints,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> QTensor:
+        windows = _windows(dims, kernel_size, stride, padding)
+        rule = ceil_mode, count_include_pad, divisor_override
+        return _pooled(input, dims, pool.avg_pool, input.q_zero_point(), *windows, *rule)
+
+    names = f"adaptive_avg_pool{dims}d", f"_adaptive_avg_pool{dims}d"
+
+    @stands_for(*names, per_tensor=True)
+    def adaptive_avg_pool(input: QTensor, output_size: Any) -> QTensor:
+        size = _full_size(input, dims, output_size)
+        return _pooled(input, dims, pool.adaptive_avg_pool, size, input.q_zero_point())
 
 
-@stands_for("adaptive_avg_pool2d", "_adaptive_avg_pool2d")
-def _adaptive_avg_pool2d(input: QTensor, output_size: Any) -> QTensor:
-    size = [
-        given if wanted is None else wanted
-        for wanted, given in zip(_pair(output_size), input.shape[-2:], strict=True)
-    ]
-    return _pooled(input, adaptive_avg_pool2d, size)
+def _full_size(input: QTensor, dims: int, output_size: Any) -> list[int]:
+    """``output_size`` with the input's own sizes for those that are ``None``."""
+    wanted = _ntuple(dims)(output_size)
+    given = input.shape[-dims:]
+    return [n if m is None else m for m, n in zip(wanted, given, strict=True)]
+
+
+def _refuse_indices(return_indices: bool, name: str) -> None:
+    if return_indices:
+        raise NotImplementedError(
+            f"{name} of a QTensor gives no indices; call it on x.dequantize() to get them"
+        )
+
+
+for _dims in (1, 2, 3):
+    _register(_dims)

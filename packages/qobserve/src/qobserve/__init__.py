@@ -1,5 +1,6 @@
 """Observers, QConfig and module swapping: from values seen to quantization parameters."""
 
+from . import nn as nn
 from ._base import ObserverBase as ObserverBase
 from ._base import RunningObserver as RunningObserver
 from ._base import UniformQuantizationObserverBase as UniformQuantizationObserverBase
@@ -8,6 +9,37 @@ from ._convert import convert as convert
 from ._convert import get_qparam_dict as get_qparam_dict
 from ._convert import swap_module as swap_module
 from ._convert import unseen_observers as unseen_observers
+from ._default_fake_quantize import (
+    default_affine_fixed_qparams_fake_quant as default_affine_fixed_qparams_fake_quant,
+)
+from ._default_fake_quantize import default_dynamic_fake_quant as default_dynamic_fake_quant
+from ._default_fake_quantize import default_embedding_fake_quant as default_embedding_fake_quant
+from ._default_fake_quantize import default_fake_quant as default_fake_quant
+from ._default_fake_quantize import (
+    default_fixed_qparams_range_0to1_fake_quant as default_fixed_qparams_range_0to1_fake_quant,
+)
+from ._default_fake_quantize import (
+    default_fixed_qparams_range_neg1to1_fake_quant as default_fixed_qparams_range_neg1to1_fake_quant,  # noqa: E501  # one long name
+)
+from ._default_fake_quantize import default_fused_act_fake_quant as default_fused_act_fake_quant
+from ._default_fake_quantize import (
+    default_fused_per_channel_wt_fake_quant as default_fused_per_channel_wt_fake_quant,
+)
+from ._default_fake_quantize import default_fused_wt_fake_quant as default_fused_wt_fake_quant
+from ._default_fake_quantize import default_histogram_fake_quant as default_histogram_fake_quant
+from ._default_fake_quantize import (
+    default_per_channel_weight_fake_quant as default_per_channel_weight_fake_quant,
+)
+from ._default_fake_quantize import (
+    default_symmetric_fixed_qparams_fake_quant as default_symmetric_fixed_qparams_fake_quant,
+)
+from ._default_fake_quantize import default_weight_fake_quant as default_weight_fake_quant
+from ._default_fake_quantize import (
+    fused_per_channel_wt_fake_quant_range_neg_127_to_127 as fused_per_channel_wt_fake_quant_range_neg_127_to_127,  # noqa: E501  # one long name
+)
+from ._default_fake_quantize import (
+    fused_wt_fake_quant_range_neg_127_to_127 as fused_wt_fake_quant_range_neg_127_to_127,
+)
 from ._default_observers import (
     default_affine_fixed_qparams_observer as default_affine_fixed_qparams_observer,
 )
@@ -37,6 +69,21 @@ from ._default_observers import (
 from ._default_observers import (
     weight_observer_range_neg_127_to_127 as weight_observer_range_neg_127_to_127,
 )
+from ._default_qat_qconfigs import (
+    default_activation_only_qconfig as default_activation_only_qconfig,
+)
+from ._default_qat_qconfigs import default_dynamic_qat_qconfig as default_dynamic_qat_qconfig
+from ._default_qat_qconfigs import default_embedding_qat_qconfig as default_embedding_qat_qconfig
+from ._default_qat_qconfigs import (
+    default_per_channel_symmetric_qnnpack_qat_qconfig as default_per_channel_symmetric_qnnpack_qat_qconfig,  # noqa: E501  # one long name
+)
+from ._default_qat_qconfigs import default_qat_qconfig as default_qat_qconfig
+from ._default_qat_qconfigs import default_qat_qconfig_v2 as default_qat_qconfig_v2
+from ._default_qat_qconfigs import (
+    default_symmetric_qnnpack_qat_qconfig as default_symmetric_qnnpack_qat_qconfig,
+)
+from ._default_qat_qconfigs import default_weight_only_qconfig as default_weight_only_qconfig
+from ._default_qat_qconfigs import get_default_qat_qconfig as get_default_qat_qconfig
 from ._default_qconfigs import default_debug_qconfig as default_debug_qconfig
 from ._default_qconfigs import default_dynamic_qconfig as default_dynamic_qconfig
 from ._default_qconfigs import default_per_channel_qconfig as default_per_channel_qconfig
@@ -56,7 +103,16 @@ from ._default_qconfigs import (
 )
 from ._default_qconfigs import get_default_qconfig as get_default_qconfig
 from ._default_qconfigs import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
+from ._fake_quantize import FakeQuantize as FakeQuantize
+from ._fake_quantize import FakeQuantizeBase as FakeQuantizeBase
+from ._fake_quantize import FixedQParamsFakeQuantize as FixedQParamsFakeQuantize
+from ._fake_quantize import FusedMovingAvgObsFakeQuantize as FusedMovingAvgObsFakeQuantize
+from ._fake_quantize import disable_fake_quant as disable_fake_quant
+from ._fake_quantize import disable_observer as disable_observer
+from ._fake_quantize import enable_fake_quant as enable_fake_quant
+from ._fake_quantize import enable_observer as enable_observer
 from ._histogram import HistogramObserver as HistogramObserver
+from ._learnable_fake_quantize import _LearnableFakeQuantize as _LearnableFakeQuantize
 from ._minmax import MinMaxObserver as MinMaxObserver
 from ._minmax import MovingAverageMinMaxObserver as MovingAverageMinMaxObserver
 from ._minmax import MovingAveragePerChannelMinMaxObserver as MovingAveragePerChannelMinMaxObserver
@@ -68,6 +124,7 @@ from ._passive import RecordingObserver as RecordingObserver
 from ._passive import ReuseInputObserver as ReuseInputObserver
 from ._prepare import is_activation_post_process as is_activation_post_process
 from ._prepare import prepare as prepare
+from ._prepare_qat import prepare_qat as prepare_qat
 from ._propagate import propagate_qconfig_ as propagate_qconfig_
 from ._qconfig import QConfig as QConfig
 from ._qconfig import QConfigAny as QConfigAny

@@ -19,7 +19,7 @@ from qtensor import (
 
 from ._base import ObserverBase
 from ._passive import NoopObserver, PlaceholderObserver
-from ._prepare import OBSERVER, is_activation_post_process, observe_output
+from ._prepare import OBSERVER, is_activation_post_process, observe_input, observe_output
 
 ModuleMapping = Mapping[type[nn.Module], Any]
 
@@ -176,7 +176,7 @@ def _report_unseen(module: nn.Module, strict: bool) -> None:
     unseen = unseen_observers(module)
     if not unseen:
         return
-    names = ", ".join(name.removesuffix(f".{OBSERVER}") for name in unseen)
+    names = ", ".join(name.replace(f".{OBSERVER}", "") for name in unseen)
     message = (
         f"no data was seen by the observers of {names}; run the prepared model on typical inputs "
         "before converting it"
@@ -214,8 +214,9 @@ def _weight_qparams(mod: nn.Module) -> dict[str, Any]:
 
 def _copy_hooks(source: nn.Module, target: nn.Module) -> None:
     for key, pre_hook in source._forward_pre_hooks.items():
-        with_kwargs = key in source._forward_pre_hooks_with_kwargs
-        target.register_forward_pre_hook(pre_hook, with_kwargs=with_kwargs)
+        if pre_hook is not observe_input:
+            with_kwargs = key in source._forward_pre_hooks_with_kwargs
+            target.register_forward_pre_hook(pre_hook, with_kwargs=with_kwargs)
     for key, hook in source._forward_hooks.items():
         if hook is not observe_output:
             with_kwargs = key in source._forward_hooks_with_kwargs
@@ -227,11 +228,19 @@ def _remove_qconfig(module: nn.Module) -> None:
     """Remove qconfigs, observers and the hooks that called them."""
     for inner in module.modules():
         inner.__dict__.pop("qconfig", None)
-        if is_activation_post_process(inner._modules.get(OBSERVER)):
-            ours = [key for key, hook in inner._forward_hooks.items() if hook is observe_output]
-            for key in ours:
-                del inner._forward_hooks[key]
-            if ours:
-                del inner._modules[OBSERVER]
-            else:  # the module brought one itself, and calls it
-                inner._modules[OBSERVER] = nn.Identity()
+        observed = is_activation_post_process(inner._modules.get(OBSERVER))
+        if not observed or is_activation_post_process(inner):  # a fake-quantize module has its own
+            continue
+        hooks: tuple[dict[int, Any], ...] = (inner._forward_hooks, inner._forward_pre_hooks)
+        ours = [
+            (of_kind, key)
+            for of_kind in hooks
+            for key, hook in of_kind.items()
+            if hook is observe_output or hook is observe_input
+        ]
+        for of_kind, key in ours:
+            del of_kind[key]
+        if ours:
+            del inner._modules[OBSERVER]
+        else:  # the module brought one itself, and calls it
+            inner._modules[OBSERVER] = nn.Identity()

@@ -78,7 +78,10 @@ def _observe(module: nn.Module, name: str, allow_list: frozenset[type[nn.Module]
             return
         if type_before_parametrizations(module) in allow_list:
             setattr(module, OBSERVER, _observer(qconfig, name, module))
-            module.register_forward_hook(observe_output, prepend=True)
+            if is_memoryless(qconfig):  # it stands for quantization at run time, of the input
+                module.register_forward_pre_hook(observe_input, prepend=True)
+            else:
+                module.register_forward_hook(observe_output, prepend=True)
             return
     for child_name, child in module.named_children():
         _observe(child, f"{name}.{child_name}" if name else child_name, allow_list)
@@ -92,6 +95,22 @@ def _observer(qconfig: QConfig, name: str, module: nn.Module) -> nn.Module:
         observer.name = name
     where = next(chain(module.parameters(), module.buffers()), None)
     return observer if where is None else observer.to(where.device)
+
+
+def is_memoryless(qconfig: QConfig) -> bool:
+    """Whether activations are observed by each batch's own range: a moving average of constant 1.
+
+    Args:
+        qconfig: with an ``activation`` that makes an observer or a fake-quantize module.
+    """
+    observer: Any = qconfig.activation() if qconfig.activation is not None else None
+    observer = getattr(observer, OBSERVER, observer)
+    return getattr(observer, "averaging_constant", None) == 1
+
+
+def observe_input(module: nn.Module, args: Any) -> Any:
+    """A forward pre-hook: the observer sees the first input."""
+    return (getattr(module, OBSERVER)(args[0]), *args[1:])
 
 
 def observe_output(module: nn.Module, args: Any, output: Any) -> Any:

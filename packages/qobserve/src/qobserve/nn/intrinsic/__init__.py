@@ -1,0 +1,3 @@
+"""Fused modules for quantization-aware training."""
+
+from . import qat as qat

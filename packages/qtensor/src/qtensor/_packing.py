@@ -49,7 +49,8 @@ class PackedWeights:
 
     Both are good for the tensors they were made from as long as these are the same objects, of
     the same versions and at the same addresses. Changes that torch does not see, through ``.data``
-    or NumPy, are not noticed: call :meth:`clear` after one.
+    or NumPy, are not noticed: call :meth:`clear` after one. (Inference tensors have no versions;
+    their contents are compared in every call, which is slower.)
 
     Copies and pickles are empty, so a module can hold one as an ordinary attribute.
     """
@@ -128,10 +129,10 @@ class PackedForms:
 
     def hold(self, weight: Tensor, zero_points: Tensor | None, groups: int, joined: bool) -> bool:
         """Whether this is the weight that they are forms of."""
-        if zero_points is None or self._zero_points is None:
-            same = zero_points is self._zero_points
+        if self._zero_points is None:
+            same = zero_points is None
         else:
-            same = self._zero_points.still(zero_points)
+            same = zero_points is not None and self._zero_points.still(zero_points)
         return same and self._weight.still(weight) and self._layout == (groups, joined)
 
     def get(self, amax: int, weight: Tensor, zero_points: Tensor | None) -> Packed:

@@ -1,17 +1,32 @@
-"""Activations: comparing integers is comparing the values they stand for."""
+"""Activations: comparing integers is comparing the values they stand for; the rest are tables.
 
+Which parameters a result has, when a function is called on a QTensor that could not be told any:
+
+- clamps (ReLU, hardtanh, …), GELU, leaky ReLU, PReLU and threshold keep the input's, as they
+  always did: their values lie within the input's range;
+- sigmoid, hardsigmoid, softmax and tanh have the fixed ones of their ranges, 0 … 1 and -1 … 1;
+- any other function gets the finest scale that holds its values on all integers of the input.
+
+In-place forms keep the tensor's own. ``qtensor.ops`` has forms that are told the output's.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .._qtensor import QTensor, in_float
+from .. import ops
+from .._functions import found
+from .._qparams import QParams
+from .._qtensor import QTensor, in_float, parameters
 from .._quantize import quantize_value
 from ._register import stands_for
 
 
 def _clamp(x: QTensor, low: float | None, high: float | None, inplace: bool) -> Any:
-    qparams = x.qparams
+    qparams = parameters(x)
     if qparams.axis is not None:
         clamp = Tensor.clamp_ if inplace else Tensor.clamp
         return in_float(clamp, clamp.__name__, (x, low, high), {})
@@ -59,3 +74,137 @@ def clamp(input: QTensor, min: Any = None, max: Any = None) -> Any:
 @stands_for("clamp_", "clip_")
 def clamp_(input: QTensor, min: float | None = None, max: float | None = None) -> Any:
     return _clamp(input, min, max, True)
+
+
+# ---- functions that are tables
+
+Rule = Callable[[QTensor, str, tuple[float, ...]], QParams]
+"""From the input, the function and its arguments to the output's parameters."""
+
+
+def _kept(input: QTensor, function: str, arguments: tuple[float, ...]) -> QParams:
+    return parameters(input)
+
+
+def _fitted(input: QTensor, function: str, arguments: tuple[float, ...]) -> QParams:
+    return ops.fitting(input, function, *arguments)
+
+
+def _within(low: float, high: float) -> Rule:
+    def fixed(input: QTensor, function: str, arguments: tuple[float, ...]) -> QParams:
+        dtype = parameters(input).dtype
+        zero_point = dtype.quant_min + round(256 * -low / (high - low))
+        return QParams((high - low) / 256, zero_point, dtype)
+
+    return fixed
+
+
+_zero_to_one = _within(0.0, 1.0)
+
+
+def _table(
+    input: Any,
+    torch_function: Callable[..., Any],
+    function: str,
+    arguments: tuple[float, ...],
+    rule: Rule,
+    inplace: bool,
+) -> Any:
+    if not isinstance(input, QTensor) or input._axis is not None or input.qdtype.name == "qint32":
+        kwargs = {"inplace": True} if inplace else {}
+        return in_float(torch_function, function, (input, *arguments), kwargs)
+    output = parameters(input) if inplace else rule(input, function, arguments)
+    result = ops.apply(input, function, output, *arguments)
+    if not inplace:
+        return result
+    input.int_repr().copy_(result.int_repr())
+    return input
+
+
+def _register(name: str, rule: Rule, **defaults: float | None) -> None:
+    """Function ``name`` of torch, whose arguments besides the input have these defaults."""
+    names = tuple(defaults)
+    torch_function = found(name)[0]
+
+    def bind(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[float, ...], bool]:
+        positions = (*names, "inplace")
+        given = {**defaults, **dict(zip(positions, args, strict=False)), **kwargs}
+        inplace = bool(given.pop("inplace", False))
+        return tuple(float(given[key]) for key in names), inplace
+
+    @stands_for(name)
+    def function(input: Any, *args: Any, **kwargs: Any) -> Any:
+        arguments, inplace = bind(args, kwargs)
+        return _table(input, torch_function, name, arguments, rule, inplace)
+
+    @stands_for(f"{name}_")
+    def in_place(input: Any, *args: Any, **kwargs: Any) -> Any:
+        arguments, _ = bind(args, kwargs)
+        return _table(input, torch_function, name, arguments, rule, True)
+
+
+_register("abs", _fitted)
+_register("celu", _fitted, alpha=1.0)
+_register("exp", _fitted)
+_register("hardshrink", _kept, lambd=0.5)
+_register("hardsigmoid", _zero_to_one)
+_register("hardswish", _fitted)
+_register("leaky_relu", _kept, negative_slope=0.01)
+_register("logsigmoid", _fitted)
+_register("mish", _fitted)
+_register("neg", _fitted)
+_register("selu", _fitted)
+_register("sigmoid", _zero_to_one)
+_register("silu", _fitted)
+_register("softplus", _fitted, beta=1.0, threshold=20.0)
+_register("softshrink", _kept, lambd=0.5)
+_register("softsign", _fitted)
+_register("square", _fitted)
+_register("tanh", _within(-1.0, 1.0))
+_register("tanhshrink", _fitted)
+_register("threshold", _kept, threshold=None, value=None)
+
+
+@stands_for("elu")
+def elu(
+    input: QTensor,
+    alpha: float = 1.0,
+    scale: float | bool = 1.0,
+    input_scale: float = 1.0,
+    inplace: bool = False,
+) -> Any:
+    if isinstance(scale, bool):  # F.elu has `inplace` where the operator below it has `scale`
+        scale, inplace = 1.0, scale
+    arguments = float(alpha), float(scale), float(input_scale)
+    return _table(input, F.elu, "elu", arguments, _fitted, inplace)
+
+
+@stands_for("elu_")
+def elu_(input: QTensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
+    return elu(input, alpha, float(scale), input_scale, True)
+
+
+@stands_for("gelu")
+def gelu(input: QTensor, approximate: str = "none") -> Any:
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"expected approximate to be 'none' or 'tanh', got {approximate!r}")
+    function = "gelu_tanh" if approximate == "tanh" else "gelu"
+    return _table(input, F.gelu, function, (), _kept, False)
+
+
+@stands_for("prelu", "_prelu_kernel")
+def prelu(input: Any, weight: Tensor) -> Any:
+    if not isinstance(input, QTensor) or input._axis is not None:
+        return in_float(torch.prelu, "prelu", (input, weight), {})
+    output = parameters(input)
+    slopes = weight.reshape(-1)  # the operator below broadcasts them itself
+    return ops.prelu(input, slopes, float(output.scale), int(output.zero_point))
+
+
+@stands_for("softmax", "_softmax")
+def softmax(input: QTensor, dim: int | None = None, *args: Any, **kwargs: Any) -> Any:
+    dtype = kwargs.get("dtype") or next((x for x in args if isinstance(x, torch.dtype)), None)
+    if dim is None or dtype is not None or input._axis is not None:
+        return in_float(torch.softmax, "softmax", (input, dim), {"dtype": dtype})
+    output = _zero_to_one(input, "softmax", ())
+    return ops.softmax(input, dim, float(output.scale), int(output.zero_point))

@@ -3,10 +3,10 @@
 import torch
 
 from .._arguments import quantized
-from .._ops import add as _add
+from .._ops.add import add as _add
 from .._qparams import QParams
 from .._qtensor import QTensor, parameters
-from .._quantize import quantize
+from ._unary import apply
 
 
 def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
@@ -53,7 +53,7 @@ def add_to(
         activation_min, activation_max: bounds on the real sum, such as 0 for ReLU.
     """
     a, b = quantized(qa, "add", "qa"), quantized(qb, "add", "qb")
-    data = _add.add(
+    data = _add(
         a._data,
         a._scale,
         a._zero_point,
@@ -74,15 +74,30 @@ def add_scalar(qa: QTensor, b: float) -> QTensor:
     """A number added to a quantized tensor, by moving its zero point.
 
     The integers stay as they are while the moved zero point fits the dtype; else they are
-    quantized anew to parameters that hold the moved range and zero.
+    requantized to parameters that hold the moved range and zero.
+
+    Args:
+        qa: quantized per tensor.
+        b: a number, or a tensor of one element; it is rounded to a multiple of the scale.
+
+    Returns:
+        A quantized tensor of the shape of ``qa``, whose parameters follow from those of ``qa``.
+
+    Raises:
+        TypeError: ``qa`` is not quantized per tensor.
     """
     a = parameters(quantized(qa, "add_scalar", "qa"))
-    moved = int(a.zero_point) - round(b / float(a.scale))
+    scale = float(a.scale)
+    steps = round(float(b) / scale)
+    moved = int(a.zero_point) - steps
     if a.quant_min <= moved <= a.quant_max:
         return QTensor(qa.int_repr(), a.replace(zero_point=moved))
     nearest = a.quant_min if moved < a.quant_min else a.quant_max
     furthest = a.quant_max if moved < a.quant_min else a.quant_min
     stretch = (furthest - moved) / (furthest - nearest)
-    output = a.replace(scale=float(a.scale) * stretch, zero_point=nearest)
-    shifted = (qa.int_repr().to(torch.int32) - moved).to(torch.float32) * float(a.scale)
-    return quantize(shifted, output)
+    return apply(qa, "add", a.replace(scale=scale * stretch, zero_point=nearest), steps * scale)
+
+
+def add_scalar_relu(qa: QTensor, b: float) -> QTensor:
+    """:func:`add_scalar` followed by ReLU."""
+    return torch.relu(add_scalar(qa, b))  # type: ignore[return-value]  # of a QTensor, one

@@ -3,26 +3,99 @@
 import torch
 
 from .._arguments import quantized
+from .._ops.mul import mul as _mul
 from .._qparams import QParams
 from .._qtensor import QTensor, parameters
-from .._quantize import quantize
+from ._unary import apply
 
 
 def mul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
-    """The product of two quantized tensors, computed in float on their real values."""
+    """The product of two quantized tensors.
+
+    Args:
+        qa, qb: of one dtype, shapes that broadcast.
+        scale, zero_point: the output's parameters; its dtype is that of ``qa``.
+
+    Returns:
+        A quantized tensor of the broadcast shape.
+
+    Raises:
+        TypeError: an input is not quantized per tensor, or their dtypes differ.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.ones(2), 0.1, 0, qtensor.quint8)
+        >>> qtensor.ops.mul(q, q, 0.5, 0).dequantize()
+        tensor([1., 1.])
+    """
+    a = quantized(qa, "mul", "qa")
+    return mul_to(a, qb, QParams(scale, zero_point, parameters(a).dtype))
+
+
+def mul_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
+    """:func:`mul` followed by ReLU, in one pass."""
+    a = quantized(qa, "mul_relu", "qa")
+    return mul_to(a, qb, QParams(scale, zero_point, parameters(a).dtype), 0.0)
+
+
+def mul_to(
+    qa: QTensor,
+    qb: QTensor,
+    output: QParams,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> QTensor:
+    """:func:`mul` with all of the output's parameters, and bounds on its real values.
+
+    Args:
+        qa, qb: of the dtype of ``output``, shapes that broadcast.
+        output: the output's parameters, per tensor.
+        activation_min, activation_max: bounds on the real product, such as 0 for ReLU.
+    """
     a, b = quantized(qa, "mul", "qa"), quantized(qb, "mul", "qb")
-    output = QParams(scale, zero_point, parameters(a).dtype)
-    return quantize(a.dequantize() * b.dequantize(), output)
+    data = _mul(
+        a._data,
+        a._scale,
+        a._zero_point,
+        b._data,
+        b._scale,
+        b._zero_point,
+        output.scale,
+        output.zero_point,
+        output.quant_min,
+        output.quant_max,
+        activation_min,
+        activation_max,
+    )
+    return QTensor(data, output)
 
 
 def mul_scalar(qa: QTensor, b: float) -> QTensor:
-    """A quantized tensor times a number: exact, since only the parameters change."""
-    a = parameters(quantized(qa, "mul_scalar", "qa"))
+    """A quantized tensor times a number: exact, since mostly the scale changes.
+
+    A negative number mirrors the integers; zero gives integers and zero point 0 with scale 1.
+
+    Args:
+        qa: quantized per tensor.
+        b: a number, or a tensor of one element.
+
+    Returns:
+        A quantized tensor of the shape of ``qa``, whose parameters follow from those of ``qa``.
+
+    Raises:
+        TypeError: ``qa`` is not quantized per tensor.
+    """
+    a, b = parameters(quantized(qa, "mul_scalar", "qa")), float(b)
     if b > 0:
         return QTensor(qa.int_repr(), a.replace(scale=float(a.scale) * b))
-    ends = a.quant_min + a.quant_max  # mirrors the range onto itself
     if b < 0:
-        mirrored = (ends - qa.int_repr().to(torch.int32)).to(a.dtype.storage)
-        zero_point = ends - int(a.zero_point)
-        return QTensor(mirrored, a.replace(scale=float(a.scale) * -b, zero_point=zero_point))
-    return QTensor(torch.full_like(qa.int_repr(), int(a.zero_point)), a)
+        mirrored = a.replace(zero_point=a.quant_min + a.quant_max - int(a.zero_point))
+        negated = apply(qa, "neg", mirrored).int_repr()
+        return QTensor(negated, mirrored.replace(scale=float(a.scale) * -b))
+    zero = min(max(0, a.quant_min), a.quant_max)
+    return QTensor(torch.full_like(qa.int_repr(), zero), a.replace(scale=1.0, zero_point=zero))
+
+
+def mul_scalar_relu(qa: QTensor, b: float) -> QTensor:
+    """:func:`mul_scalar` followed by ReLU."""
+    return torch.relu(mul_scalar(qa, b))  # type: ignore[return-value]  # of a QTensor, one

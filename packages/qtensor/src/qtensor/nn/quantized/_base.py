@@ -264,8 +264,9 @@ class QuantizedLayer(OutputModule, WeightModule):
         Raises:
             ValueError: ``mod`` lacks one of these.
         """
-        qweight = quantized_weight(mod, use_precomputed_fake_quant)
-        return cls._made(mod, qweight, observed_qparams(mod))
+        layer = float_form(mod)
+        qweight = quantized_weight(layer, use_precomputed_fake_quant)
+        return cls._made(layer, qweight, observed_qparams(mod))
 
     @classmethod
     def from_reference(
@@ -308,6 +309,21 @@ class QuantizedLayer(OutputModule, WeightModule):
 def unfused(module: nn.Module) -> Any:
     """The linear or convolution of ``module``: its first part where it is a fused container."""
     return module[0] if isinstance(module, nn.Sequential) else module
+
+
+def float_form(module: nn.Module) -> nn.Module:
+    """``module``, or what it stands for if it is one for quantization-aware training.
+
+    That is what its ``to_float()`` gives, a batch norm folded in, together with its ``qconfig``
+    and with the ``weight_fake_quant`` that it was trained with.
+    """
+    if not hasattr(module, "to_float"):
+        return module
+    trained: Any = module
+    made: Any = trained.to_float()
+    made.qconfig = trained.qconfig
+    unfused(made).weight_fake_quant = trained.weight_fake_quant
+    return made  # type: ignore[no-any-return]  # a module
 
 
 def quantized_weight(module: nn.Module, use_precomputed_fake_quant: bool = False) -> QTensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ...._dtypes import QDType, as_qdtype, qint8
 from ...._ops.linear_dynamic import linear_dynamic
 from ...._qtensor import QTensor
-from .._base import WeightModule, quantized_weight, unfused
+from .._base import WeightModule, float_form, quantized_weight, unfused
 
 
 class Linear(WeightModule):
@@ -88,6 +88,7 @@ class Linear(WeightModule):
         Raises:
             ValueError: ``mod`` has no ``qconfig``.
         """
+        mod = float_form(mod)
         qweight = quantized_weight(mod, use_precomputed_fake_quant)
         return cls._made(mod, qweight, _reduces_range(getattr(mod, "qconfig", None)))
 

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from ._ops._checks import check_parameters
-from ._ops.fake_quantize import fake_quantize
+from ._ops.fake_quantize import channels_along, check_fake_quantize, fake_quantize
 from ._ops.fake_quantize_learnable import fake_quantize_learnable
+from ._ops.moving_average import RangeRule, RunningRange, follow_range
+from ._ops.statistics import aminmax, aminmax_per_channel
 
 
 def fake_quantize_per_tensor_affine(
@@ -76,7 +78,8 @@ def fake_quantize_per_channel_affine(
     Example:
         >>> import torch, qtensor
         >>> scales, zeros = torch.tensor([0.5, 1.0]), torch.tensor([0, 0])
-        >>> qtensor.fake_quantize_per_channel_affine(torch.full((2, 1), 0.7), scales, zeros, 0, 0, 7)
+        >>> x = torch.full((2, 1), 0.7)
+        >>> qtensor.fake_quantize_per_channel_affine(x, scales, zeros, 0, 0, 7)
         tensor([[0.5000],
                 [1.0000]])
     """
@@ -165,7 +168,84 @@ def fake_quantize_learnable_per_channel_affine(
     )
 
 
+def fused_moving_avg_obs_fake_quant(
+    self: Tensor,
+    observer_on: Tensor,
+    fake_quant_on: Tensor,
+    running_min: Tensor,
+    running_max: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    averaging_const: float,
+    quant_min: int,
+    quant_max: int,
+    ch_axis: int,
+    per_row_fake_quant: bool = False,
+    symmetric_quant: bool = False,
+) -> Tensor:
+    """Observes a tensor and fake-quantizes it with what was learnt, reading it twice.
+
+    The range of the batch's finite values moves the running range by ``averaging_const`` of the
+    difference (the first one sets it); scale and zero point follow from the running range by the
+    rule of :class:`qobserve.MovingAverageMinMaxObserver`, so that training uses the very parameters
+    that conversion will. (torch's function of this name takes other formulas than its observers.)
+    The four buffers are written in place; where nothing was seen yet, scale and zero point stay.
+
+    Args:
+        self: the input, any float dtype and shape.
+        observer_on: one value, 0 not to take the batch's range in.
+        fake_quant_on: one value, 0 to give a copy of the input.
+        running_min, running_max: float, one element, or ``(channels,)``; ``inf`` and ``-inf``
+            before anything was seen. Empty ones, with scale and zero point, are given their size.
+        scale: float, one element or ``(channels,)``.
+        zero_point: integers (int32 has a kernel), as many.
+        averaging_const: the weight of a new batch.
+        quant_min, quant_max: the integers to use, both included.
+        ch_axis: the channel axis; only used per channel.
+        per_row_fake_quant: one range for each index of ``ch_axis`` instead of one in all.
+        symmetric_quant: a range around zero.
+
+    Returns:
+        A tensor of the shape, dtype and memory format of ``self``, differentiable as
+        :func:`fake_quantize_per_tensor_affine` is.
+
+    Raises:
+        TypeError: ``self`` is no float tensor.
+        ValueError: axis, range or the buffers' shapes do not fit.
+
+    Example:
+        >>> import torch, qtensor
+        >>> on, low, high = torch.tensor([1]), torch.tensor([0.0]), torch.tensor([7.0])
+        >>> scale, zero = torch.tensor([1.0]), torch.tensor([0], dtype=torch.int32)
+        >>> x = torch.tensor([0.0, 1.2, 15.0])
+        >>> qtensor.fused_moving_avg_obs_fake_quant(
+        ...     x, on, on, low, high, scale, zero, 1.0, 0, 15, 0)
+        tensor([ 0.,  1., 15.])
+    """
+    axis = ch_axis if per_row_fake_quant else None
+    running = RunningRange(running_min, running_max, scale, zero_point)
+    running.expect_channels(channels_along(self, axis))
+    check_fake_quantize(self, scale, zero_point, axis, quant_min, quant_max)
+    rule = RangeRule(averaging_const, quant_min, quant_max, symmetric_quant)
+    values = self.detach()
+    if torch.compiler.is_compiling():  # a switch is not known yet: an infinite range is no news
+        lowest, highest, _ = _range(values, axis)
+        on = observer_on.reshape(()) != 0
+        follow_range((_unless(on, lowest), _unless(on, highest)), running, rule)
+    else:
+        follow_range(_range(values, axis)[:2] if observer_on.item() else None, running, rule)
+    return fake_quantize(self, scale, zero_point, axis, quant_min, quant_max, fake_quant_on)
+
+
+def _range(values: Tensor, axis: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    return aminmax(values) if axis is None else aminmax_per_channel(values, axis)
+
+
+def _unless(on: Tensor, values: Tensor) -> Tensor:
+    return torch.where(on, values, float("inf"))
+
+
 def _tensor(value: float | Tensor, input: Tensor, dtype: torch.dtype | None) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    return torch.tensor(value, dtype=dtype, device=input.device)
+    return torch.full((), value, dtype=dtype, device=input.device)

@@ -43,11 +43,7 @@ def check_fake_quantize(
         raise ValueError(
             f"expected quant_min < quant_max within 32 bits, got {quant_min} … {quant_max}"
         )
-    if axis is not None and not -input.ndim <= axis < input.ndim:
-        raise ValueError(
-            f"expected an axis of input, which has shape {tuple(input.shape)}, got {axis}"
-        )
-    channels = 1 if axis is None else input.shape[axis]
+    channels = channels_along(input, axis)
     for name, tensor in (("scale", scale), ("zero_point", zero_point)):
         if tensor.numel() != channels or (axis is not None and tensor.ndim != 1):
             whose = "the tensor" if axis is None else f"each index of axis {axis} of input"
@@ -55,6 +51,17 @@ def check_fake_quantize(
                 f"expected {name} to have {channels} value(s), one for {whose} of shape "
                 f"{tuple(input.shape)}, got shape {tuple(tensor.shape)}"
             )
+
+
+def channels_along(input: Tensor, axis: int | None) -> int:
+    """How many channels there are; 1 per tensor. Raise ``ValueError`` if there is no such axis."""
+    if axis is None:
+        return 1
+    if not -input.ndim <= axis < input.ndim:
+        raise ValueError(
+            f"expected an axis of input, which has shape {tuple(input.shape)}, got {axis}"
+        )
+    return input.shape[axis]
 
 
 class _Layout:
@@ -70,10 +77,8 @@ class _Layout:
         quant_max: int,
     ) -> None:
         real = zero_point.is_floating_point()
-        self.scale = scale.detach().to(torch.float32).contiguous()
-        self.zero_point = (
-            zero_point.detach().to(torch.float32 if real else torch.int64).contiguous()
-        )
+        self.scale = scale.to(torch.float32).contiguous()
+        self.zero_point = zero_point.to(torch.float32 if real else torch.int64).contiguous()
         if axis is not None:
             check_channel_values(self.scale, self.zero_point, quant_min, quant_max)
         elif real:

@@ -242,8 +242,8 @@ def test_writes_use_the_parameters_of_the_target(q):
     [
         lambda x: x.add_(1),
         lambda x: x.__iadd__(1),
-        lambda x: torch.sigmoid_(x),
-        lambda x: F.elu(x, inplace=True),
+        lambda x: torch.sin_(x),
+        lambda x: F.rrelu(x, inplace=True),
         lambda x: torch.neg(x.dequantize(), out=x),
         lambda x: torch.cat([x.dequantize()], out=x),
         lambda x: torch.ops.aten.add_.Tensor(x, x),

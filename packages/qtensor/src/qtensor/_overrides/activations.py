@@ -123,24 +123,22 @@ def _table(
 
 def _register(name: str, rule: Rule, **defaults: float | None) -> None:
     """Function ``name`` of torch, whose arguments besides the input have these defaults."""
-    names = tuple(defaults)
     torch_function = found(name)[0]
 
-    def bind(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[float, ...], bool]:
-        positions = (*names, "inplace")
-        given = {**defaults, **dict(zip(positions, args, strict=False)), **kwargs}
-        inplace = bool(given.pop("inplace", False))
-        return tuple(float(given[key]) for key in names), inplace
+    def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {**defaults, **dict(zip((*defaults, "inplace"), args, strict=False)), **kwargs}
 
     @stands_for(name)
     def function(input: Any, *args: Any, **kwargs: Any) -> Any:
-        arguments, inplace = bind(args, kwargs)
-        return _table(input, torch_function, name, arguments, rule, inplace)
+        given = arguments_of(args, kwargs)
+        inplace = given.pop("inplace", False)
+        if given.keys() != defaults.keys():  # such as out=
+            return in_float(torch_function, name, (input, *args), kwargs)
+        return _table(input, torch_function, name, tuple(map(float, given.values())), rule, inplace)
 
     @stands_for(f"{name}_")
     def in_place(input: Any, *args: Any, **kwargs: Any) -> Any:
-        arguments, _ = bind(args, kwargs)
-        return _table(input, torch_function, name, arguments, rule, True)
+        return function(input, inplace=True, **arguments_of(args, kwargs))
 
 
 _register("abs", _fitted)

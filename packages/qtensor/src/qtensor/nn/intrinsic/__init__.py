@@ -7,6 +7,11 @@ from ._fused import ConvBn2d as ConvBn2d
 from ._fused import ConvBnReLU2d as ConvBnReLU2d
 from ._fused import ConvHardtanh2d as ConvHardtanh2d
 from ._fused import ConvReLU2d as ConvReLU2d
-from ._fused import LinearBn1d as LinearBn1d
-from ._fused import LinearHardtanh as LinearHardtanh
-from ._fused import LinearReLU as LinearReLU
+from ._linear import LinearAdd as LinearAdd
+from ._linear import LinearAddReLU as LinearAddReLU
+from ._linear import LinearBn1d as LinearBn1d
+from ._linear import LinearGELU as LinearGELU
+from ._linear import LinearHardtanh as LinearHardtanh
+from ._linear import LinearLeakyReLU as LinearLeakyReLU
+from ._linear import LinearReLU as LinearReLU
+from ._linear import LinearTanh as LinearTanh

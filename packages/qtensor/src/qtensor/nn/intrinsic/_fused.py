@@ -30,15 +30,6 @@ class ConvReLU2d(_FusedModule):
         super().__init__(conv, relu)
 
 
-class LinearReLU(_FusedModule):
-    """A linear layer and a ReLU."""
-
-    _kinds = (nn.Linear, nn.ReLU)
-
-    def __init__(self, linear: nn.Module, relu: nn.Module) -> None:
-        super().__init__(linear, relu)
-
-
 class ConvHardtanh2d(_FusedModule):
     """A convolution and a Hardtanh, of which ReLU6 is one."""
 
@@ -46,15 +37,6 @@ class ConvHardtanh2d(_FusedModule):
 
     def __init__(self, conv: nn.Module, hardtanh: nn.Module) -> None:
         super().__init__(conv, hardtanh)
-
-
-class LinearHardtanh(_FusedModule):
-    """A linear layer and a Hardtanh, of which ReLU6 is one."""
-
-    _kinds = (nn.Linear, nn.Hardtanh)
-
-    def __init__(self, linear: nn.Module, hardtanh: nn.Module) -> None:
-        super().__init__(linear, hardtanh)
 
 
 class ConvBn2d(_FusedModule):
@@ -73,15 +55,6 @@ class ConvBnReLU2d(_FusedModule):
 
     def __init__(self, conv: nn.Module, bn: nn.Module, relu: nn.Module) -> None:
         super().__init__(conv, bn, relu)
-
-
-class LinearBn1d(_FusedModule):
-    """A linear layer and a batch norm, for quantization-aware training."""
-
-    _kinds = (nn.Linear, nn.BatchNorm1d)
-
-    def __init__(self, linear: nn.Module, bn: nn.Module) -> None:
-        super().__init__(linear, bn)
 
 
 class ConvAdd2d(_FusedModule):

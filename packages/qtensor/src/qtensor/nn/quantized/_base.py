@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..._arguments import weight_arguments
 from ..._dtypes import QDTYPES, as_qdtype, as_qscheme, qint8
@@ -245,12 +246,14 @@ def repack(module: nn.Module) -> nn.Module:
 class QuantizedLayer(OutputModule, WeightModule):
     """A linear layer or convolution with quantized input, weight and output.
 
-    Subclasses may fuse an activation: the bounds are on the real values of the output.
+    Subclasses may fuse an activation: a function, and bounds on the real values of the output.
     """
 
     _name: ClassVar[str]
     activation_min: float | None = None
     activation_max: float | None = None
+    activation: str = ""  # as in torch.ops.qtensor.linear
+    negative_slope: float = 0.01
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
@@ -316,7 +319,16 @@ def float_form(module: nn.Module) -> nn.Module:
 
     That is what its ``to_float()`` gives, a batch norm folded in, together with its ``qconfig``
     and with the ``weight_fake_quant`` that it was trained with.
+
+    Raises:
+        ValueError: a float container with a batch norm, which its layer's weight lacks.
     """
+    parts = list(module) if isinstance(module, nn.Sequential) else []
+    if any(isinstance(part, _BatchNorm) for part in parts[1:]):
+        raise ValueError(
+            f"{type(module).__name__} holds a batch norm that is not folded into its layer; fuse "
+            "in eval mode, or prepare it for quantization-aware training"
+        )
     if not hasattr(module, "to_float"):
         return module
     trained: Any = module

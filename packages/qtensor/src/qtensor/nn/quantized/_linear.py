@@ -1,6 +1,6 @@
 """The quantized linear layer."""
 
-from typing import Self
+from typing import Any, Self
 
 from torch import nn
 
@@ -49,6 +49,9 @@ class Linear(QuantizedLayer):
 
     def forward(self, x: QTensor) -> QTensor:
         """Shape ``(..., in_features)`` to ``(..., out_features)``."""
+        return self._multiply(x, None, 1.0, 0)
+
+    def _multiply(self, x: QTensor, *residual: Any) -> QTensor:
         x, output = quantized(x, self._name), self.output_qparams
         data = linear(
             x._data,
@@ -58,6 +61,9 @@ class Linear(QuantizedLayer):
             *requantization(output),
             self.activation_min,
             self.activation_max,
+            *residual,
+            self.activation,
+            self.negative_slope,
             cache=self._packed,
         )
         return QTensor(data, output)

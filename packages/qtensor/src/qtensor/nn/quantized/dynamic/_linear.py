@@ -38,6 +38,8 @@ class Linear(WeightModule):
     _name: ClassVar[str] = "DynamicQuantizedLinear"
     activation_min: float | None = None
     activation_max: float | None = None
+    activation: str = ""  # as in torch.ops.qtensor.linear_dynamic
+    negative_slope: float = 0.01
 
     def __init__(
         self,
@@ -72,6 +74,8 @@ class Linear(WeightModule):
             self.per_row,
             self.activation_min,
             self.activation_max,
+            self.activation,
+            self.negative_slope,
             cache=self._packed,
         )
 
@@ -99,11 +103,16 @@ class Linear(WeightModule):
 
     @classmethod
     def _made(cls, mod: nn.Module, qweight: QTensor, reduce_range: bool) -> Self:
-        inner = unfused(mod)
-        sizes = inner.in_features, inner.out_features
-        made = cls(*sizes, inner.bias is not None, reduce_range=reduce_range)
-        made.set_weight_bias(qweight, inner.bias)
+        made = cls._shaped_like(mod)
+        made.reduce_range = reduce_range
+        made.set_weight_bias(qweight, unfused(mod).bias)
         return made.train(mod.training)
+
+    @classmethod
+    def _shaped_like(cls, mod: nn.Module) -> Self:
+        """A new layer with the sizes of ``mod``, a linear layer or a fused container of one."""
+        inner = unfused(mod)
+        return cls(inner.in_features, inner.out_features, inner.bias is not None)
 
     def _get_name(self) -> str:
         return self._name

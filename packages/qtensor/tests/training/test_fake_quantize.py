@@ -103,10 +103,11 @@ def expected(x: Tensor, scale: Tensor, zero: Tensor, axis: int | None, low: int,
         t = float32(x.double().numpy() * float32(1.0 / s))
         real = zero.is_floating_point()
         t = np.rint(float32(t + z) if real else t)
-        lowest, highest = (low, high) if real else (float32(low - z), float32(high - z))
+        shift = 0 * z if real else z
+        lowest, highest = float32(low - shift), float32(high - shift)
         inside = (t >= lowest) & (t <= highest)
         clamped = np.clip(np.where(np.isnan(t), -np.inf, t), lowest, highest)
-        return float32(float32(clamped - (z if real else 0)) * s), inside
+        return float32(float32(clamped - (z - shift)) * s), inside
 
 
 @st.composite

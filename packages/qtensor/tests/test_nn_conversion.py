@@ -98,6 +98,31 @@ FROM_FLOAT = {
         lambda: qnn.intrinsic.LinearHardtanh(linear(), nn.Hardtanh(-0.2, 0.4)),
         (ROWS,),
     ),
+    "LinearLeakyReLU": (
+        qnn.intrinsic.quantized.LinearLeakyReLU,
+        lambda: qnn.intrinsic.LinearLeakyReLU(linear(), nn.LeakyReLU(0.3)),
+        (ROWS,),
+    ),
+    "LinearTanh": (
+        qnn.intrinsic.quantized.LinearTanh,
+        lambda: qnn.intrinsic.LinearTanh(linear(), nn.Tanh()),
+        (ROWS,),
+    ),
+    "LinearGELU": (
+        qnn.intrinsic.quantized.LinearGELU,
+        lambda: qnn.intrinsic.LinearGELU(linear(), nn.GELU("tanh")),
+        (ROWS,),
+    ),
+    "LinearAdd": (
+        qnn.intrinsic.quantized.LinearAdd,
+        lambda: qnn.intrinsic.LinearAdd(linear(), torch.add),
+        (ROWS, ROWS[..., :5] * 2),
+    ),
+    "LinearAddReLU": (
+        qnn.intrinsic.quantized.LinearAddReLU,
+        lambda: qnn.intrinsic.LinearAddReLU(linear(), torch.add, F.relu),
+        (ROWS, ROWS[..., :5] * 2),
+    ),
     "ConvAdd2d": (
         qnn.intrinsic.quantized.ConvAdd2d,
         lambda: qnn.intrinsic.ConvAdd2d(conv(), torch.add),

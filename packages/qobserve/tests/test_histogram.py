@@ -92,7 +92,7 @@ def test_what_cannot_be_merged():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="at least 2 bins, got 1"):
+    with pytest.raises(ValueError, match="expected 2 … 1048576 bins, got 1"):
         HistogramObserver(bins=1)
     with pytest.raises(ValueError, match="per-tensor"):
         HistogramObserver(qscheme=qtensor.per_channel_affine)

@@ -2,7 +2,6 @@
 
 from . import nn as nn
 from ._base import ObserverBase as ObserverBase
-from ._base import RunningObserver as RunningObserver
 from ._base import UniformQuantizationObserverBase as UniformQuantizationObserverBase
 from ._convert import ModuleMapping as ModuleMapping
 from ._convert import convert as convert
@@ -130,6 +129,8 @@ from ._qconfig import QConfig as QConfig
 from ._qconfig import QConfigAny as QConfigAny
 from ._qconfig import qconfig_equals as qconfig_equals
 from ._qconfig_mapping import QConfigMapping as QConfigMapping
+from ._running import RangeObserver as RangeObserver
+from ._running import RunningObserver as RunningObserver
 from ._stubs import DeQuantStub as DeQuantStub
 from ._stubs import QuantStub as QuantStub
 from ._stubs import QuantWrapper as QuantWrapper

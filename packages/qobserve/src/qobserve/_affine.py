@@ -94,6 +94,7 @@ def affine_parameters(
     quant_max: int,
     zero_point: int,
     eps: Tensor,
+    power_of_two_scale: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Scale and zero point that map ``min_val … max_val`` to ``quant_min … quant_max``.
 
@@ -115,6 +116,8 @@ def affine_parameters(
         quant_min, quant_max: the integers in use.
         zero_point: the zero point of the symmetric schemes.
         eps: the smallest scale, shape ``(1,)``.
+        power_of_two_scale: take the next power of two at or above that scale, before the zero
+            point follows from it.
 
     Returns:
         scale, of the dtype of ``min_val``, and zero point, int64 (real zero points: the dtype of
@@ -140,10 +143,18 @@ def affine_parameters(
     span = 2.0 * torch.maximum(-below, above) if qscheme.symmetric else above - below
     # A span beyond the largest float would give an infinite scale, and NaN for zero.
     scale = torch.maximum(span.clamp(max=torch.finfo(span.dtype).max) / levels, eps)
+    if power_of_two_scale:
+        scale = next_power_of_two(scale)
     if qscheme.symmetric:
         return scale, torch.full_like(scale, zero_point, dtype=torch.int64)
     integers = quant_min - torch.round(below / scale).to(torch.int64)
     return scale, integers.clamp(quant_min, quant_max)
+
+
+def next_power_of_two(scale: Tensor) -> Tensor:
+    """The smallest power of two that is not below each of ``scale``, positive, of any shape."""
+    mantissa, exponent = torch.frexp(scale)  # 0.5 <= mantissa < 1
+    return torch.ldexp(torch.ones_like(scale), exponent - (mantissa == 0.5).to(exponent.dtype))
 
 
 def check_qscheme(qscheme: object, *, per_channel: bool, observer: str) -> QScheme:

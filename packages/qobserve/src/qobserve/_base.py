@@ -1,13 +1,20 @@
 """What every observer is, and what those share that map a range to integers."""
 
-import warnings
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qtensor import QDType, QParams, QScheme, as_qscheme, per_tensor_affine, quint8
+from qtensor import (
+    QDType,
+    QParams,
+    QScheme,
+    as_qscheme,
+    per_channel_affine_float_qparams,
+    per_tensor_affine,
+    quint8,
+)
 
 from ._affine import (
     affine_parameters,
@@ -107,6 +114,8 @@ class UniformQuantizationObserverBase(ObserverBase):
         factory_kwargs: ``device`` and ``dtype`` of the statistics.
         eps: the smallest scale, that of float32 by default.
         is_dynamic: whether the parameters are to be computed at run time instead.
+        power_of_two_scale: only scales that are powers of two, for hardware that shifts instead
+            of multiplying.
 
     Attributes:
         quant_min, quant_max: the integers in use.
@@ -117,7 +126,7 @@ class UniformQuantizationObserverBase(ObserverBase):
         TypeError: a dtype that is not quantized, or no scheme.
         ValueError: a range that is empty, lacks zero or does not fit the dtype; a reduced range
             with a symmetric unsigned scheme, whose zero point of 128 would lie outside of it; an
-            ``eps`` that is not positive.
+            ``eps`` that is not positive; ``power_of_two_scale`` with real zero points.
     """
 
     # Saved beside state dicts; torch's observers reached 3 with the same buffers.
@@ -135,10 +144,15 @@ class UniformQuantizationObserverBase(ObserverBase):
         factory_kwargs: dict[str, Any] | None = None,
         eps: float = torch.finfo(torch.float32).eps,
         is_dynamic: bool = False,
+        *,
+        power_of_two_scale: bool = False,
     ) -> None:
         super().__init__(dtype=dtype, is_dynamic=is_dynamic)
         self.qscheme: QScheme = as_qscheme(qscheme)
         self.reduce_range = reduce_range
+        self.power_of_two_scale = power_of_two_scale
+        if power_of_two_scale and self.qscheme == per_channel_affine_float_qparams:
+            raise ValueError(f"{self.qscheme} has no scales that are powers of two")
         self.quant_min, self.quant_max = quantization_range(
             self.dtype, quant_min, quant_max, reduce_range
         )
@@ -182,6 +196,7 @@ class UniformQuantizationObserverBase(ObserverBase):
                 self.dtype, self.quant_min, self.quant_max, self.has_customized_qrange
             ),
             eps=self.eps,
+            power_of_two_scale=self.power_of_two_scale,
         )
 
     def _load_from_state_dict(
@@ -190,78 +205,3 @@ class UniformQuantizationObserverBase(ObserverBase):
         # The first version of torch's observers held eps as a plain number.
         state_dict.setdefault(prefix + "eps", self.eps)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-class RunningObserver(UniformQuantizationObserverBase):
-    """An observer that keeps statistics of all the values it has seen.
-
-    Values that are NaN or infinite take no part in them, and are reported once. The statistics lie
-    on the device of what is observed. A subclass defines :meth:`update`, :meth:`reset` and
-    :meth:`merge`, and says from its statistics whether it :attr:`has_seen_data`.
-
-    Attributes:
-        count: how many finite values have been seen; not part of the state dict.
-        nonfinite_count: how many values were NaN or infinite; not part of the state dict.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.count = 0
-        self.nonfinite_count = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Take ``x``, of any shape, into the statistics and return it unchanged."""
-        if x.numel() == 0:
-            return x
-        if x.device != self.eps.device:
-            self.to(x.device)
-        values = x.detach()
-        statistics = self.eps.dtype
-        if not values.is_floating_point() or torch.promote_types(values.dtype, statistics) != (
-            statistics
-        ):
-            # What the statistics cannot hold would be infinite in them, and so is treated so.
-            values = values.to(statistics)
-        dropped = self.update(values)
-        self.count += x.numel() - dropped
-        if dropped:
-            self._report_nonfinite(dropped, x.numel())
-        return x
-
-    @abstractmethod
-    def update(self, x: Tensor) -> int:
-        """Take the finite values of ``x`` into the statistics; return how many are not finite."""
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Forget everything seen."""
-        self.count = self.nonfinite_count = 0
-
-    @abstractmethod
-    def merge(self, other: Self) -> None:
-        """Take in all that ``other`` has seen, as if this observer had seen it."""
-        if type(other) is not type(self):
-            raise TypeError(f"cannot merge {type(other).__name__} into {type(self).__name__}")
-        self.count += other.count
-        self.nonfinite_count += other.nonfinite_count
-
-    def _report_nonfinite(self, dropped: int, total: int) -> None:
-        if self.nonfinite_count == 0:
-            warnings.warn(
-                f"{self.name or type(self).__name__}: {dropped} of {total} values seen in "
-                "calibration are NaN or infinite; such values are left out of the statistics. "
-                "Further ones are counted in nonfinite_count without a message.",
-                stacklevel=3,
-            )
-        self.nonfinite_count += dropped
-
-
-def fill_unseen_range(state_dict: dict[str, Any], prefix: str) -> None:
-    """Give ``min_val`` and ``max_val`` their shape in the oldest state dicts.
-
-    Those hold empty tensors where nothing was seen.
-    """
-    for name, unseen in (("min_val", float("inf")), ("max_val", -float("inf"))):
-        saved = state_dict.get(prefix + name)
-        if saved is not None and saved.numel() == 0:
-            state_dict[prefix + name] = torch.tensor(unseen)

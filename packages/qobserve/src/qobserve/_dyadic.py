@@ -15,8 +15,6 @@ from torch import Tensor
 # float32 has 24 significant bits: a finer grid could not tell its values apart.
 _SIGNIFICANT_BITS = 24
 _SMALLEST_EXPONENT = -149
-# Values are counted in pieces that stay in the cache, so that the memory used is fixed.
-_PIECE = 1 << 16
 
 
 class DyadicBins(NamedTuple):
@@ -40,7 +38,9 @@ class DyadicBins(NamedTuple):
         """
         largest = max(-lowest, highest)
         exponent = math.frexp(largest)[1] - _SIGNIFICANT_BITS if largest else _SMALLEST_EXPONENT
-        exponent = max(exponent, _SMALLEST_EXPONENT)
+        # With a lower exponent, even that many bins together are narrower than the range.
+        needed = math.frexp((highest - lowest) / bins)[1] - 1 if highest > lowest else exponent
+        exponent = max(exponent, needed, _SMALLEST_EXPONENT)
         while True:
             first = math.floor(math.ldexp(lowest, -exponent))
             used = math.floor(math.ldexp(highest, -exponent)) - first + 1
@@ -48,47 +48,33 @@ class DyadicBins(NamedTuple):
                 return cls(exponent, first, used)
             exponent += 1
 
+    def window(self, bins: int) -> Self:
+        """All bins that some range of no more than ``bins`` bins could need beside these."""
+        return self._replace(first=self.first + self.used - bins, used=2 * bins - self.used)
+
+    def hold(self, lowest: float, highest: float) -> bool:
+        """Whether both values lie in one of the bins, and so all between them."""
+        below, above = (math.floor(math.ldexp(v, -self.exponent)) for v in (lowest, highest))
+        return self.first <= below and above < self.first + self.used
+
     def edges(self) -> Tensor:
         """Where the bins begin, and where the last one ends: float64, shape ``(used + 1,)``."""
         indices = torch.arange(self.first, self.first + self.used + 1, dtype=torch.float64)
         return indices * math.ldexp(1.0, self.exponent)
 
 
-def count(x: Tensor, bins: DyadicBins, size: int) -> Tensor:
-    """How many values of ``x`` lie in each bin.
+def rebinned(counts: Tensor, old: DyadicBins, new: DyadicBins, size: int) -> Tensor:
+    """The counts of ``old`` bins in ``new`` ones that are no finer.
 
     Args:
-        x: finite values of a float type no wider than float32, of any shape, all within ``bins``.
-        bins: the bins.
-        size: the length of the result, at least ``bins.used``.
+        counts: int64, shape ``(old.used,)`` or longer; 0 for what lies outside of ``new``.
+        size: how many counts to return, at least ``new.used``.
 
     Returns:
-        int64 counts of shape ``(size,)``.
-    """
-    counts = torch.zeros(size, dtype=torch.int64, device=x.device)
-    to_index = math.ldexp(1.0, -bins.exponent)
-    for piece in torch.split(_flat(x), _PIECE):
-        # In float64 the product with a power of two is exact for every float32.
-        index = piece.double().mul_(to_index).floor_().sub_(bins.first).to(torch.int64)
-        counts += torch.bincount(index, minlength=size)
-    return counts
-
-
-def coarsen(counts: Tensor, old: DyadicBins, new: DyadicBins) -> Tensor:
-    """The counts of ``old`` bins, in ``new`` ones that cover them and are no finer.
-
-    Args:
-        counts: int64, of any shape ``(size,)`` with room for both.
-
-    Returns:
-        int64, of the same shape.
+        int64, shape ``(size,)``.
     """
     index = torch.arange(old.first, old.first + old.used, device=counts.device)
-    # Every index is below 2^24, so that a shift of 63 already leaves only its sign.
+    # Every index is below 2^25, so that a shift of 63 already leaves only its sign.
     index = (index >> min(new.exponent - old.exponent, 63)) - new.first
-    return torch.zeros_like(counts).index_add_(0, index, counts[: old.used])
-
-
-def _flat(x: Tensor) -> Tensor:
-    """``x`` in one dimension, in the order of its memory: no copy of a dense tensor."""
-    return x.permute(sorted(range(x.ndim), key=x.stride, reverse=True)).reshape(-1)
+    result = torch.zeros(size, dtype=torch.int64, device=counts.device)
+    return result.index_add_(0, index.clamp(0, new.used - 1), counts[: old.used])

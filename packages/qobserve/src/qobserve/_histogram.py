@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from qtensor import per_tensor_affine, quint8
+from qtensor.statistics import aminmax, count_bins
 
 from ._affine import check_qscheme, symmetric_zero_point
-from ._base import RunningObserver, fill_unseen_range
-from ._dyadic import DyadicBins, coarsen, count
+from ._dyadic import DyadicBins, rebinned
+from ._running import RangeObserver, fill_unseen_range
 from ._search import Density, least_error_grid
-from ._statistics import finite_aminmax
 
-_INF = float("inf")
+_MOST_BINS = 2**20
 
 
-class HistogramObserver(RunningObserver):
+class HistogramObserver(RangeObserver):
     """Chooses the range with the smallest mean squared quantization error.
 
     The histogram lies on a dyadic grid (bins as wide as a power of two, edges at its multiples), as
@@ -26,7 +26,7 @@ class HistogramObserver(RunningObserver):
     and the density taken as constant within a bin.
 
     Args:
-        bins: how many bins may be used, at least 2; 2048 by default.
+        bins: how many bins may be used, 2 … 2^20; 2048 by default.
         dtype: the dtype to quantize to, ``quint8`` by default.
         qscheme: ``per_tensor_affine`` (default) or ``per_tensor_symmetric``.
         reduce_range: use half of the integers (0 … 127, -64 … 63).
@@ -34,13 +34,14 @@ class HistogramObserver(RunningObserver):
         factory_kwargs: ``device`` of the statistics.
         eps: the smallest scale.
         is_dynamic: must be false.
+        power_of_two_scale: try only scales that are powers of two.
 
     Attributes:
         histogram: the counts, int64, shape ``(bins,)``; the first bin holds ``min_val``.
         min_val, max_val: the range seen, float32 scalars; ``inf`` and ``-inf`` before any.
 
     Raises:
-        ValueError: fewer than 2 bins, a per-channel scheme, a range of integers that is not
+        ValueError: too few or too many bins, a per-channel scheme, a range of integers that is not
             possible, or ``is_dynamic``.
         TypeError: a dtype that is not quantized, or no scheme.
 
@@ -55,8 +56,6 @@ class HistogramObserver(RunningObserver):
     """
 
     histogram: Tensor
-    min_val: Tensor
-    max_val: Tensor
 
     def __init__(
         self,
@@ -69,11 +68,13 @@ class HistogramObserver(RunningObserver):
         factory_kwargs: dict[str, Any] | None = None,
         eps: float = torch.finfo(torch.float32).eps,
         is_dynamic: bool = False,
+        *,
+        power_of_two_scale: bool = False,
     ) -> None:
         if is_dynamic:
-            raise ValueError("HistogramObserver does not support dynamic quantization")
-        if bins < 2:
-            raise ValueError(f"expected at least 2 bins, got {bins}")
+            raise ValueError(f"{type(self).__name__} does not support dynamic quantization")
+        if not 2 <= bins <= _MOST_BINS:
+            raise ValueError(f"expected 2 … {_MOST_BINS} bins, got {bins}")
         super().__init__(
             dtype=dtype,
             qscheme=check_qscheme(qscheme, per_channel=False, observer=type(self).__name__),
@@ -82,45 +83,48 @@ class HistogramObserver(RunningObserver):
             quant_max=quant_max,
             factory_kwargs=factory_kwargs,
             eps=eps,
+            power_of_two_scale=power_of_two_scale,
         )
         self.bins = bins
-        device = (factory_kwargs or {}).get("device")
-        self.register_buffer("histogram", torch.zeros(bins, dtype=torch.int64, device=device))
-        self.register_buffer("min_val", torch.tensor(_INF, device=device))
-        self.register_buffer("max_val", torch.tensor(-_INF, device=device))
+        self._register_range([], factory_kwargs)
+        counts = torch.zeros(bins, dtype=torch.int64, device=self.eps.device)
+        self.register_buffer("histogram", counts)
 
-    @property
-    def has_seen_data(self) -> bool:
-        """Whether a finite value has been seen."""
-        return bool(self.min_val <= self.max_val)
+    # The grid follows from values, which a compiler does not know.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not say its type
+    def update(self, x: Tensor) -> Tensor:
+        """Count the finite values of ``x``; return how many are not finite.
 
-    def update(self, x: Tensor) -> int:
-        """Count the finite values of ``x``; return how many are not finite."""
-        if x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-            x = x.to(torch.float32)
-        lowest, highest, dropped = finite_aminmax(x)
-        if dropped:
-            x = x[torch.isfinite(x)]
-        if x.numel():
-            bins = self._widen(lowest.item(), highest.item())
-            self.histogram += count(x, bins, self.bins)
+        One pass, if they lie close enough to those seen before; else one more, once it is known
+        which bins are needed.
+        """
+        if self.has_seen_data:
+            counted = self._bins.window(self.bins)
+            counts, lowest, highest, dropped = count_bins(x, *counted)
+        else:
+            counted = None
+            lowest, highest, dropped = aminmax(x)
+        if lowest > highest:  # nothing is finite
+            return dropped
+        self.widen(lowest, highest)
+        if counted is None or not counted.hold(lowest.item(), highest.item()):
+            counted = self._bins
+            counts = count_bins(x, *counted)[0]
+        self.histogram += rebinned(counts, counted, self._bins, self.bins)
         return dropped
 
-    def _covering(self, lowest: float, highest: float) -> DyadicBins:
-        return DyadicBins.covering(lowest, highest, self.bins)
+    @property
+    def _bins(self) -> DyadicBins:
+        """Those that the histogram consists of."""
+        return DyadicBins.covering(self.min_val.item(), self.max_val.item(), self.bins)
 
-    def _widen(self, lowest: float, highest: float) -> DyadicBins:
-        """Make room for a range; return the bins that the histogram now has."""
-        seen = self.min_val.item(), self.max_val.item()
-        lowest, highest = min(lowest, seen[0]), max(highest, seen[1])
-        bins = self._covering(lowest, highest)
-        if self.has_seen_data:
-            old = self._covering(*seen)
-            if (bins.exponent, bins.first) != (old.exponent, old.first):
-                self.histogram.copy_(coarsen(self.histogram, old, bins))
-        self.min_val.fill_(lowest)
-        self.max_val.fill_(highest)
-        return bins
+    def widen(self, lowest: Tensor, highest: Tensor) -> None:
+        """Make the range, and the histogram, hold another range as well."""
+        old = self._bins if self.has_seen_data else None
+        self.min_val.copy_(torch.minimum(self.min_val, lowest))
+        self.max_val.copy_(torch.maximum(self.max_val, highest))
+        if old is not None and (new := self._bins) != old:
+            self.histogram.copy_(rebinned(self.histogram, old, new, self.bins))
 
     def merge(self, other: Self) -> None:
         """Take in all that ``other`` has seen, exactly as if this observer had seen it.
@@ -128,52 +132,57 @@ class HistogramObserver(RunningObserver):
         Raises:
             ValueError: another number of bins.
         """
-        if other.bins != self.bins:
-            raise ValueError(f"cannot merge {other.bins} bins into {self.bins}")
+        self._check_mergeable(other)
         super().merge(other)
-        if not other.has_seen_data:
-            return
-        added = other.min_val.item(), other.max_val.item()
-        bins = self._widen(*added)
-        counts = other.histogram.to(self.histogram.device)
-        self.histogram += coarsen(counts, self._covering(*added), bins)
+        if other.has_seen_data:
+            counts = other.histogram.to(self.histogram.device)
+            self.histogram += rebinned(counts, other._bins, self._bins, self.bins)
+
+    def _check_mergeable(self, other: object) -> None:
+        super()._check_mergeable(other)
+        if isinstance(other, HistogramObserver) and other.bins != self.bins:
+            raise ValueError(f"cannot merge {other.bins} bins into {self.bins}")
 
     def reset(self) -> None:
         """Forget everything seen."""
         super().reset()
         self.histogram.zero_()
-        self.min_val.fill_(_INF)
-        self.max_val.fill_(-_INF)
+
+    def reset_histogram(self) -> None:
+        """Forget everything seen: the older name of :meth:`reset`."""
+        self.reset()
 
     def density(self) -> Density:
         """What has been seen, as a distribution with constant density within each bin."""
-        seen = self.min_val.item(), self.max_val.item()
-        bins = self._covering(*seen)
+        bins = self._bins
         edges = bins.edges()
+        seen = self.min_val.item(), self.max_val.item()
         edges[0], edges[-1] = seen  # the outer bins end where the values do
         return Density(edges, self.histogram[: bins.used].to("cpu", torch.float64))
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Scale (float32) and zero point (int64), each of shape ``(1,)``; 1 and 0 if unseen."""
-        levels = self.quant_max - self.quant_min
         # With more integers than bins, what clamping might gain cannot be seen.
-        if not self.has_seen_data or levels >= self.bins:
+        if not self.has_seen_data or self.quant_max - self.quant_min >= self.bins:
             return self._calculate_qparams(self.min_val, self.max_val)
+        lowest, highest = self._choose_range(self.density())
+        return self._calculate_qparams(
+            self.min_val.new_tensor(lowest), self.max_val.new_tensor(highest)
+        )
+
+    def _choose_range(self, density: Density) -> tuple[float, float]:
+        """The range to map to the integers; what lies outside is clamped."""
+        levels = self.quant_max - self.quant_min
         first_level = None
         if self.qscheme.symmetric:
             first_level = self.quant_min - symmetric_zero_point(
                 self.dtype, self.quant_min, self.quant_max, self.has_customized_qrange
             )
-        grid = least_error_grid(self.density(), levels, first_level, self.eps.item())
-        low = -levels / 2 if self.qscheme.symmetric else grid.first_level
-        return self._calculate_qparams(
-            self.min_val.new_tensor(low * grid.scale),
-            self.max_val.new_tensor((low + levels) * grid.scale),
+        grid = least_error_grid(
+            density, levels, first_level, self.eps.item(), self.power_of_two_scale
         )
-
-    def extra_repr(self) -> str:
-        """The range seen."""
-        return f"min_val={self.min_val}, max_val={self.max_val}"
+        low = -levels / 2 if self.qscheme.symmetric else grid.first_level
+        return low * grid.scale, (low + levels) * grid.scale
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -192,7 +201,7 @@ class HistogramObserver(RunningObserver):
         """
         counts = torch.zeros_like(self.histogram)
         if bool(lowest <= highest):
-            bins = self._covering(lowest.item(), highest.item())
+            bins = DyadicBins.covering(lowest.item(), highest.item(), self.bins)
             share = (torch.arange(len(histogram), dtype=torch.float64) + 0.5) / len(histogram)
             middles = lowest.item() + share * (highest - lowest).item()
             index = torch.bucketize(middles, bins.edges()[1:-1], right=True)

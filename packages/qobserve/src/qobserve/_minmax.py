@@ -7,59 +7,32 @@ import torch
 from torch import Tensor
 
 from qtensor import per_channel_affine, per_tensor_affine, quint8
+from qtensor.statistics import aminmax, aminmax_per_channel
 
 from ._affine import check_qscheme
-from ._base import RunningObserver, fill_unseen_range
-from ._statistics import finite_aminmax, finite_aminmax_per_channel
+from ._running import RangeObserver, fill_unseen_range
 
 _INF = float("inf")
 _EPS = torch.finfo(torch.float32).eps
 
 
-class _RangeObserver(RunningObserver):
-    """Keeps ``min_val`` and ``max_val``; infinity, in either, stands for nothing seen."""
-
-    min_val: Tensor
-    max_val: Tensor
-
-    def _register_range(self, shape: list[int], factory_kwargs: dict[str, Any] | None) -> None:
-        self.register_buffer("min_val", torch.full(shape, _INF, **(factory_kwargs or {})))
-        self.register_buffer("max_val", torch.full(shape, -_INF, **(factory_kwargs or {})))
-
-    @property
-    def has_seen_data(self) -> bool:
-        """Whether a finite value has been seen, in any channel."""
-        return bool((self.min_val <= self.max_val).any())
+class _MinMax(RangeObserver):
+    """Keeps nothing but the range."""
 
     @abstractmethod
-    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
+    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The finite range of ``x``, and how many of its values are not finite."""
 
-    def _combine(self, lowest: Tensor, highest: Tensor) -> None:
-        """Take a range of the shape and dtype of the buffers into them."""
+    def widen(self, lowest: Tensor, highest: Tensor) -> None:
+        """Make the range hold another one, of the same shape, as well."""
         self.min_val.copy_(torch.minimum(self.min_val, lowest))
         self.max_val.copy_(torch.maximum(self.max_val, highest))
 
-    def update(self, x: Tensor) -> int:
+    def update(self, x: Tensor) -> Tensor:
         """Take the range of the finite values of ``x`` in; return how many are not finite."""
         lowest, highest, dropped = self._range_of(x)
-        self._combine(lowest.to(self.min_val.dtype), highest.to(self.max_val.dtype))
+        self.widen(lowest.to(self.min_val.dtype), highest.to(self.max_val.dtype))
         return dropped
-
-    def merge(self, other: Self) -> None:
-        """Take in all that ``other`` has seen, exactly as if this observer had seen it."""
-        super().merge(other)
-        self._combine(other.min_val.to(self.min_val), other.max_val.to(self.max_val))
-
-    def reset(self) -> None:
-        """Forget everything seen."""
-        super().reset()
-        self.min_val.fill_(_INF)
-        self.max_val.fill_(-_INF)
-
-    def reset_min_max_vals(self) -> None:
-        """Forget everything seen: the older name of :meth:`reset`."""
-        self.reset()
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Scale and zero point, of shape ``(1,)`` or ``(channels,)``.
@@ -68,36 +41,28 @@ class _RangeObserver(RunningObserver):
         """
         return self._calculate_qparams(self.min_val, self.max_val)
 
-    def extra_repr(self) -> str:
-        """The range seen."""
-        return f"min_val={self.min_val}, max_val={self.max_val}"
 
-
-class _Averaged(_RangeObserver):
+class _Averaged(_MinMax):
     """Averages the ranges of the batches instead of joining them."""
 
     averaging_constant: float
 
-    def _combine(self, lowest: Tensor, highest: Tensor) -> None:
+    def widen(self, lowest: Tensor, highest: Tensor) -> None:
+        """Move the range by ``averaging_constant`` of the way towards another one."""
         for average, value in ((self.min_val, lowest), (self.max_val, highest)):
             moved = average + self.averaging_constant * (value - average)
             moved = torch.where(torch.isinf(average), value, moved)
             average.copy_(torch.where(torch.isinf(value), average, moved))
 
-    def merge(self, other: Self) -> None:
-        """Not possible.
-
-        Raises:
-            TypeError: always.
-        """
+    def _check_mergeable(self, other: object) -> None:
         raise TypeError(
-            f"{type(self).__name__} averages over batches, which depends on their order, so that "
-            "two of them have no exact sum; use MinMaxObserver or HistogramObserver to calibrate "
-            "in parts"
+            f"{self.name or type(self).__name__} averages over batches, which depends on their "
+            "order, so that what several of them have seen has no exact sum; use MinMaxObserver "
+            "or HistogramObserver to calibrate in parts"
         )
 
 
-class MinMaxObserver(_RangeObserver):
+class MinMaxObserver(_MinMax):
     """Maps the range between the smallest and the largest value seen to the integers.
 
     Scale and zero point follow from that range as in
@@ -113,6 +78,8 @@ class MinMaxObserver(_RangeObserver):
         factory_kwargs: ``device`` and ``dtype`` of the statistics.
         eps: the smallest scale.
         is_dynamic: whether the parameters are to be computed at run time instead.
+        power_of_two_scale: only scales that are powers of two; the next one above, so that the
+            range still fits.
 
     Attributes:
         min_val, max_val: the range seen, scalar buffers; ``inf`` and ``-inf`` before any.
@@ -140,6 +107,8 @@ class MinMaxObserver(_RangeObserver):
         factory_kwargs: dict[str, Any] | None = None,
         eps: float = _EPS,
         is_dynamic: bool = False,
+        *,
+        power_of_two_scale: bool = False,
     ) -> None:
         super().__init__(
             dtype=dtype,
@@ -150,11 +119,12 @@ class MinMaxObserver(_RangeObserver):
             factory_kwargs=factory_kwargs,
             eps=eps,
             is_dynamic=is_dynamic,
+            power_of_two_scale=power_of_two_scale,
         )
         self._register_range([], factory_kwargs)
 
-    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
-        return finite_aminmax(x)
+    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return aminmax(x)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -201,6 +171,8 @@ class MovingAverageMinMaxObserver(_Averaged, MinMaxObserver):
         eps: float = _EPS,
         is_dynamic: bool = False,
         factory_kwargs: dict[str, Any] | None = None,
+        *,
+        power_of_two_scale: bool = False,
     ) -> None:
         if is_dynamic and averaging_constant != 1:
             raise ValueError(
@@ -216,11 +188,12 @@ class MovingAverageMinMaxObserver(_Averaged, MinMaxObserver):
             factory_kwargs=factory_kwargs,
             eps=eps,
             is_dynamic=is_dynamic,
+            power_of_two_scale=power_of_two_scale,
         )
         self.averaging_constant = averaging_constant
 
 
-class PerChannelMinMaxObserver(_RangeObserver):
+class PerChannelMinMaxObserver(_MinMax):
     """As :class:`MinMaxObserver`, with a range of its own for every channel.
 
     Args:
@@ -233,6 +206,7 @@ class PerChannelMinMaxObserver(_RangeObserver):
         factory_kwargs: ``device`` and ``dtype`` of the statistics.
         eps: the smallest scale.
         is_dynamic: must be false.
+        power_of_two_scale: as for :class:`MinMaxObserver`; not with real zero points.
 
     Attributes:
         min_val, max_val: the ranges seen, buffers of shape ``(channels,)``; empty before any, and
@@ -263,6 +237,8 @@ class PerChannelMinMaxObserver(_RangeObserver):
         factory_kwargs: dict[str, Any] | None = None,
         eps: float = _EPS,
         is_dynamic: bool = False,
+        *,
+        power_of_two_scale: bool = False,
     ) -> None:
         if is_dynamic:
             raise ValueError(f"{type(self).__name__} does not support dynamic quantization")
@@ -274,19 +250,25 @@ class PerChannelMinMaxObserver(_RangeObserver):
             quant_max=quant_max,
             factory_kwargs=factory_kwargs,
             eps=eps,
+            power_of_two_scale=power_of_two_scale,
         )
         self.ch_axis = ch_axis
         self._register_range([0], factory_kwargs)
 
-    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, int]:
+    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         label = self.name or type(self).__name__
         if not -x.ndim <= self.ch_axis < x.ndim:
             raise ValueError(f"{label}: no channel axis {self.ch_axis} in shape {tuple(x.shape)}")
-        lowest, highest, dropped = finite_aminmax_per_channel(x, self.ch_axis)
-        self._expect_channels(lowest.numel())
-        return lowest, highest, dropped
+        self.expect_channels(x.shape[self.ch_axis])
+        lowest, highest, dropped = aminmax_per_channel(x, self.ch_axis)
+        return lowest, highest, dropped.sum()
 
-    def _expect_channels(self, channels: int) -> None:
+    def expect_channels(self, channels: int) -> None:
+        """Make room for so many channels, if there are none yet.
+
+        Raises:
+            ValueError: there are, and of another number.
+        """
         if self.min_val.numel() == 0:
             self.min_val.resize_(channels).fill_(_INF)
             self.max_val.resize_(channels).fill_(-_INF)
@@ -302,8 +284,9 @@ class PerChannelMinMaxObserver(_RangeObserver):
         Raises:
             ValueError: another number of channels.
         """
+        self._check_mergeable(other)
         if other.min_val.numel():
-            self._expect_channels(other.min_val.numel())
+            self.expect_channels(other.min_val.numel())
             super().merge(other)
 
     def reset(self) -> None:
@@ -347,6 +330,8 @@ class MovingAveragePerChannelMinMaxObserver(_Averaged, PerChannelMinMaxObserver)
         eps: float = _EPS,
         is_dynamic: bool = False,
         factory_kwargs: dict[str, Any] | None = None,
+        *,
+        power_of_two_scale: bool = False,
     ) -> None:
         super().__init__(
             ch_axis=ch_axis,
@@ -358,5 +343,6 @@ class MovingAveragePerChannelMinMaxObserver(_Averaged, PerChannelMinMaxObserver)
             factory_kwargs=factory_kwargs,
             eps=eps,
             is_dynamic=is_dynamic,
+            power_of_two_scale=power_of_two_scale,
         )
         self.averaging_constant = averaging_constant

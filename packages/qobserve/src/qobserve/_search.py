@@ -7,6 +7,7 @@ the cells, and the tails that are clamped to the first and the last grid value. 
 found exactly, and only the scale is searched.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -69,7 +70,11 @@ class Grid(NamedTuple):
 
 
 def least_error_grid(
-    density: Density, levels: int, first_level: int | None, smallest_scale: float
+    density: Density,
+    levels: int,
+    first_level: int | None,
+    smallest_scale: float,
+    power_of_two: bool = False,
 ) -> Grid:
     """The grid on which rounding the values loses least, in the mean square.
 
@@ -79,6 +84,7 @@ def least_error_grid(
         first_level: the lowest integer ``k``, where the scheme fixes it (``quant_min -
             zero_point``); ``None`` tries all that keep zero on the grid.
         smallest_scale: positive; no scale below it is tried.
+        power_of_two: try only scales that are powers of two.
 
     Returns:
         the grid; of equally good ones, that with the largest scale.
@@ -91,11 +97,14 @@ def least_error_grid(
     full = max(span / levels, smallest_scale)
 
     noise = _NOISE * density.moments(density.edges[-1])[2].item()
-    # One step beyond the full scale, on whose grid the ends of the range may lie half a level off.
-    steps = torch.arange(-1.0, _COARSE, dtype=torch.float64) / (_COARSE - 1)
-    scales = (full * _SMALLEST**steps).clamp(min=smallest_scale)
+    if power_of_two:
+        scales = _powers_of_two(full, smallest_scale)
+    else:
+        # One step beyond the full scale: on its grid, the ends may lie half a level off.
+        steps = torch.arange(-1.0, _COARSE, dtype=torch.float64) / (_COARSE - 1)
+        scales = (full * _SMALLEST**steps).clamp(min=smallest_scale)
     best, best_error = Grid(full, 0), float("inf")
-    for _ in range(1 + _REFINEMENTS):
+    for _ in range(1 if power_of_two else 1 + _REFINEMENTS):
         errors = squared_errors(density, scales, levels)
         if first_level is not None:
             errors = errors[:, first_level + levels, None]
@@ -109,6 +118,13 @@ def least_error_grid(
         upper, lower = scales[max(row - 1, 0)].item(), scales[min(row + 1, len(scales) - 1)].item()
         scales = torch.linspace(upper, lower, _FINE, dtype=torch.float64)
     return best
+
+
+def _powers_of_two(largest: float, smallest: float) -> Tensor:
+    """From the first not below ``largest`` down to the last not below ``smallest``: float64."""
+    top, bottom = (math.ceil(math.log2(value)) for value in (largest, smallest))
+    bottom = max(bottom, top + round(math.log2(_SMALLEST)))
+    return 2.0 ** torch.arange(top, bottom - 1, -1, dtype=torch.float64)
 
 
 def squared_errors(density: Density, scales: Tensor, levels: int) -> Tensor:

@@ -181,7 +181,7 @@ def count_bins(
 
     Args:
         x: as for :func:`aminmax`.
-        exponent: the bins are ``2 ** exponent`` wide; -149 … 127.
+        exponent: the bins are ``2 ** exponent`` wide; -149 … 128.
         first: the number of the first bin, of magnitude up to 2^30.
         size: how many bins, 1 … 2^24.
 
@@ -200,9 +200,9 @@ def count_bins(
         (tensor([1, 2]), tensor(9.))
     """
     _check_float(x)
-    if not (-149 <= exponent <= 127 and abs(first) <= _INDEX_LIMIT and 1 <= size <= _SIZE_LIMIT):
+    if not (-149 <= exponent <= 128 and abs(first) <= _INDEX_LIMIT and 1 <= size <= _SIZE_LIMIT):
         raise ValueError(
-            f"expected an exponent within -149 … 127, first within ±2^30 and size within 1 … 2^24, "
+            f"expected an exponent within -149 … 128, first within ±2^30 and size within 1 … 2^24, "
             f"got exponent={exponent}, first={first}, size={size}"
         )
     run = count_bins_cpu if _has_kernel(x) else count_bins_reference

@@ -1,6 +1,6 @@
 /* The pooling kernels for AVX2, with what makes each equal to its scalar twin.
  *
- * A pixel is computed in blocks of 32 channels. Its last block ends with its last channel and may
+ * A pixel is computed in blocks of 64 or 32 channels. Its last block ends with its last channel and may
  * overlap the one before: computing some outputs twice is simpler than a tail, and faster. A pixel
  * of fewer channels is one block, which reads and writes beyond it: the next pixel's block then
  * overwrites what was too much. Pixels near the end of the row are stored by themselves, and those
@@ -10,14 +10,15 @@
 #include "bytes_avx2.h"
 #include "pool_scalar.h"
 
+/* What an output pixel covers: taps per row, from the first on. */
 typedef struct {
-    const uint8_t *first; /* its first tap */
+    const uint8_t *first;
     int64_t taps;
-} block_window;
+} pixel_window;
 
-static inline block_window window_of(const pool_row *row, int64_t pixel, int64_t channel) {
+static inline pixel_window window_of(const pool_row *row, int64_t pixel) {
     const pool_span span = row->columns[pixel];
-    return (block_window){row->input + span.first * row->channels + channel, span.taps};
+    return (pixel_window){row->input + span.first * row->channels, span.taps};
 }
 
 /* ---- Maximum ------------------------------------------------------------------------------- */
@@ -27,28 +28,36 @@ static inline __m256i larger(__m256i a, __m256i b, const uint8_t flip) {
     return flip ? _mm256_max_epi8(a, b) : _mm256_max_epu8(a, b);
 }
 
-/* `taps` is a constant where it is small: the loop over them is then unrolled. */
-INLINE __m256i max_of_taps(const pool_row *row, const uint8_t *first, const int64_t taps,
-                           const uint8_t flip) {
-    __m256i best = _mm256_set1_epi8((char)flip); /* the smallest */
+/* `vectors` is 1 or 2, a constant; so is `taps` where it is small: its loop is then unrolled. */
+INLINE void max_of_taps(const pool_row *row, const uint8_t *first, const int64_t taps,
+                        uint8_t *out, const uint8_t flip, const int vectors) {
+    __m256i best[2];
+    for (int k = 0; k < vectors; k++) {
+        best[k] = _mm256_set1_epi8((char)flip); /* the smallest */
+    }
     for (int64_t plane = 0; plane < row->planes; plane++, first += row->plane_stride) {
         const uint8_t *line = first;
         for (int64_t r = 0; r < row->rows; r++, line += row->row_stride) {
             const uint8_t *tap = line;
             for (int64_t t = 0; t < taps; t++, tap += row->tap_stride) {
-                best = larger(best, load(tap), flip);
+                for (int k = 0; k < vectors; k++) {
+                    best[k] = larger(best[k], load(tap + 32 * k), flip);
+                }
             }
         }
     }
-    return best;
+    for (int k = 0; k < vectors; k++) {
+        store(out + 32 * k, best[k]);
+    }
 }
 
-INLINE __m256i max_block(const pool_row *row, int64_t pixel, int64_t channel, const uint8_t flip) {
-    const block_window window = window_of(row, pixel, channel);
+INLINE void max_block(const pool_row *row, pixel_window window, int64_t channel, uint8_t *out,
+                      const uint8_t flip, const int vectors) {
+    const uint8_t *first = window.first + channel;
     switch (window.taps) {
-    case 2: return max_of_taps(row, window.first, 2, flip);
-    case 3: return max_of_taps(row, window.first, 3, flip);
-    default: return max_of_taps(row, window.first, window.taps, flip);
+    case 2: max_of_taps(row, first, 2, out, flip, vectors); break;
+    case 3: max_of_taps(row, first, 3, out, flip, vectors); break;
+    default: max_of_taps(row, first, window.taps, out, flip, vectors);
     }
 }
 
@@ -80,24 +89,28 @@ INLINE void add_taps(sums16 *sums, const uint8_t *tap, const int64_t taps, int64
     }
 }
 
-/* Of a window of at most TAPS16 positions; `taps` as in max_of_taps. */
-INLINE sums16 sum_of_taps(const pool_row *row, const uint8_t *first, const int64_t taps,
-                          const uint8_t flip) {
-    sums16 sums = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+/* Of a window of at most TAPS16 positions; `taps` and `vectors` as in max_of_taps. */
+INLINE void sum_of_taps(const pool_row *row, const uint8_t *first, const int64_t taps,
+                        sums16 *sums, const uint8_t flip, const int vectors) {
+    for (int k = 0; k < vectors; k++) {
+        sums[k].low = sums[k].high = _mm256_setzero_si256();
+    }
     for (int64_t plane = 0; plane < row->planes; plane++, first += row->plane_stride) {
         const uint8_t *line = first;
         for (int64_t r = 0; r < row->rows; r++, line += row->row_stride) {
-            add_taps(&sums, line, taps, row->tap_stride, flip);
+            for (int k = 0; k < vectors; k++) {
+                add_taps(&sums[k], line + 32 * k, taps, row->tap_stride, flip);
+            }
         }
     }
-    return sums;
 }
 
-INLINE sums16 small_sum(const pool_row *row, block_window window, const uint8_t flip) {
-    switch (window.taps) {
-    case 2: return sum_of_taps(row, window.first, 2, flip);
-    case 3: return sum_of_taps(row, window.first, 3, flip);
-    default: return sum_of_taps(row, window.first, window.taps, flip);
+INLINE void small_sum(const pool_row *row, const uint8_t *first, int64_t taps, sums16 *sums,
+                      const uint8_t flip, const int vectors) {
+    switch (taps) {
+    case 2: sum_of_taps(row, first, 2, sums, flip, vectors); break;
+    case 3: sum_of_taps(row, first, 3, sums, flip, vectors); break;
+    default: sum_of_taps(row, first, taps, sums, flip, vectors);
     }
 }
 
@@ -116,13 +129,14 @@ static inline void widen_into(sums32 *sums, sums16 more) {
 }
 
 /* Of a window of at most LARGE positions: its sum fits 31 bits. */
-INLINE sums32 large_sum(const pool_row *row, block_window window, const uint8_t flip) {
+INLINE sums32 large_sum(const pool_row *row, const uint8_t *first, int64_t taps,
+                        const uint8_t flip) {
     const __m256i zero = _mm256_setzero_si256();
     sums32 sums = {{zero, zero, zero, zero}};
     for (int64_t plane = 0; plane < row->planes; plane++) {
         for (int64_t r = 0; r < row->rows; r++) {
-            const uint8_t *tap = window.first + plane * row->plane_stride + r * row->row_stride;
-            for (int64_t left = window.taps; left > 0; left -= TAPS16) {
+            const uint8_t *tap = first + plane * row->plane_stride + r * row->row_stride;
+            for (int64_t left = taps; left > 0; left -= TAPS16) {
                 sums16 part = {zero, zero};
                 add_taps(&part, tap, left < TAPS16 ? left : TAPS16, row->tap_stride, flip);
                 widen_into(&sums, part);
@@ -138,38 +152,44 @@ INLINE sums32 large_sum(const pool_row *row, block_window window, const uint8_t 
 /* Division of 16-bit sums n <= 255.5 d by a divisor d <= 256, exactly:
  *     n / d = (n * factor >> 16) >> shift,  factor = ceil(2^(16 + shift) / d).
  * With factor * d = 2^(16 + shift) + e the product is too large by n * e / (d * 2^(16 + shift)),
- * which changes no quotient if it is below 1 / d. */
+ * which changes no quotient if it is below 1 / d.
+ *
+ * A mean is round(sum / d - zero_point) + zero_point, ties to even, where the sum includes the
+ * padding. Half a divisor added, the quotient rounds up at ties, which are where nothing remains;
+ * there it is one too much if its distance from the zero point is odd. */
 typedef struct {
-    int64_t divisor; /* 0: nothing prepared yet */
-    uint16_t factor;
-    int shift, exact;
-} quotient;
+    int64_t count, divisor; /* that it is for; 0: for none yet */
+    int exact;
+    __m128i shift;
+    __m256i padding_and_half, factor, divisors, zero_point, tie_step;
+} division;
 
-static quotient quotient_by(int64_t divisor) {
-    quotient q = {.divisor = divisor};
-    while ((2 << q.shift) < divisor) { /* until 2^shift < divisor <= 2 * 2^shift */
-        q.shift++;
+static division division_by(int64_t divisor, int64_t count, int32_t zero_point) {
+    int shift = 0;
+    while ((2 << shift) < divisor) { /* until 2^shift < divisor <= 2 * 2^shift */
+        shift++;
     }
-    const int64_t power = INT64_C(1) << (16 + q.shift), factor = (power + divisor - 1) / divisor;
+    const int64_t power = INT64_C(1) << (16 + shift), factor = (power + divisor - 1) / divisor;
     const int64_t largest = 255 * divisor + divisor / 2;
-    q.factor = (uint16_t)factor;
-    q.exact = factor < 1 << 16 && (factor * divisor - power) * largest < power;
-    return q;
+    const int64_t padding = zero_point * (divisor - count);
+    return (division){
+        .count = count,
+        .divisor = divisor,
+        .exact = factor < 1 << 16 && (factor * divisor - power) * largest < power,
+        .shift = _mm_cvtsi32_si128(shift),
+        .padding_and_half = _mm256_set1_epi16((int16_t)(padding + divisor / 2)),
+        .factor = _mm256_set1_epi16((int16_t)factor),
+        .divisors = _mm256_set1_epi16((int16_t)divisor),
+        .zero_point = _mm256_set1_epi16((int16_t)zero_point),
+        .tie_step = _mm256_set1_epi16(divisor % 2 == 0), /* an odd divisor has no ties */
+    };
 }
 
-/* round(sums / d - zero_point) + zero_point, ties to even. `sums` includes the padding. Half a
- * divisor added, the quotient rounds up at ties, which are where nothing remains; there it is
- * one too much if its distance from the zero point is odd. */
-INLINE __m256i divided(__m256i sums, const quotient *q, __m256i zero_point) {
-    const __m256i divisor = _mm256_set1_epi16((int16_t)q->divisor);
-    const __m256i n = _mm256_add_epi16(sums, _mm256_srli_epi16(divisor, 1));
-    const __m256i factor = _mm256_set1_epi16((int16_t)q->factor);
-    const __m256i up = _mm256_srl_epi16(_mm256_mulhi_epu16(n, factor), _mm_cvtsi32_si128(q->shift));
-    if (q->divisor & 1) { /* no ties */
-        return up;
-    }
-    const __m256i tie = _mm256_cmpeq_epi16(_mm256_mullo_epi16(up, divisor), n);
-    const __m256i odd = _mm256_and_si256(_mm256_xor_si256(up, zero_point), _mm256_set1_epi16(1));
+static inline __m256i divided(__m256i sums, const division *by) {
+    const __m256i n = _mm256_add_epi16(sums, by->padding_and_half);
+    const __m256i up = _mm256_srl_epi16(_mm256_mulhi_epu16(n, by->factor), by->shift);
+    const __m256i tie = _mm256_cmpeq_epi16(_mm256_mullo_epi16(up, by->divisors), n);
+    const __m256i odd = _mm256_and_si256(_mm256_xor_si256(up, by->zero_point), by->tie_step);
     return _mm256_sub_epi16(up, _mm256_and_si256(odd, tie));
 }
 
@@ -197,43 +217,59 @@ INLINE __m256i rounded_means(sums32 sums, int64_t bias, int64_t divisor, const m
                       _mm256_set1_epi16((int16_t)rule->output_zero_point));
 }
 
-/* What a row's means have in common. */
+/* What the means of a row's pixels have in common, and those of a pixel's blocks. */
 typedef struct {
     const mean_rule *rule;
-    int keeps;  /* output and input have the same parameters and the full range */
-    quotient q; /* by the last divisor seen, which most often is the next one too */
+    int keeps; /* output and input have the same parameters and the full range */
+    int64_t count, divisor;
+    division by; /* most often the one for the pixel before fits */
 } mean_state;
 
-INLINE __m256i mean_block(const pool_row *row, int64_t pixel, int64_t channel, mean_state *state,
-                          const uint8_t flip) {
-    const mean_rule *rule = state->rule;
-    const block_window window = window_of(row, pixel, channel);
-    const int64_t count = row->planes * row->rows * window.taps;
-    const int64_t divisor = divisor_of(rule, row, pixel);
-    if (state->keeps && count <= divisor && 0 < divisor && divisor <= TAPS16) {
-        if (state->q.divisor != divisor) {
-            state->q = quotient_by(divisor);
+INLINE void prepare_pixel(mean_state *state, const pool_row *row, int64_t pixel) {
+    state->count = row->planes * row->rows * row->columns[pixel].taps;
+    state->divisor = divisor_of(state->rule, row, pixel);
+    if (state->by.divisor != state->divisor || state->by.count != state->count) {
+        const int is_short = 0 < state->divisor && state->divisor <= TAPS16;
+        state->by = division_by(is_short ? state->divisor : 1, state->count,
+                                state->rule->zero_point);
+        state->by.divisor = state->divisor;
+        state->by.exact &= state->keeps && is_short && state->count <= state->divisor;
+    }
+}
+
+INLINE void mean_block(const pool_row *row, pixel_window window, int64_t channel, uint8_t *out,
+                       const mean_state *state, const uint8_t flip, const int vectors) {
+    const uint8_t *first = window.first + channel;
+    const int64_t bias = state->count * state->rule->zero_point;
+    __m256i means[2];
+    if (state->by.exact) {
+        sums16 sums[2];
+        small_sum(row, first, window.taps, sums, flip, vectors);
+        for (int k = 0; k < vectors; k++) {
+            means[k] = _mm256_packus_epi16(divided(sums[k].low, &state->by),
+                                           divided(sums[k].high, &state->by));
         }
-        if (state->q.exact) {
-            const sums16 sums = small_sum(row, window, flip);
-            const __m256i zero_point = _mm256_set1_epi16((int16_t)rule->zero_point);
-            const __m256i padding =
-                _mm256_set1_epi16((int16_t)(rule->zero_point * (divisor - count)));
-            return _mm256_packus_epi16(
-                divided(_mm256_add_epi16(sums.low, padding), &state->q, zero_point),
-                divided(_mm256_add_epi16(sums.high, padding), &state->q, zero_point));
+    } else {
+        for (int k = 0; k < vectors; k++) {
+            const sums32 sums = large_sum(row, first + 32 * k, window.taps, flip);
+            means[k] = rounded_means(sums, bias, state->divisor, state->rule);
         }
     }
-    return rounded_means(large_sum(row, window, flip), count * rule->zero_point, divisor, rule);
+    for (int k = 0; k < vectors; k++) {
+        store(out + 32 * k, flipped(means[k], flip));
+    }
 }
 
 /* ---- Rows ---------------------------------------------------------------------------------- */
 
-/* The maximum if there is no state, else the mean. */
-INLINE __m256i pooled_block(const pool_row *row, int64_t pixel, int64_t channel,
-                            mean_state *state, const uint8_t flip) {
-    return state ? flipped(mean_block(row, pixel, channel, state, flip), flip)
-                 : max_block(row, pixel, channel, flip);
+/* The mean of a block, or the maximum if there is no state. */
+INLINE void pool_block(const pool_row *row, pixel_window window, int64_t channel, uint8_t *out,
+                       const mean_state *state, const uint8_t flip, const int vectors) {
+    if (state) {
+        mean_block(row, window, channel, out, state, flip, vectors);
+    } else {
+        max_block(row, window, channel, out, flip, vectors);
+    }
 }
 
 static void pool_pixel_scalar(const pool_row *row, int64_t pixel, uint8_t *out,
@@ -251,16 +287,23 @@ static void pool_pixel_scalar(const pool_row *row, int64_t pixel, uint8_t *out,
 INLINE void pool_wide(const pool_row *row, uint8_t *out, mean_state *state, const uint8_t flip) {
     const int64_t channels = row->channels, last = channels - 32;
     for (int64_t i = 0; i < row->pixels; i++, out += channels) {
-        for (int64_t start = 0; start < channels; start += 32) {
+        const pixel_window window = window_of(row, i);
+        if (state) {
+            prepare_pixel(state, row, i);
+        }
+        int64_t start = 0;
+        for (; start + 64 <= channels; start += 64) {
+            pool_block(row, window, start, out + start, state, flip, 2);
+        }
+        for (; start < channels; start += 32) {
             const int64_t channel = start < last ? start : last;
-            store(out + channel, pooled_block(row, i, channel, state, flip));
+            pool_block(row, window, channel, out + channel, state, flip, 1);
         }
     }
 }
 
-/* Whether a block can be read at each of a pixel's taps. */
-static int readable(const pool_row *row, int64_t pixel) {
-    const block_window window = window_of(row, pixel, 0);
+/* Whether a block can be read at each tap. */
+static int readable(const pool_row *row, pixel_window window) {
     const uint8_t *last = window.first + (row->planes - 1) * row->plane_stride +
                           (row->rows - 1) * row->row_stride + (window.taps - 1) * row->tap_stride;
     return last + 32 <= row->end;
@@ -270,27 +313,32 @@ INLINE void pool_narrow(const pool_row *row, uint8_t *out, mean_state *state, co
     const int64_t channels = row->channels;
     const uint8_t *end = out + row->pixels * channels;
     for (int64_t i = 0; i < row->pixels; i++, out += channels) {
-        if (!readable(row, i)) {
+        const pixel_window window = window_of(row, i);
+        if (!readable(row, window)) {
             pool_pixel_scalar(row, i, out, state, flip);
             continue;
         }
-        const __m256i block = pooled_block(row, i, 0, state, flip);
+        if (state) {
+            prepare_pixel(state, row, i);
+        }
         if (end - out >= 32) {
-            store(out, block);
+            pool_block(row, window, 0, out, state, flip, 1);
         } else {
-            uint8_t bytes[32];
-            store(bytes, block);
-            memcpy(out, bytes, channels);
+            uint8_t block[32];
+            pool_block(row, window, 0, block, state, flip, 1);
+            memcpy(out, block, channels);
         }
     }
 }
 
-INLINE void pool_flipped(const pool_row *row, uint8_t *out, mean_state *state,
+/* The row is copied: of a local, compilers know that writing bytes does not change it. */
+INLINE void pool_flipped(const pool_row *given, uint8_t *out, mean_state *state,
                          const uint8_t flip) {
-    if (row->channels < 32) {
-        pool_narrow(row, out, state, flip);
+    const pool_row row = *given;
+    if (row.channels < 32) {
+        pool_narrow(&row, out, state, flip);
     } else {
-        pool_wide(row, out, state, flip);
+        pool_wide(&row, out, state, flip);
     }
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,15 @@ from torch import Tensor
 from .. import _pooling
 from .._qparams import check_zero_point
 from .._threads import num_threads
-from ._checks import RANGES, check_integers
+from ._checks import RANGES
 from ._layout import ELEMENT
 from ._registry import operator
 
 Axis = tuple[int, int, int, int, int, int]
 """The fields of ``pool_axis`` in csrc/pool.h: input and output size, kernel, stride, padding,
 dilation."""
+
+_MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 IDENTITY: Axis = (1, 1, 1, 1, 0, 1)
 """The axis of a dimension that is not there."""
@@ -42,13 +44,16 @@ class Geometry(NamedTuple):
 # ---- windows ------------------------------------------------------------------------------------
 
 
-def check_images(input: Tensor) -> None:
-    """Raise unless ``input`` is a batch of images of 8-bit integers."""
-    check_integers(input, (torch.uint8, torch.int8))
-    if not 3 <= input.ndim <= 5:
+def _check_images(dtype: torch.dtype, shape: Sequence[int]) -> None:
+    if dtype not in (torch.uint8, torch.int8):
+        raise TypeError(
+            f"expected input of dtype torch.uint8 or torch.int8, got {dtype} of shape "
+            f"{tuple(shape)}; quantize it first"
+        )
+    if not 3 <= len(shape) <= 5:
         raise ValueError(
             "expected input of shape (batch, channels, ...) with one to three spatial dimensions, "
-            f"got {tuple(input.shape)}"
+            f"got {tuple(shape)}"
         )
 
 
@@ -77,6 +82,7 @@ def _axis(
 
 
 def _window_axes(
+    dtype: torch.dtype,
     shape: Sequence[int],
     kernel_size: Sequence[int],
     stride: Sequence[int],
@@ -84,6 +90,7 @@ def _window_axes(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> list[Axis]:
+    _check_images(dtype, shape)
     given = (kernel_size, stride, padding, dilation)
     if any(len(values) != len(shape) - 2 for values in given):
         raise ValueError(
@@ -95,8 +102,11 @@ def _window_axes(
     return [_axis(*values, ceil_mode) for values in along]
 
 
-def _even_axes(shape: Sequence[int], output_size: Sequence[int]) -> list[Axis]:
+def _even_axes(
+    dtype: torch.dtype, shape: Sequence[int], output_size: Sequence[int]
+) -> list[Axis]:
     """The axes of windows that cover the input evenly."""
+    _check_images(dtype, shape)
     if len(output_size) != len(shape) - 2 or min(output_size) < 1:
         raise ValueError(
             f"expected output_size to be {len(shape) - 2} positive integers for input of shape "
@@ -129,13 +139,15 @@ def _geometry(shape: Sequence[int], axes: Sequence[Axis]) -> Geometry:
 
 
 @lru_cache(maxsize=1024)
-def _window_geometry(shape: torch.Size, *window: tuple[int, ...], ceil_mode: bool) -> Geometry:
-    return _geometry(shape, _window_axes(shape, *window, ceil_mode=ceil_mode))
+def _window_geometry(dtype: torch.dtype, shape: Sequence[int], *window: Any) -> Geometry:
+    return _geometry(shape, _window_axes(dtype, shape, *window))
 
 
 @lru_cache(maxsize=1024)
-def _even_geometry(shape: torch.Size, output_size: tuple[int, ...]) -> Geometry:
-    return _geometry(shape, _even_axes(shape, output_size))
+def _even_geometry(
+    dtype: torch.dtype, shape: Sequence[int], output_size: tuple[int, ...]
+) -> Geometry:
+    return _geometry(shape, _even_axes(dtype, shape, output_size))
 
 
 def _fake_output(input: Tensor, axes: Sequence[Axis]) -> Tensor:
@@ -144,11 +156,9 @@ def _fake_output(input: Tensor, axes: Sequence[Axis]) -> Tensor:
 
 def channels_last(input: Tensor) -> Tensor:
     """``input`` with channels last in memory; itself if they are already."""
-    if input.ndim == 4:
-        return input.contiguous(memory_format=torch.channels_last)
-    if input.ndim == 5:
-        return input.contiguous(memory_format=torch.channels_last_3d)
-    return input.mT.contiguous().mT
+    if input.ndim == 3:
+        return input.mT.contiguous().mT
+    return input.contiguous(memory_format=_MEMORY_FORMATS[input.ndim])
 
 
 def _max(input: Tensor, geometry: Geometry) -> Tensor:
@@ -229,9 +239,8 @@ def max_pool_fake(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    check_images(input)
-    window = kernel_size, stride, padding, dilation
-    return _fake_output(input, _window_axes(input.shape, *window, ceil_mode))
+    window = kernel_size, stride, padding, dilation, ceil_mode
+    return _fake_output(input, _window_axes(input.dtype, input.shape, *window))
 
 
 def max_pool_cpu(
@@ -242,9 +251,8 @@ def max_pool_cpu(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Tensor:
-    check_images(input)
-    window = tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation)
-    return _max(input, _window_geometry(input.shape, *window, ceil_mode=ceil_mode))
+    window = tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), ceil_mode
+    return _max(input, _window_geometry(input.dtype, input.shape, *window))
 
 
 max_pool = operator(
@@ -283,13 +291,11 @@ def adaptive_max_pool_reference(input: Tensor, output_size: Sequence[int]) -> Te
 
 
 def adaptive_max_pool_fake(input: Tensor, output_size: Sequence[int]) -> Tensor:
-    check_images(input)
-    return _fake_output(input, _even_axes(input.shape, output_size))
+    return _fake_output(input, _even_axes(input.dtype, input.shape, output_size))
 
 
 def adaptive_max_pool_cpu(input: Tensor, output_size: Sequence[int]) -> Tensor:
-    check_images(input)
-    return _max(input, _even_geometry(input.shape, tuple(output_size)))
+    return _max(input, _even_geometry(input.dtype, input.shape, tuple(output_size)))
 
 
 adaptive_max_pool = operator(
@@ -356,9 +362,10 @@ def _rounded(mean: Tensor, zero_point: int, dtype: torch.dtype) -> Tensor:
     return (mean.round() + zero_point).clamp(*RANGES[dtype])
 
 
-def _check_mean(input: Tensor, zero_point: int, divisor_override: int | None = None) -> None:
-    check_images(input)
-    check_zero_point(zero_point, *RANGES[input.dtype])
+def _check_mean(dtype: torch.dtype, zero_point: int, divisor_override: int | None = None) -> None:
+    lowest, highest = RANGES[dtype]
+    if not lowest <= zero_point <= highest:
+        check_zero_point(zero_point, lowest, highest)
     if divisor_override == 0:
         raise ValueError("expected a divisor_override other than 0")
 
@@ -373,9 +380,10 @@ def avg_pool_fake(
     count_include_pad: bool,
     divisor_override: int | None = None,
 ) -> Tensor:
-    _check_mean(input, zero_point, divisor_override)
-    window = kernel_size, stride, padding, [1] * (input.ndim - 2)
-    return _fake_output(input, _window_axes(input.shape, *window, ceil_mode))
+    window = kernel_size, stride, padding, [1] * (input.ndim - 2), ceil_mode
+    axes = _window_axes(input.dtype, input.shape, *window)
+    _check_mean(input.dtype, zero_point, divisor_override)
+    return _fake_output(input, axes)
 
 
 def avg_pool_cpu(
@@ -388,9 +396,9 @@ def avg_pool_cpu(
     count_include_pad: bool,
     divisor_override: int | None = None,
 ) -> Tensor:
-    _check_mean(input, zero_point, divisor_override)
     window = tuple(kernel_size), tuple(stride), tuple(padding), (1,) * (input.ndim - 2)
-    geometry = _window_geometry(input.shape, *window, ceil_mode=ceil_mode)
+    geometry = _window_geometry(input.dtype, input.shape, *window, ceil_mode)
+    _check_mean(input.dtype, zero_point, divisor_override)
     return _mean(input, geometry, zero_point, count_include_pad, divisor_override or 0)
 
 
@@ -458,15 +466,17 @@ def _per_even_window(
 def adaptive_avg_pool_fake(
     input: Tensor, output_size: Sequence[int], zero_point: int = 0
 ) -> Tensor:
-    _check_mean(input, zero_point)
-    return _fake_output(input, _even_axes(input.shape, output_size))
+    axes = _even_axes(input.dtype, input.shape, output_size)
+    _check_mean(input.dtype, zero_point)
+    return _fake_output(input, axes)
 
 
 def adaptive_avg_pool_cpu(
     input: Tensor, output_size: Sequence[int], zero_point: int = 0
 ) -> Tensor:
-    _check_mean(input, zero_point)
-    return _mean(input, _even_geometry(input.shape, tuple(output_size)), zero_point, False, 0)
+    geometry = _even_geometry(input.dtype, input.shape, tuple(output_size))
+    _check_mean(input.dtype, zero_point)
+    return _mean(input, geometry, zero_point, False, 0)
 
 
 adaptive_avg_pool = operator(

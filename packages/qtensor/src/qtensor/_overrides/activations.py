@@ -172,7 +172,7 @@ def elu(
     inplace: bool = False,
 ) -> Any:
     if isinstance(scale, bool):  # F.elu has `inplace` where the operator below it has `scale`
-        scale, inplace = 1.0, scale
+        inplace, scale = scale, 1.0
     arguments = float(alpha), float(scale), float(input_scale)
     return _table(input, F.elu, "elu", arguments, _fitted, inplace)
 

@@ -30,7 +30,9 @@ from ._unary import fitting as fitting
 from ._unary import hardswish as hardswish
 from ._unary import leaky_relu as leaky_relu
 from ._unary import prelu as prelu
+from ._unary import prelu_to as prelu_to
 from ._unary import relu6 as relu6
 from ._unary import sigmoid as sigmoid
 from ._unary import softmax as softmax
+from ._unary import softmax_to as softmax_to
 from ._unary import threshold as threshold

@@ -65,8 +65,8 @@ def fitting_parameters(
     """
     values = values_of(storage, scale, zero_point, function, arguments)
     used = torch.arange(quant_min, quant_max + 1, device="cpu") & 0xFF
-    low, high = values[used].aminmax()
-    low, high = min(low.item(), 0.0), max(high.item(), 0.0)
+    low, high = (float(end) for end in values[used].aminmax())
+    low, high = min(low, 0.0), max(high, 0.0)
     step = (high - low) / (quant_max - quant_min) or 1.0
     if not high - low < float("inf"):
         raise ValueError(
@@ -147,38 +147,64 @@ def clamp(qx: QTensor, min: float | None = None, max: float | None = None) -> QT
 
 
 def prelu(qx: QTensor, weight: Tensor, output_scale: float, output_zero_point: int) -> QTensor:
+    """:func:`prelu_to` of ``output_scale`` and ``output_zero_point``, of the input's dtype."""
+    return prelu_to(qx, weight, _output(qx, "prelu", output_scale, output_zero_point))
+
+
+def prelu_to(qx: QTensor, weight: Tensor, output: QParams) -> QTensor:
     """``x``, or a slope times ``x`` where negative.
 
     Args:
         qx: quint8 or qint8, quantized per tensor; channels are dimension 1.
-        weight: a QTensor or float tensor, shape ``(1,)`` or ``(channels,)``.
-        output_scale, output_zero_point: the output's parameters.
+        weight: the slopes, a QTensor or float tensor of shape ``(1,)`` or ``(channels,)``.
+        output: the output's parameters, of the dtype of ``qx``.
+
+    Returns:
+        A quantized tensor of the shape of ``qx``.
 
     Raises:
-        TypeError, ValueError: ``qx`` or ``weight`` is not so.
+        TypeError, ValueError: ``qx``, ``weight`` or ``output`` is not so.
     """
-    output = _output(qx, "prelu", output_scale, output_zero_point)
+    q = quantized(qx, "prelu", "qx")
     slopes = weight.dequantize() if isinstance(weight, QTensor) else weight
+    _check_dtype("prelu", q, output)
     bounds = output.quant_min, output.quant_max
     data = _prelu(
-        qx._data, qx._scale, qx._zero_point, slopes, output.scale, output.zero_point, *bounds
+        q._data, q._scale, q._zero_point, slopes, output.scale, output.zero_point, *bounds
     )
     return QTensor(data, output)
 
 
 def softmax(qx: QTensor, dim: int, output_scale: float, output_zero_point: int) -> QTensor:
+    """:func:`softmax_to` of ``output_scale`` and ``output_zero_point``, of the input's dtype."""
+    return softmax_to(qx, dim, _output(qx, "softmax", output_scale, output_zero_point))
+
+
+def softmax_to(qx: QTensor, dim: int, output: QParams) -> QTensor:
     """``exp(x)`` over its sum along ``dim``.
 
     Args:
         qx: quint8 or qint8, quantized per tensor.
         dim: along which the results sum to 1.
-        output_scale, output_zero_point: the output's parameters.
+        output: the output's parameters, of the dtype of ``qx``.
+
+    Returns:
+        A quantized tensor of the shape of ``qx``.
 
     Raises:
-        TypeError: ``qx`` is not so.
+        TypeError: ``qx`` or ``output`` is not so.
         ValueError: ``dim`` is none of its dimensions.
     """
-    output = _output(qx, "softmax", output_scale, output_zero_point)
+    q = quantized(qx, "softmax", "qx")
+    _check_dtype("softmax", q, output)
     bounds = output.quant_min, output.quant_max
-    data = _softmax(qx._data, qx._scale, dim, output.scale, output.zero_point, *bounds)
+    data = _softmax(q._data, q._scale, dim, output.scale, output.zero_point, *bounds)
     return QTensor(data, output)
+
+
+def _check_dtype(caller: str, q: QTensor, output: QParams) -> None:
+    given = parameters(q).dtype
+    if output.dtype != given:
+        raise TypeError(
+            f"{caller} of {given} gives {given}, not {output.dtype}; requantize the result"
+        )

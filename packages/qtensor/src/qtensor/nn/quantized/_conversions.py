@@ -1,4 +1,4 @@
-"""Modules between the float and the quantized part of a model, and a quantized activation."""
+"""Modules between the float and the quantized part of a model."""
 
 from typing import Any, Self
 
@@ -72,15 +72,3 @@ class DeQuantize(nn.Module):
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
         """Needs nothing from ``mod``."""
         return cls()
-
-
-class ReLU6(nn.ReLU6):
-    """ReLU6 on quantized tensors: integers are clamped, parameters stay."""
-
-    def _get_name(self) -> str:
-        return "QuantizedReLU6"
-
-    @classmethod
-    def from_float(cls, mod: nn.ReLU6, use_precomputed_fake_quant: bool = False) -> Self:
-        """From the float module."""
-        return cls(mod.inplace)

@@ -105,7 +105,7 @@ class QFunctional(OutputModule):
 
     def mul(self, x: QTensor, y: QTensor) -> QTensor:
         """``x * y``."""
-        return self._processed(ops.mul(x, y, self.scale, self.zero_point))
+        return self._processed(ops.mul_to(x, y, self.output_qparams))
 
     def mul_scalar(self, x: QTensor, y: float) -> QTensor:
         """``x * y`` for a number."""
@@ -113,7 +113,7 @@ class QFunctional(OutputModule):
 
     def cat(self, x: Sequence[QTensor], dim: int = 0) -> QTensor:
         """The tensors joined along ``dim``."""
-        return self._processed(ops.cat(x, dim, self.scale, self.zero_point))
+        return self._processed(ops.cat_to(x, dim, self.output_qparams))
 
     def matmul(self, x: QTensor, y: QTensor) -> QTensor:
         """``x @ y``."""

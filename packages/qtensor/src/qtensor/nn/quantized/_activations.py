@@ -1,0 +1,238 @@
+"""Activations with output parameters of their own."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from ... import ops
+from ..._qparams import QParams
+from ..._qtensor import QTensor
+from ._base import OutputModule, observed_qparams, quantize_as
+
+
+class _Activation(OutputModule):
+    """A function of each value; its arguments are attributes that the float module has too."""
+
+    _function: ClassVar[str]
+    _arguments: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, scale: float | Tensor, zero_point: int | Tensor, **arguments: Any) -> None:
+        super().__init__()
+        self.output_qparams = QParams(scale, zero_point)
+        for name in self._arguments:
+            setattr(self, name, arguments[name])
+
+    def forward(self, input: QTensor) -> QTensor:
+        """A quantized tensor of any shape to one of that shape."""
+        arguments = [float(getattr(self, name)) for name in self._arguments]
+        return ops.apply(input, self._function, self.output_qparams, *arguments)
+
+    @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
+        """From a calibrated float module, which has an ``activation_post_process``."""
+        return cls._made(mod, observed_qparams(mod))
+
+    @classmethod
+    def from_reference(
+        cls,
+        mod: nn.Module,
+        scale: float = 1.0,
+        zero_point: int = 0,
+        *,
+        output_qparams: QParams | None = None,
+    ) -> Self:
+        """From a float module and its output's parameters: a scale and zero point, or all."""
+        return cls._made(mod, output_qparams or QParams(scale, zero_point))
+
+    @classmethod
+    def _made(cls, mod: Any, output: QParams) -> Self:
+        made = cls._like(mod, output.scale, output.zero_point)
+        made.output_qparams = output
+        return made.train(mod.training)
+
+    @classmethod
+    def _like(cls, mod: Any, scale: Any, zero_point: Any) -> Self:
+        """A new module with the arguments of ``mod``."""
+        return cls(scale, zero_point, **{name: getattr(mod, name) for name in cls._arguments})
+
+    def extra_repr(self) -> str:
+        """The function's arguments, and the output's parameters."""
+        shown = [f"{name}={getattr(self, name)}" for name in self._arguments]
+        return ", ".join([*shown, super().extra_repr()])
+
+    def _get_name(self) -> str:
+        return f"Quantized{type(self).__name__}"
+
+
+class ELU(_Activation):
+    """ELU of a quantized tensor.
+
+    Args:
+        scale, zero_point: the output's parameters.
+        alpha: what very negative values approach, negated.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.tensor([-9.0, 1.0]), 0.1, 128, qtensor.quint8)
+        >>> qtensor.nn.quantized.ELU(0.1, 10)(q).dequantize()
+        tensor([-1.,  1.])
+    """
+
+    _function = "elu"
+    _arguments = ("alpha",)
+
+    def __init__(self, scale: float, zero_point: int, alpha: float = 1.0) -> None:
+        super().__init__(scale, zero_point, alpha=alpha)
+
+
+class Hardswish(_Activation):
+    """Hardswish of a quantized tensor.
+
+    Args:
+        scale, zero_point: the output's parameters.
+        device, dtype: ignored; there is nothing to allocate.
+    """
+
+    _function = "hardswish"
+
+    def __init__(
+        self, scale: float, zero_point: int, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__(scale, zero_point)
+
+
+class LeakyReLU(_Activation):
+    """Leaky ReLU of a quantized tensor.
+
+    Args:
+        scale, zero_point: the output's parameters.
+        negative_slope: what negative values are multiplied by.
+        inplace: kept as an attribute; the output has parameters of its own, and so is always new.
+        device, dtype: ignored; there is nothing to allocate.
+    """
+
+    _function = "leaky_relu"
+    _arguments = ("negative_slope",)
+
+    def __init__(
+        self,
+        scale: float,
+        zero_point: int,
+        negative_slope: float = 1e-2,
+        inplace: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(scale, zero_point, negative_slope=negative_slope)
+        self.inplace = inplace
+
+
+class Sigmoid(_Activation):
+    """Sigmoid of a quantized tensor.
+
+    Args:
+        output_scale, output_zero_point: the output's parameters.
+    """
+
+    _function = "sigmoid"
+
+    def __init__(self, output_scale: float, output_zero_point: int) -> None:
+        super().__init__(output_scale, output_zero_point)
+
+    @property
+    def output_scale(self) -> float:
+        """The scale of the output, under its old name."""
+        return self.scale
+
+    @property
+    def output_zero_point(self) -> int:
+        """The zero point of the output, under its old name."""
+        return self.zero_point
+
+
+class Softmax(_Activation):
+    """Softmax of a quantized tensor.
+
+    Args:
+        dim: along which the results sum to 1; by default 0 for tensors of 0, 1 or 3 dimensions and
+            1 for others, as :func:`torch.nn.functional.softmax` had it.
+        scale, zero_point: the output's parameters.
+    """
+
+    _arguments = ("dim",)
+    dim: int | None
+
+    def __init__(self, dim: int | None = None, scale: float = 1.0, zero_point: int = 0) -> None:
+        super().__init__(scale, zero_point, dim=dim)
+
+    def forward(self, input: QTensor) -> QTensor:
+        """A quantized tensor of one dimension or more to one of that shape."""
+        dim = self.dim
+        if dim is None:
+            dim = 0 if input.dim() in (0, 1, 3) else 1
+        return ops.softmax_to(input, dim, self.output_qparams)
+
+    @classmethod
+    def _like(cls, mod: Any, scale: Any, zero_point: Any) -> Self:
+        return cls(mod.dim, scale, zero_point)
+
+
+class PReLU(_Activation):
+    """PReLU of a quantized tensor.
+
+    ``weight`` holds the slopes: float32, shape ``(num_parameters,)``.
+
+    Args:
+        output_scale, output_zero_point: the output's parameters.
+        num_parameters: the number of slopes: 1, or that of channels (dimension 1).
+    """
+
+    weight: Tensor
+
+    def __init__(
+        self, output_scale: float, output_zero_point: int, num_parameters: int = 1
+    ) -> None:
+        super().__init__(output_scale, output_zero_point)
+        self.num_parameters = num_parameters
+        self.register_buffer("weight", torch.full((num_parameters,), 0.25))
+
+    def set_weight(self, w: Tensor) -> None:
+        """Replaces the slopes by ``w``, quantized or float, of shape ``(num_parameters,)``.
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        if w.shape != self.weight.shape:
+            raise ValueError(
+                f"PReLU expects a weight of shape {tuple(self.weight.shape)}, got {tuple(w.shape)}"
+            )
+        self.weight = (w.dequantize() if isinstance(w, QTensor) else w.detach()).float()
+
+    def forward(self, input: QTensor) -> QTensor:
+        """A quantized tensor of any shape to one of that shape."""
+        return ops.prelu_to(input, self.weight, self.output_qparams)
+
+    @classmethod
+    def _like(cls, mod: Any, scale: Any, zero_point: Any) -> Self:
+        made = cls(scale, zero_point, mod.num_parameters)
+        slopes = mod.weight.detach().float()
+        if getattr(mod, "qconfig", None) is not None:  # it says how precisely slopes are kept
+            observer = mod.qconfig.weight()
+            observer(slopes)
+            slopes = quantize_as(slopes, observer)
+        made.set_weight(slopes)
+        return made
+
+
+class ReLU6(nn.ReLU6):
+    """ReLU6 on quantized tensors: integers are clamped, parameters stay."""
+
+    def _get_name(self) -> str:
+        return "QuantizedReLU6"
+
+    @classmethod
+    def from_float(cls, mod: nn.ReLU6, use_precomputed_fake_quant: bool = False) -> Self:
+        """From the float module."""
+        return cls(mod.inplace)

@@ -127,6 +127,12 @@ def conv2d_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     return None
 
 
+def unfolded_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
+    """A batch norm can stay beside its layer only in quantization-aware training."""
+    trains = module is not None and module.training
+    return None if trains else "its batch norm is not folded; give the layers one by one"
+
+
 def embedding_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     """Tables that change while they are read cannot be quantized."""
     return None if module is None or module.max_norm is None else "max_norm renormalizes its rows"

@@ -28,6 +28,17 @@ def dynamic_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMappin
     return _mapping(backend, lambda row: row.dynamic_module)
 
 
+def qat_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
+    """Float (or fused float) module class → class for quantization-aware training."""
+    rows = get_backend_config(backend).configs
+    mapping: ModuleMapping = {}
+    for row in rows:
+        float_module = row.fused_module or row.pattern
+        if row.qat_module is not None and isinstance(float_module, type):
+            mapping[float_module] = row.qat_module
+    return mapping
+
+
 def weight_only_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
     """Float module class → class with quantized weights only."""
     return _mapping(backend, lambda row: row.weight_only_module)
@@ -40,7 +51,7 @@ def _mapping(
     mapping: ModuleMapping = {}
     for row in get_backend_config(backend).configs:
         module = quantized(row)
-        for spelling in row.spellings:
+        for spelling in (*row.spellings, row.qat_module):
             if module is not None and isinstance(spelling, type):
                 mapping.setdefault(spelling, module)
     return mapping

@@ -17,7 +17,7 @@ def folding_batch_norm(
         fused: what layer (with the batch norm folded in) and the rest become; by default the
             layer alone.
         training: what all of them become in quantization-aware training, where the batch norm
-            still has to learn.
+            still has to learn; a row without one is not fused then.
     """
     return partial(_fold, fused=fused, training=training)
 
@@ -30,10 +30,7 @@ def _fold(
     fused: type[nn.Module] | None,
     training: type[nn.Module] | None,
 ) -> nn.Module:
-    if is_qat:
-        if training is None:
-            parts = ", ".join(type(part).__name__ for part in (layer, bn, *rest))
-            raise ValueError(f"no module for quantization-aware training fuses {parts}")
+    if is_qat and training is not None:
         return training(layer, bn, *rest)
     fold = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
     folded = fold(layer, bn)

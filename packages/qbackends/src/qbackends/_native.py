@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from qgraph import BackendConfig, BackendPatternConfig, DTypeConfig, ObservationType
+from qobserve.nn import qat as nnqat
+from qobserve.nn.intrinsic import qat as nniqat
 from qtensor import qint8, quint8
 from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
@@ -47,6 +49,38 @@ _AFTER_CONV2D = (
 )
 
 
+# What stands in for a float module in quantization-aware training. A sequence without one is not
+# fused then; its parts are trained, and computed, one by one.
+_TRAINED: dict[Any, type[nn.Module]] = {
+    nn.Linear: nnqat.Linear,
+    nn.Conv2d: nnqat.Conv2d,
+    nn.Embedding: nnqat.Embedding,
+    nni.LinearReLU: nniqat.LinearReLU,
+    nni.LinearBn1d: nniqat.LinearBn1d,
+    nni.ConvReLU2d: nniqat.ConvReLU2d,
+    nni.ConvBn2d: nniqat.ConvBn2d,
+    nni.ConvBnReLU2d: nniqat.ConvBnReLU2d,
+}
+
+
+def _folding(
+    row: BackendPatternConfig,
+    folded: type[nn.Module] | None = None,
+    container: type[nn.Module] | None = None,
+) -> BackendPatternConfig:
+    """A sequence with a batch norm, which is folded; in training it stays, in a container.
+
+    Args:
+        row: with the pattern.
+        folded: what the layer, with the batch norm folded in, and the rest become.
+        container: what all of them become in quantization-aware training, if they are fused then.
+    """
+    row.set_fuser_method(folding_batch_norm(folded, container))
+    if container is not None:
+        row.set_fused_module(container).set_refusal(calls.unfolded_refusal)
+    return row
+
+
 def _linear() -> Iterator[BackendPatternConfig]:
     yield (
         BackendPatternConfig(nn.Linear)
@@ -58,9 +92,10 @@ def _linear() -> Iterator[BackendPatternConfig]:
         .set_dynamic_module(nnq.dynamic.Linear)
     )
     yield (
-        BackendPatternConfig((nn.Linear, nn.BatchNorm1d))
-        .set_fused_module(nni.LinearBn1d)
-        .set_fuser_method(folding_batch_norm(training=nni.LinearBn1d))
+        _folding(BackendPatternConfig((nn.Linear, nn.BatchNorm1d)), container=nni.LinearBn1d)
+        .set_dtype_configs(STATIC)
+        .set_reference_quantized_module(nnq.reference.Linear)
+        .set_quantized_module(nnq.Linear)
         # Of more dimensions, the batch norm would scale another one than the layer's outputs.
         .set_input_ranks(2)
     )
@@ -74,9 +109,8 @@ def _linear() -> Iterator[BackendPatternConfig]:
         )
         yield row if dynamic is None else row.set_dynamic_module(dynamic)
         yield (
-            BackendPatternConfig((nn.Linear, nn.BatchNorm1d, activation))
+            _folding(BackendPatternConfig((nn.Linear, nn.BatchNorm1d, activation)), fused)
             .set_dtype_configs(row.dtype_configs)
-            .set_fuser_method(folding_batch_norm(fused))
             .set_input_ranks(2)
         )
 
@@ -93,11 +127,12 @@ def _conv2d() -> Iterator[BackendPatternConfig]:
         .set_quantized_module(nnq.Conv2d)
     )
     yield (
-        BackendPatternConfig((nn.Conv2d, nn.BatchNorm2d))
-        .set_fused_module(nni.ConvBn2d)
-        .set_fuser_method(folding_batch_norm(training=nni.ConvBn2d))
+        _folding(BackendPatternConfig((nn.Conv2d, nn.BatchNorm2d)), container=nni.ConvBn2d)
+        .set_dtype_configs(STATIC)
+        .set_reference_quantized_module(nnq.reference.Conv2d)
+        .set_quantized_module(nnq.Conv2d)
     )
-    for after, fused, quantized, training in _AFTER_CONV2D:
+    for after, fused, quantized, container in _AFTER_CONV2D:
         yield (
             BackendPatternConfig((nn.Conv2d, *after))
             .set_fused_module(fused)
@@ -107,9 +142,10 @@ def _conv2d() -> Iterator[BackendPatternConfig]:
             .set_quantized_module(quantized)
         )
         yield (
-            BackendPatternConfig((nn.Conv2d, nn.BatchNorm2d, *after))
+            _folding(BackendPatternConfig((nn.Conv2d, nn.BatchNorm2d, *after)), fused, container)
             .set_dtype_configs(STATIC)
-            .set_fuser_method(folding_batch_norm(fused, training))
+            .set_reference_quantized_module(nnq.reference.Conv2d)
+            .set_quantized_module(quantized)
         )
 
 
@@ -202,14 +238,17 @@ def get_native_backend_config() -> BackendConfig:
         >>> rows[nn.Linear].quantized_module.__name__
         'Linear'
     """
-    return BackendConfig("native").set_backend_pattern_configs(
-        [
-            *_linear(),
-            *_conv2d(),
-            _embedding(),
-            *_add(),
-            *_activations(),
-            *_pooling(),
-            *_moving_values(),
-        ]
-    )
+    rows = [
+        *_linear(),
+        *_conv2d(),
+        _embedding(),
+        *_add(),
+        *_activations(),
+        *_pooling(),
+        *_moving_values(),
+    ]
+    for row in rows:
+        trained = _TRAINED.get(row.fused_module or row.pattern)
+        if trained is not None:
+            row.set_qat_module(trained)
+    return BackendConfig("native").set_backend_pattern_configs(rows)

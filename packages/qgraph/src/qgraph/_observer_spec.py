@@ -58,15 +58,14 @@ class ObserverSpec:
         low, high = (getattr(observer, name, None) for name in ("quant_min", "quant_max"))
         quantized = isinstance(dtype, QDType)
         # A fake-quantize module keeps its observer inside.
-        fixed = isinstance(
-            getattr(observer, "activation_post_process", observer), FixedQParamsObserver
-        )
+        inner = getattr(observer, "activation_post_process", observer)
+        fixed = isinstance(inner, FixedQParamsObserver)
         return cls(
             dtype=dtype,
             quant_min=(dtype.quant_min if low is None else int(low)) if quantized else None,
             quant_max=(dtype.quant_max if high is None else int(high)) if quantized else None,
             is_dynamic=bool(getattr(observer, "is_dynamic", False)),
-            eps=_number(getattr(observer, "eps", None)),
+            eps=_number(getattr(inner, "eps", None)),
             scale=_number(observer.scale) if fixed else None,
             zero_point=int(observer.zero_point) if fixed else None,
         )

@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 
 from qobserve import get_qparam_dict
 from qtensor import QParams
-from qtensor.nn.quantized import OutputModule, Quantize
+from qtensor.nn.quantized import OutputModule, Quantize, float_form
 
 from ._backend_config import BackendPatternConfig
 from ._graph import shallow_copy
@@ -39,7 +39,6 @@ class QuantizedFunction(OutputModule):
 
 def observed_qparams(observer: Any) -> QParams:
     """The parameters that ``observer`` has arrived at; also of observers that are not ours."""
-    observer = getattr(observer, "activation_post_process", observer)
     if hasattr(observer, "qparams"):
         qparams: QParams = observer.qparams()
         return qparams
@@ -51,30 +50,34 @@ def observed_qparams(observer: Any) -> QParams:
 def reference_module(
     module: nn.Module, row: BackendPatternConfig, qconfig: Any, path: str
 ) -> nn.Module:
-    """``module`` with its weight quantized as ``qconfig`` says.
+    """``module`` with its weight quantized as it was trained to be, or else as ``qconfig`` says.
 
     A fused container keeps its other parts; the part with the weight is always the first.
     """
     reference_class: Any = row.reference_quantized_module
+    module = float_form(module)
     if not isinstance(module, nn.Sequential):
         return reference_class.from_float(  # type: ignore[no-any-return]  # a module
-            module, weight_qparams(module.weight, row.weight_axis, qconfig, path)
+            module, weight_qparams(module, row.weight_axis, qconfig, path)
         )
     container = shallow_copy(module)
     weighted: Any = module[0]
-    qparams = weight_qparams(weighted.weight, row.weight_axis, qconfig, f"{path}.0")
+    qparams = weight_qparams(weighted, row.weight_axis, qconfig, f"{path}.0")
     container.register_module("0", reference_class.from_float(weighted, qparams))
     return container
 
 
-def weight_qparams(weight: Any, axis: int, qconfig: Any, path: str) -> dict[str, Any]:
-    """How to quantize ``weight``, in the form that reference modules take."""
+def weight_qparams(module: Any, axis: int, qconfig: Any, path: str) -> dict[str, Any]:
+    """How to quantize the weight of ``module``, in the form that reference modules take."""
+    trained: Any = getattr(module, "weight_fake_quant", None)
+    if trained is not None and getattr(trained, "has_seen_data", True):
+        return get_qparam_dict(trained)
     observer = qconfig.weight()
     observer.name = f"{path}.weight"
     if hasattr(observer, "ch_axis"):
         observer.ch_axis = axis
     with torch.no_grad():
-        observer(weight.detach())
+        observer(module.weight.detach())
     return get_qparam_dict(observer)
 
 

@@ -42,8 +42,8 @@ def observed(
 ) -> tuple[GraphModule, Plan, Observers]:
     """A traced model, whose nodes have qconfigs, with the observers that its plan asks for."""
     model = fused(model, rows, is_qat)
-    plan = make_plan(model, rows, custom, standalone)
-    model, observers = observe(model, plan)
+    plan = make_plan(model, rows, custom, standalone, is_qat)
+    model, observers = observe(model, plan, is_qat)
     return clean_up(model), plan, observers
 
 

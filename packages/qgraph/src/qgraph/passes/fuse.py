@@ -24,6 +24,8 @@ from .values import fits_rank, value_of
 def fuse(model: GraphModule, rows: Rows, is_qat: bool = False) -> GraphModule:
     """Replace every fusible sequence of ``model``.
 
+    For training, a sequence with a weight is fused only if its row has a ``qat_module``.
+
     An operator that has a row of its own and is to stay in float (or is not, while the first one
     is) is not fused. The fused operator has the qconfig of the first.
 
@@ -80,6 +82,8 @@ class _Fuser:
     def _serves(self, row: BackendPatternConfig, first: Node) -> bool:
         """Whether fusing costs no quantization: the fused form is quantized as ``first`` asks."""
         if not fits_rank(row, first):
+            return False
+        if self.is_qat and row.qat_module is None and row.fused_function is None:
             return False
         qconfig = first.meta.get("qconfig")
         if qconfig is None or not row.dtype_configs:

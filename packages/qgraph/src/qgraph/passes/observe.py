@@ -1,4 +1,4 @@
-"""observe: the observers that the plan asks for are inserted, and custom modules swapped.
+"""observe: the observers that the plan asks for are inserted, and modules swapped that need it.
 
 Each set of parameters has one observer, called wherever a tensor of the set is produced. Operators
 that share parameters need none: what they give lies within what they were given.
@@ -12,8 +12,15 @@ from .._graph import add_module, shallow_copy
 from .._plan import Decision, NodePlan, Plan
 
 
-def observe(model: GraphModule, plan: Plan) -> tuple[GraphModule, tuple[str | None, ...]]:
+def observe(
+    model: GraphModule, plan: Plan, is_qat: bool = False
+) -> tuple[GraphModule, tuple[str | None, ...]]:
     """Insert the observers of ``plan``.
+
+    Args:
+        model: a fused graph.
+        plan: what becomes of its nodes.
+        is_qat: replace modules by those that train fake-quantized.
 
     Returns:
         the model, and the observers' qualified names in the order of ``plan.observers``, ``None``
@@ -21,6 +28,8 @@ def observe(model: GraphModule, plan: Plan) -> tuple[GraphModule, tuple[str | No
     """
     _give_calls_modules_of_their_own(model, plan)
     _swap_custom_modules(model, plan)
+    if is_qat:
+        _swap_for_training(model, plan)
     paths = [_add_observer(model, plan, place) for place in range(len(plan.observers))]
     for node in list(model.graph.nodes):
         node_plan = plan.nodes[node.name]
@@ -55,6 +64,20 @@ def _swap_custom_modules(model: GraphModule, plan: Plan) -> None:
             module.qconfig = plan.nodes[node.name].qconfig
             observed_class: Any = row.observed_module
             model.set_submodule(node.target, observed_class.from_float(module))
+
+
+def _swap_for_training(model: GraphModule, plan: Plan) -> None:
+    for node in model.graph.nodes:
+        node_plan = plan.nodes[node.name]
+        if node.op != "call_module" or not node_plan.decision.is_quantized:
+            continue
+        if node_plan.row is not None and node_plan.row.qat_module is not None:
+            module: Any = shallow_copy(model.get_submodule(node.target))
+            module.qconfig = node_plan.qconfig
+            qat_class: Any = node_plan.row.qat_module
+            trained = qat_class.from_float(module)
+            trained.weight_fake_quant.name = f"{node.target}.weight"
+            model.set_submodule(node.target, trained)
 
 
 def _add_observer(model: GraphModule, plan: Plan, place: int) -> str | None:

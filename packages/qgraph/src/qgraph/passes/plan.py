@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from qobserve import FixedQParamsObserver
+from qobserve import FixedQParamsFakeQuantize, FixedQParamsObserver
 from qtensor import QParams
 
 from .._backend_config import BackendPatternConfig
@@ -32,6 +32,7 @@ def make_plan(
     rows: Rows,
     custom: PrepareCustomConfig,
     standalone: dict[str, PrepareCustomConfig],
+    is_qat: bool = False,
 ) -> Plan:
     """Plan ``model``, whose nodes have their qconfigs under ``meta["qconfig"]``.
 
@@ -41,11 +42,12 @@ def make_plan(
         custom: which inputs and outputs of the model are quantized.
         standalone: the modules prepared on their own, by name, and which of their inputs and
             outputs are quantized.
+        is_qat: whether the model is to be trained, so that fixed parameters are faked too.
 
     Raises:
         ValueError: a tensor has to be quantized, but no qconfig says how.
     """
-    return _Planner(model, rows, custom, standalone).run()
+    return _Planner(model, rows, custom, standalone, is_qat).run()
 
 
 class _Planner:
@@ -55,8 +57,9 @@ class _Planner:
         rows: Rows,
         custom: PrepareCustomConfig,
         standalone: dict[str, PrepareCustomConfig],
+        is_qat: bool,
     ) -> None:
-        self.graph, self.rows = model.graph, rows
+        self.graph, self.rows, self.is_qat = model.graph, rows, is_qat
         self.custom, self.standalone = custom, standalone
         self.modules = modules_of(model)
         self.sets = TensorSets()
@@ -238,13 +241,14 @@ class _Planner:
     def _fixed(self, qparams: QParams | None) -> Any:
         if qparams is None:
             return None
-        return FixedQParamsObserver.with_args(
+        observer = FixedQParamsObserver.with_args(
             scale=qparams.scale,
             zero_point=qparams.zero_point,
             dtype=qparams.dtype,
             quant_min=qparams.quant_min,
             quant_max=qparams.quant_max,
         )
+        return FixedQParamsFakeQuantize.with_args(observer=observer) if self.is_qat else observer
 
     # Records.
 

@@ -135,5 +135,6 @@ from ._stubs import DeQuantStub as DeQuantStub
 from ._stubs import QuantStub as QuantStub
 from ._stubs import QuantWrapper as QuantWrapper
 from ._stubs import add_quant_dequant as add_quant_dequant
+from ._sync import sync as sync
 
 __version__ = "0.1.0"

@@ -22,6 +22,7 @@ class RunningObserver(UniformQuantizationObserverBase):
     Attributes:
         count: how many finite values have been seen, an int64 scalar; not part of the state dict.
         nonfinite_count: how many values were NaN or infinite; likewise.
+        synchronised: whether :func:`sync` has added what other processes have seen.
     """
 
     count: Tensor
@@ -34,6 +35,7 @@ class RunningObserver(UniformQuantizationObserverBase):
             zero = torch.zeros((), dtype=torch.int64, device=self.eps.device)
             self.register_buffer(name, zero, persistent=False)
         self._reported = False
+        self.synchronised = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Take ``x``, of any shape, into the statistics and return it unchanged."""
@@ -63,7 +65,7 @@ class RunningObserver(UniformQuantizationObserverBase):
         """Forget everything seen."""
         self.count.zero_()
         self.nonfinite_count.zero_()
-        self._reported = False
+        self._reported = self.synchronised = False
 
     @abstractmethod
     def merge(self, other: Self) -> None:

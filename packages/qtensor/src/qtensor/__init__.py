@@ -12,8 +12,11 @@ from ._dtypes import per_channel_affine_float_qparams as per_channel_affine_floa
 from ._dtypes import per_channel_symmetric as per_channel_symmetric
 from ._dtypes import per_tensor_affine as per_tensor_affine
 from ._dtypes import per_tensor_symmetric as per_tensor_symmetric
+from ._dtypes import qint4 as qint4
 from ._dtypes import qint8 as qint8
 from ._dtypes import qint32 as qint32
+from ._dtypes import quint2x4 as quint2x4
+from ._dtypes import quint4x2 as quint4x2
 from ._dtypes import quint8 as quint8
 from ._fallback import FallbackWarning as FallbackWarning
 from ._fallback import fallback as fallback

@@ -44,6 +44,8 @@ class QDType(_Named):
         name: the field's name for it, such as ``"quint8"``.
         storage: the torch dtype of the integers, such as ``torch.uint8``.
         quant_min, quant_max: the full range, both ends included.
+        bits: how many bits an integer takes. Those of less than 8 are packed several to a byte
+            inside a tensor; ``storage`` is then what they are unpacked to.
 
     Example:
         >>> import qtensor
@@ -55,13 +57,18 @@ class QDType(_Named):
     storage: torch.dtype
     quant_min: int
     quant_max: int
+    bits: int = 8
 
 
 quint8 = QDType("quint8", torch.uint8, 0, 255)
 qint8 = QDType("qint8", torch.int8, -128, 127)
-qint32 = QDType("qint32", torch.int32, -(2**31), 2**31 - 1)
+qint32 = QDType("qint32", torch.int32, -(2**31), 2**31 - 1, bits=32)
+quint4x2 = QDType("quint4x2", torch.uint8, 0, 15, bits=4)
+quint2x4 = QDType("quint2x4", torch.uint8, 0, 3, bits=2)
+qint4 = QDType("qint4", torch.int8, -8, 7, bits=4)
 
-QDTYPES = {dtype.name: dtype for dtype in (quint8, qint8, qint32)}
+# A storage dtype alone means the first that has it.
+QDTYPES = {dtype.name: dtype for dtype in (quint8, qint8, qint32, quint4x2, quint2x4, qint4)}
 
 
 def as_qdtype(dtype: Any) -> QDType:
@@ -80,7 +87,8 @@ def as_qdtype(dtype: Any) -> QDType:
         if dtype == qdtype.storage or qdtype == dtype:
             return qdtype
     expected = ", ".join(map(repr, QDTYPES.values()))
-    raise TypeError(f"expected a quantized dtype ({expected}), got {dtype!r}")
+    cast = "; a cast, .to(torch.float16), needs no parameters" if dtype == torch.float16 else ""
+    raise TypeError(f"expected a quantized dtype ({expected}), got {dtype!r}{cast}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

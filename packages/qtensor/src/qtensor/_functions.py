@@ -75,7 +75,7 @@ def _orders(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -> 
 
 def _reads(func: Callable[..., Any], x: QTensor) -> Any:
     """Asks about the memory, which holds the integers."""
-    return func(x.int_repr())
+    return func(x._stored())
 
 
 def _finds(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -> Any:

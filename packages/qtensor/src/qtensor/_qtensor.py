@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 
 from ._dtypes import QDTYPES, QDType, QScheme
 from ._fallback import report_fallback
+from ._ops.pack_bits import pack_bits, unpack_bits
 from ._ops.quantize import dequantize_per_channel, dequantize_per_tensor
 from ._qparams import QParams, qparams_of
 
@@ -63,16 +64,21 @@ class QTensor(Tensor):
             )
         if qparams.axis is not None:
             _check_channels(data, qparams.axis, torch.as_tensor(qparams.scale).numel())
+        if qparams.dtype.bits < 8:
+            return PackedQTensor._of(pack_bits(data, qparams.dtype.bits), data.shape, qparams)
         self: QTensor = torch.Tensor._make_wrapper_subclass(
             cls, data.size(), data.stride(), dtype=torch.float32, device=data.device
         )
         self._data = data
+        self._set_parameters(qparams)
+        return self
+
+    def _set_parameters(self, qparams: QParams) -> None:
         self._qparams = qparams
         self._scale = qparams.scale
         self._zero_point = qparams.zero_point
         self._axis = qparams.axis
         self._format = (qparams.dtype.name, qparams.quant_min, qparams.quant_max)
-        return self
 
     # ---- the vocabulary of quantized tensors
 
@@ -93,7 +99,19 @@ class QTensor(Tensor):
         return not caller.startswith("torch._subclasses.")
 
     def int_repr(self) -> Tensor:
-        """The integers, sharing memory with this tensor."""
+        """The integers, sharing memory with this tensor; those of less than a byte unpacked."""
+        return self._data
+
+    def _stored(self) -> Tensor:
+        """The memory this tensor holds: the integers, packed if they are of less than a byte."""
+        return self._data
+
+    def _writable(self) -> Tensor:
+        """The integers, for writing into this tensor.
+
+        Raises:
+            NotImplementedError: for integers of less than a byte, which are packed.
+        """
         return self._data
 
     def dequantize(self) -> Tensor:
@@ -214,9 +232,66 @@ class QTensor(Tensor):
         return text + (")" if qparams.axis is None else f", axis={qparams.axis})")
 
 
+class PackedQTensor(QTensor):
+    """A quantized tensor of less than 8 bits a value, packed several to a byte (see ``pack_bits``).
+
+    What reads it unpacks it first, which makes a copy; so writing into it, or into a view of it,
+    raises. Made by ``QTensor(data, qparams)`` for dtypes of less than 8 bits.
+    """
+
+    _packed: Tensor  # uint8, contiguous
+
+    @staticmethod
+    def _of(packed: Tensor, shape: Sequence[int], qparams: QParams) -> "PackedQTensor":
+        self: PackedQTensor = torch.Tensor._make_wrapper_subclass(
+            PackedQTensor, torch.Size(shape), dtype=torch.float32, device=packed.device
+        )
+        self._packed = packed
+        self._set_parameters(qparams)
+        return self
+
+    @property
+    def _data(self) -> Tensor:  # type: ignore[override]  # computed, and never assigned
+        dtype = self._qparams.dtype
+        return unpack_bits(self._packed, dtype.bits, tuple(self.shape), dtype.storage)
+
+    def _stored(self) -> Tensor:
+        """The packed integers, uint8."""
+        return self._packed
+
+    def _writable(self) -> Tensor:
+        """Not possible."""
+        raise NotImplementedError(
+            f"a tensor of {self.qdtype} holds several integers to a byte and cannot be written "
+            "into; dequantize() it, or quantize to qtensor.quint8 or qtensor.qint8"
+        )
+
+    def __tensor_flatten__(self) -> tuple[list[str], tuple[Any, ...]]:
+        names, context = super().__tensor_flatten__()
+        return ["_packed", *names[1:]], context
+
+    @staticmethod
+    def __tensor_unflatten__(
+        inner: dict[str, Tensor], context: tuple[Any, ...], size: Any, stride: Any
+    ) -> "PackedQTensor":
+        axis, format, *rest = context
+        scale, zero_point = rest or (inner["_scale"], inner["_zero_point"])
+        return rebuild_packed(inner["_packed"], tuple(size), scale, zero_point, axis, *format)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        shape = tuple(self.shape)
+        parameters = self._scale, self._zero_point, self._axis, *self._format
+        return rebuild_packed, (self._packed, shape, *parameters)
+
+
 def rebuild(data: Tensor, *parameters: Any) -> QTensor:
     """The inverse of flattening and pickling; saved files name this function."""
     return QTensor(data, qparams_of(*parameters))
+
+
+def rebuild_packed(packed: Tensor, shape: tuple[int, ...], *parameters: Any) -> PackedQTensor:
+    """As :func:`rebuild`, of packed integers."""
+    return PackedQTensor._of(packed, shape, qparams_of(*parameters))
 
 
 def _is_internal(func: Any) -> bool:
@@ -291,4 +366,4 @@ def _check_channels(data: Tensor, axis: int, channels: int) -> None:
 
 
 _DTYPES: list[Any] = [(dtype, f"{dtype.__module__}.{name}") for name, dtype in QDTYPES.items()]
-torch.serialization.add_safe_globals([rebuild, qparams_of, *_DTYPES])
+torch.serialization.add_safe_globals([rebuild, rebuild_packed, qparams_of, *_DTYPES])

@@ -32,7 +32,7 @@ def _clamp(x: QTensor, low: float | None, high: float | None, inplace: bool) -> 
         return in_float(clamp, clamp.__name__, (x, low, high), {})
     bounds = [None if bound is None else quantize_value(bound, qparams) for bound in (low, high)]
     if inplace:
-        x.int_repr().clamp_(*bounds)
+        x._writable().clamp_(*bounds)
         return x
     return QTensor(x.int_repr().clamp(*bounds), qparams)
 
@@ -117,7 +117,7 @@ def _table(
     result = ops.apply(input, function, output, *arguments)
     if not inplace:
         return result
-    input.int_repr().copy_(result.int_repr())
+    input._writable().copy_(result.int_repr())
     return input
 
 

@@ -14,14 +14,14 @@ from ._register import stands_for
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Any:
     if not isinstance(input, QTensor):
         return input.copy_(src.dequantize(), non_blocking)
-    input.int_repr().copy_(_quantized_like(src, input).int_repr(), non_blocking)
+    input._writable().copy_(_quantized_like(src, input).int_repr(), non_blocking)
     return input
 
 
 @stands_for("__setitem__")
 def _setitem(input: Tensor, index: Any, value: Any) -> None:
     if isinstance(input, QTensor):
-        input.int_repr()[index] = _quantized_like(value, input).int_repr()
+        input._writable()[index] = _quantized_like(value, input).int_repr()
     else:
         input[index] = value.dequantize()
 

@@ -52,10 +52,10 @@ def cat_reference(
         >>> torch.ops.qtensor.cat([a, b], [1.0, 0.5], [0, 10], 0, 1.0, 0, 0, 255, torch.uint8)
         tensor([1, 1], dtype=torch.uint8)
     """
-    output = output_scale, output_zero_point, quant_min, quant_max
+    bounds = quant_min, quant_max, dtype, activation_min, activation_max
     parts = [
-        requantize_reference(*part, *output, dtype, activation_min, activation_max)
-        for part in zip(tensors, scales, zero_points, strict=True)
+        requantize_reference(x, scale, zero_point, output_scale, output_zero_point, *bounds)
+        for x, scale, zero_point in zip(tensors, scales, zero_points, strict=True)
     ]
     return torch.cat(parts, dim)
 

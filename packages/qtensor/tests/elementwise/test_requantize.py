@@ -1,0 +1,109 @@
+"""Requantize and cat against NumPy: an integer difference, then one float32 multiplication."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qtensor._ops.cat import cat, cat_reference
+from qtensor._ops.requantize import requantize, requantize_reference
+
+from .common import LAYOUTS, check_operator, generators, integers, layouts, on_every_isa, shapes
+
+BYTES = st.sampled_from([torch.uint8, torch.int8])
+SCALES = st.one_of(
+    st.floats(-10, 10).map(lambda exponent: 2.0**exponent),
+    st.sampled_from([1.2e-38, 1e-20, 1e20, 3.4e38]),
+)
+
+
+def full(dtype):
+    info = torch.iinfo(dtype)
+    return info.min, info.max
+
+
+def expected_requantized(q, scale, zp, output_scale, output_zp, lowest, highest, _, low=None):
+    with np.errstate(over="ignore", invalid="ignore"):
+        multiplier = np.float32(scale / output_scale)
+        t = (q.numpy().astype(np.int64) - zp).astype(np.float32) * multiplier
+    least = lowest - output_zp if low is None else max(low / output_scale, lowest - output_zp)
+    t = np.where(np.isnan(t), least, t.astype(np.float64))
+    return np.rint(np.minimum(np.maximum(t, least), highest - output_zp)) + output_zp
+
+
+@given(generators, shapes(4), layouts, BYTES, BYTES, SCALES, SCALES)
+def test_requantize(rng, shape, layout, dtype, output_dtype, scale, output_scale):
+    q = layout(integers(rng, shape, dtype))
+    zp, output_zp = (int(integers(rng, (1,), t)[0]) for t in (dtype, output_dtype))
+    args = q, scale, zp, output_scale, output_zp, *full(output_dtype), output_dtype
+    for activation in ((), (0.0,)):
+        result = on_every_isa(requantize, *args, *activation)
+        np.testing.assert_array_equal(result.numpy(), expected_requantized(*args, *activation))
+        assert torch.equal(result, requantize_reference(*args, *activation))
+
+
+@given(generators, st.integers(0, 2), st.sampled_from([1, 2, 40, 3000]), layouts, BYTES)
+def test_cat(rng, dim, inner, layout, output_dtype):
+    sizes = [3, 4, inner]
+    parts, expected = [], []
+    for dtype, scale, zp in (
+        (torch.uint8, 0.1, 3),
+        (torch.int8, 0.07, -5),
+        (output_dtype, 0.05, 7),  # as the output: copied
+    ):
+        sizes[dim] = int(rng.integers(0, 5))
+        q = layout(integers(rng, tuple(sizes), dtype))
+        parts.append((q, scale, zp))
+        args = q, scale, zp, 0.05, 7, *full(output_dtype), output_dtype
+        expected.append(expected_requantized(*args))
+    tensors, scales, zero_points = zip(*parts, strict=True)
+    args = list(tensors), list(scales), list(zero_points), dim, 0.05, 7, *full(output_dtype)
+    result = on_every_isa(cat, *args, output_dtype)
+    np.testing.assert_array_equal(result.numpy(), np.concatenate(expected, dim))
+    assert torch.equal(result, cat_reference(*args, output_dtype))
+
+
+def test_cat_keeps_channels_last_and_narrow_ranges():
+    rng = np.random.default_rng(0)
+    parts = [integers(rng, (2, c, 5, 7), torch.uint8) for c in (16, 40)]
+    for layout in (LAYOUTS["contiguous"], LAYOUTS["channels_last"]):
+        tensors = [layout(x) for x in parts]
+        args = tensors, [0.1, 0.1], [3, 3], 1, 0.1, 3, 0, 127, torch.uint8, 0.0
+        result = on_every_isa(cat, *args)
+        assert torch.equal(result, torch.cat(tensors, 1).clamp(3, 127))
+        assert result.stride() == torch.cat(tensors, 1).stride()
+        check_operator(cat, args)
+
+
+Q = torch.zeros(2, 3, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "message"),
+    [
+        (([Q], [], [0], 0), ValueError, "1 tensors, 0 scales and 1 zero_points"),
+        (([Q, Q[:, :2]], [1.0] * 2, [0] * 2, 0), ValueError, "differ in dimension 0 only"),
+        (([Q], [1.0], [0], 2), ValueError, "expected dim to be one of"),
+        (([Q.float()], [1.0], [0], 0), TypeError, r"tensors\[0\] of dtype torch.uint8 or"),
+        (([Q], [0.0], [0], 0), ValueError, "positive, finite scale"),
+        (([Q], [1.0], [256], 0), ValueError, "zero_point within 0 … 255"),
+    ],
+)
+def test_bad_input_to_cat(args, error, message):
+    for call in (cat, cat.op):
+        with pytest.raises(error, match=message):
+            call(*args, 1.0, 0, 0, 255, torch.uint8)
+
+
+def test_nothing_to_join():
+    with pytest.raises(ValueError, match="one tensor or more"):
+        cat([], [], [], 0, 1.0, 0, 0, 255, torch.uint8)
+
+
+def test_bad_input_to_requantize():
+    for call in (requantize, requantize.op):
+        with pytest.raises(TypeError, match=r"output dtype out of torch.uint8, torch.int8"):
+            call(Q, 0.1, 0, 0.1, 0, 0, 255, torch.int32)
+        with pytest.raises(TypeError, match=r"input of dtype torch.uint8 or torch.int8"):
+            call(Q.int(), 0.1, 0, 0.1, 0, 0, 255, torch.uint8)

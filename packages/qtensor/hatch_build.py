@@ -28,10 +28,13 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT / "src" / "qtensor"
 # The C files of each extension; patterns are relative to csrc/.
 EXTENSIONS = {
-    "_kernels": ("gemm*.c", "pack.c", "finish*.c", "linear.c", "conv.c", "elementwise_*.c"),
+    "_kernels": (
+        *("gemm*.c", "pack.c", "finish*.c", "linear.c", "matmul.c", "conv.c"),
+        "elementwise_*.c",
+    ),
     "_elementwise": ("elementwise*.c", "binary.c", "bytewise.c", "softmax.c"),
     "_fake_quantize": ("fake_quantize*.c",),
-    "_pooling": ("pool*.c",),
+    "_pooling": ("pool*.c", "interpolate*.c"),
     "_calls": (),
     "_statistics": ("statistics*.c",),
 }

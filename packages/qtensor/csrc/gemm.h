@@ -199,6 +199,17 @@ typedef struct {
 /* input: [batch][height][width][channels] */
 int conv2d(const product *p, enum input_kind kind, const uint8_t *input, const conv_shape *shape);
 
+typedef struct {
+    const uint8_t *a, *b; /* matrices, one after the other */
+    bool a_signed, b_signed;
+    bool b_transposed;    /* b's columns, not its rows, are contiguous */
+    int64_t batch, rows, k, columns;
+    const int64_t *a_index, *b_index; /* which matrices each result is the product of */
+} matmul_shape;
+
+/* Output: bytes, [batch][rows][columns]. p->weights is not used. */
+int matmul(const product *p, const matmul_shape *shape);
+
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t divide_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }

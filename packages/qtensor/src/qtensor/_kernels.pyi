@@ -86,3 +86,16 @@ class Product:
         dilation: Sequence[int],
         padding_value: int,
     ) -> None: ...
+    def matmul(
+        self,
+        threads: int,
+        output: int,
+        a: int,
+        a_signed: bool,
+        b: int,
+        b_signed: bool,
+        b_transposed: bool,
+        a_index: int,
+        b_index: int,
+        sizes: Sequence[int],
+    ) -> None: ...

@@ -60,6 +60,14 @@ cdef extern from "gemm.h" nogil:
         int64_t dilation[2]
         uint8_t padding_value
 
+    ctypedef struct matmul_shape:
+        const uint8_t *a
+        const uint8_t *b
+        bint a_signed, b_signed, b_transposed
+        int64_t batch, rows, k, columns
+        const int64_t *a_index
+        const int64_t *b_index
+
     const kernels *find_kernels(const char *name)
     packed_panels *pack(const int8_t *, int64_t groups, int64_t channels, int64_t runs,
                  int64_t run_length, int64_t group_stride, int amax, bint row_sums)
@@ -67,6 +75,7 @@ cdef extern from "gemm.h" nogil:
     void pack_free(packed_panels *)
     int linear_ "linear"(const product *, input_kind, const void *, int64_t rows, int64_t k,
                          int32_t quant_max, bint per_row)
+    int matmul_ "matmul"(const product *, const matmul_shape *)
     int conv2d_ "conv2d"(const product *, input_kind, const uint8_t *, const conv_shape *)
 
 
@@ -236,6 +245,24 @@ cdef class Product:
         with nogil:
             status = conv2d_(&p, INPUT_S8 if signed else INPUT_U8,
                              <const uint8_t *>input, &c)
+        _check(status)
+
+
+    def matmul(self, int threads, uintptr_t output, uintptr_t a, bint a_signed, uintptr_t b,
+               bint b_signed, bint b_transposed, uintptr_t a_index, uintptr_t b_index, sizes):
+        """``sizes``: batch, rows, k, columns; the indices tell each result's matrices."""
+        cdef product p = self._product
+        cdef matmul_shape m
+        cdef int status
+        p.kernels = _active
+        p.threads = threads
+        p.output = <void *>output
+        m.a, m.a_signed = <const uint8_t *>a, a_signed
+        m.b, m.b_signed, m.b_transposed = <const uint8_t *>b, b_signed, b_transposed
+        m.a_index, m.b_index = <const int64_t *>a_index, <const int64_t *>b_index
+        m.batch, m.rows, m.k, m.columns = sizes
+        with nogil:
+            status = matmul_(&p, &m)
         _check(status)
 
 

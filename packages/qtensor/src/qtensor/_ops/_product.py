@@ -129,14 +129,14 @@ def readable_residual(
     return residual.contiguous(memory_format=memory_format)
 
 
-def check_input(input: Tensor, scale: float, zero_point: int) -> None:
+def check_input(input: Tensor, scale: float, zero_point: int, name: str = "input") -> None:
     """Raise unless the input is uint8 or int8 and its parameters fit it."""
     if input.dtype not in BYTES:
         raise TypeError(
-            f"expected a uint8 or int8 input, got {input.dtype} of shape {tuple(input.shape)}; "
+            f"expected a uint8 or int8 {name}, got {input.dtype} of shape {tuple(input.shape)}; "
             "quantize it first"
         )
-    check_parameters(scale, zero_point, *RANGES[input.dtype], "input_")
+    check_parameters(scale, zero_point, *RANGES[input.dtype], f"{name}_")
 
 
 def check_weight(

@@ -16,6 +16,8 @@ from ._cat import stack as stack
 from ._conv import conv2d as conv2d
 from ._linear import linear as linear
 from ._matmul import matmul as matmul
+from ._matmul import matmul_to as matmul_to
+from ._mean import mean as mean
 from ._mul import mul as mul
 from ._mul import mul_relu as mul_relu
 from ._mul import mul_scalar as mul_scalar

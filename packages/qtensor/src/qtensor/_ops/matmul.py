@@ -1,0 +1,191 @@
+"""Matrix products of two quantized tensors, requantized in the same pass."""
+
+import torch
+from torch import Tensor
+
+from .. import _kernels
+from .._threads import num_threads
+from ._product import Requantization, check_input, unsigned
+from ._registry import operator
+
+
+def matmul_reference(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    dtype: torch.dtype,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> Tensor:
+    """The matrix product of two quantized tensors, as ``torch.matmul`` defines it.
+
+    Args:
+        a: uint8 or int8, ``(..., M, K)`` or ``(K,)``, quantized by ``a_scale``, ``a_zero_point``.
+        b: uint8 or int8, ``(..., K, N)`` or ``(K,)``, quantized by ``b_scale``, ``b_zero_point``.
+            Leading dimensions of ``a`` and ``b`` are broadcast.
+        output_scale, output_zero_point: how the result is quantized.
+        quant_min, quant_max: the integers the result may use, both included.
+        dtype: of the result, ``torch.uint8`` or ``torch.int8``.
+        activation_min, activation_max: bounds of the real result; ``None``, the default, for none.
+
+    Returns:
+        ``(..., M, N)``, without the dimension that a vector lacks. The integer sums are exact;
+        ``qtensor._ops._product.Requantization`` says how they are requantized, with the product
+        of both scales as the input's and 1 as the weight's.
+
+    Raises:
+        TypeError: a dtype is not as above.
+        ValueError: shapes or devices do not fit, a scale is not positive and finite, or a zero
+            point or the range does not fit its dtype.
+
+    Example:
+        >>> import torch, qtensor
+        >>> a = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8)
+        >>> torch.ops.qtensor.matmul(a, 1.0, 0, a, 1.0, 1, 1.0, 0, 0, 255, torch.uint8)
+        tensor([[ 4,  7],
+                [ 8, 15]], dtype=torch.uint8)
+    """
+    output = (output_scale, output_zero_point, quant_min, quant_max, dtype)
+    finish = _finish(a_scale, b_scale, a.device, *output, activation_min, activation_max)
+    sums = torch.matmul(a.double() - a_zero_point, b.double() - b_zero_point)
+    return finish.reference(sums.unsqueeze(-1), -1).squeeze(-1)  # one channel: one multiplier
+
+
+def _finish(
+    a_scale: float, b_scale: float, device: torch.device, *output: object
+) -> Requantization:
+    one = torch.ones(1, device=device)
+    return Requantization(a_scale * b_scale, one, None, *output)  # type: ignore[arg-type]
+
+
+def check_matmul(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    finish: Requantization,
+) -> tuple[int, ...]:
+    """Raise unless everything fits; returns the output's shape."""
+    check_input(a, a_scale, a_zero_point, "a")
+    check_input(b, b_scale, b_zero_point, "b")
+    if a.device != b.device:
+        raise ValueError(f"expected b on {a.device}, as a, got {b.device}")
+    shape = matmul_shape(a, b)
+    finish.check(shape)
+    return shape
+
+
+def matmul_shape(a: Tensor, b: Tensor) -> tuple[int, ...]:
+    """The output's shape; raises ``ValueError`` if there is none."""
+    fitting = a.dim() and b.dim() and a.shape[-1] == b.shape[max(-2, -b.dim())]
+    try:
+        batch = _batch(a, b) if fitting else ()
+    except RuntimeError:
+        fitting = False
+    if not fitting:
+        raise ValueError(
+            "expected matrices (..., M, K) and (..., K, N), whose leading dimensions can be "
+            f"broadcast, got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    return (*batch, *a.shape[-2:-1], *(b.shape[-1:] if b.dim() > 1 else ()))
+
+
+def matmul_cpu(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+    dtype: torch.dtype,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+) -> Tensor:
+    requantization = (output_scale, output_zero_point, quant_min, quant_max, dtype)
+    finish = _finish(a_scale, b_scale, a.device, *requantization, activation_min, activation_max)
+    shape = check_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, finish)
+    output = torch.empty(shape, dtype=dtype)
+    if output.numel() == 0:
+        return output
+    # Vectors become matrices, and a single b for all makes one matrix of a.
+    a = a.unsqueeze(0) if a.dim() == 1 else a
+    b = b.unsqueeze(1) if b.dim() == 1 else b
+    if b.dim() == 2:
+        a = a.flatten(0, -2)
+    a_index, b_index = _batch_indices(a, b)
+    a, transposed = a.contiguous(), b.mT.is_contiguous()
+    b = b if transposed else b.contiguous()
+    zero_point = unsigned(b_zero_point, b.dtype) - 128  # the kernel reads b as int8
+    columns = b.shape[-1]
+    zero_points = torch.full((columns,), zero_point) if zero_point else None
+    call = _kernels.Product(unsigned(a_zero_point, a.dtype), zero_points)
+    finish.ask(call)
+    call.matmul(
+        num_threads(),
+        output.data_ptr(),
+        a.data_ptr(),
+        a.dtype is torch.int8,
+        b.data_ptr(),
+        b.dtype is torch.int8,
+        transposed,
+        a_index.data_ptr(),
+        b_index.data_ptr(),
+        (len(a_index), *a.shape[-2:], columns),
+    )
+    return output
+
+
+def _batch(a: Tensor, b: Tensor) -> tuple[int, ...]:
+    """The leading dimensions of both, broadcast."""
+    shape: tuple[int, ...]
+    shape = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]  # torch's
+    return shape
+
+
+def _batch_indices(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Which matrix of each, counted in memory order, every matrix of the result is made of."""
+    shape = _batch(a, b)
+    indices = []
+    for x in (a, b):
+        batch = x.shape[:-2]
+        count = torch.arange(batch.numel()).view(batch).expand(shape)
+        indices.append(count.reshape(-1).contiguous())
+    return indices[0], indices[1]
+
+
+def matmul_fake(
+    a: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b: Tensor,
+    b_scale: float,
+    b_zero_point: int,
+    *output: object,
+    **named: object,
+) -> Tensor:
+    finish = _finish(a_scale, b_scale, a.device, *output, **named)
+    shape = check_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, finish)
+    return a.new_empty(shape, dtype=finish.dtype)
+
+
+matmul = operator(
+    "matmul(Tensor a, float a_scale, int a_zero_point, Tensor b, float b_scale, int b_zero_point, "
+    "float output_scale, int output_zero_point, int quant_min, int quant_max, ScalarType dtype, "
+    "float? activation_min=None, float? activation_max=None) -> Tensor",
+    cpu=matmul_cpu,
+    reference=matmul_reference,
+    fake=matmul_fake,
+)

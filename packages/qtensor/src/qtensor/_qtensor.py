@@ -284,6 +284,26 @@ class PackedQTensor(QTensor):
         return rebuild_packed, (self._packed, shape, *parameters)
 
 
+_make_wrapper: Any = torch.Tensor._make_wrapper_subclass  # its stub knows no positional dtype
+_float32, _strided = torch.float32, torch.strided
+
+
+def wrapped(data: Tensor, qparams: QParams) -> QTensor:
+    """``QTensor(data, qparams)`` for what an operator returned: of the right dtype, unpacked.
+
+    Nothing is checked again, and nothing parsed by name: operators on small tensors would spend
+    as long on either as on their work.
+    """
+    if torch.compiler.is_compiling():
+        return QTensor(data, qparams)
+    self: QTensor = _make_wrapper(
+        QTensor, data.shape, data.stride(), None, None, _float32, _strided, data.device
+    )
+    self._data = data
+    self._set_parameters(qparams)
+    return self
+
+
 def rebuild(data: Tensor, *parameters: Any) -> QTensor:
     """The inverse of flattening and pickling; saved files name this function."""
     return QTensor(data, qparams_of(*parameters))

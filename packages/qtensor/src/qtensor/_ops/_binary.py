@@ -137,15 +137,9 @@ def binary_cpu(
         dtype,
     )
     output = empty_result(a, b)
-    kernel(
-        a.data_ptr(),
-        b.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[dtype],
-        output.numel(),
-        params,
-        num_threads(),
-        layout_under(output, a),
-        layout_under(output, b),
-    )
+    strides = output.stride()
+    alike = a.stride() == strides and b.stride() == strides and a.shape == b.shape
+    layouts = () if alike else (layout_under(output, a), layout_under(output, b))
+    n, element, threads = output.numel(), ELEMENT[dtype], num_threads()
+    kernel(a.data_ptr(), b.data_ptr(), output.data_ptr(), element, n, params, threads, *layouts)
     return output

@@ -5,7 +5,7 @@ import torch
 from .._arguments import quantized
 from .._ops.add import add as _add
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters
+from .._qtensor import QTensor, parameters, wrapped
 from ._unary import apply
 
 
@@ -67,7 +67,7 @@ def add_to(
         activation_min,
         activation_max,
     )
-    return QTensor(data, output)
+    return wrapped(data, output)
 
 
 def add_scalar(qa: QTensor, b: float) -> QTensor:

@@ -7,7 +7,7 @@ import torch
 from .._arguments import quantized
 from .._ops.cat import cat as _cat
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters
+from .._qtensor import QTensor, parameters, wrapped
 
 
 def cat(
@@ -73,7 +73,7 @@ def cat_to(
         activation_min,
         activation_max,
     )
-    return QTensor(data, output)
+    return wrapped(data, output)
 
 
 def stack(

@@ -3,7 +3,7 @@
 from .._arguments import quantized, requantization
 from .._ops.requantize import requantize as _requantize
 from .._qparams import QParams
-from .._qtensor import QTensor
+from .._qtensor import QTensor, wrapped
 
 
 def requantize(q: QTensor, output: QParams) -> QTensor:
@@ -27,4 +27,4 @@ def requantize(q: QTensor, output: QParams) -> QTensor:
     """
     x = quantized(q, "requantize", "q")
     data = _requantize(x._data, x._scale, x._zero_point, *requantization(output))
-    return QTensor(data, output)
+    return wrapped(data, output)

@@ -10,7 +10,7 @@ from .._ops.prelu import prelu as _prelu
 from .._ops.softmax import softmax as _softmax
 from .._ops.unary import unary, values_of
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters
+from .._qtensor import QTensor, parameters, wrapped
 
 
 def apply(q: QTensor, function: str, output: QParams, *arguments: float) -> QTensor:
@@ -39,7 +39,7 @@ def apply(q: QTensor, function: str, output: QParams, *arguments: float) -> QTen
     data = unary(
         x._data, x._scale, x._zero_point, function, list(arguments), *requantization(output)
     )
-    return QTensor(data, output)
+    return wrapped(data, output)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch's
@@ -172,7 +172,7 @@ def prelu_to(qx: QTensor, weight: Tensor, output: QParams) -> QTensor:
     data = _prelu(
         q._data, q._scale, q._zero_point, slopes, output.scale, output.zero_point, *bounds
     )
-    return QTensor(data, output)
+    return wrapped(data, output)
 
 
 def softmax(qx: QTensor, dim: int, output_scale: float, output_zero_point: int) -> QTensor:
@@ -199,7 +199,7 @@ def softmax_to(qx: QTensor, dim: int, output: QParams) -> QTensor:
     _check_dtype("softmax", q, output)
     bounds = output.quant_min, output.quant_max
     data = _softmax(q._data, q._scale, dim, output.scale, output.zero_point, *bounds)
-    return QTensor(data, output)
+    return wrapped(data, output)
 
 
 def _check_dtype(caller: str, q: QTensor, output: QParams) -> None:

@@ -260,6 +260,31 @@ INLINE void mean_block(const pool_row *row, pixel_window window, int64_t channel
     }
 }
 
+/* Where a pixel is one byte, its taps along a row are summed 32 at a time. */
+static uint8_t line_mean(const pool_row *row, pixel_window window, const mean_state *state,
+                         uint8_t flip) {
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i sums = zero; /* four, in 64 bits */
+    int64_t sum = -state->count * state->rule->zero_point;
+    for (int64_t plane = 0; plane < row->planes; plane++) {
+        for (int64_t r = 0; r < row->rows; r++) {
+            const uint8_t *tap = window.first + plane * row->plane_stride + r * row->row_stride;
+            int64_t t = 0;
+            for (; t + 32 <= window.taps; t += 32) {
+                const __m256i bytes = flipped(load(tap + t), flip);
+                sums = _mm256_add_epi64(sums, _mm256_sad_epu8(bytes, zero));
+            }
+            for (; t < window.taps; t++) {
+                sum += tap[t] ^ flip;
+            }
+        }
+    }
+    int64_t parts[4];
+    _mm256_storeu_si256((__m256i *)parts, sums);
+    sum += parts[0] + parts[1] + parts[2] + parts[3];
+    return rounded_mean(sum, state->divisor, state->rule) ^ flip;
+}
+
 /* ---- Rows ---------------------------------------------------------------------------------- */
 
 /* The mean of a block, or the maximum if there is no state. */
@@ -314,14 +339,14 @@ INLINE void pool_narrow(const pool_row *row, uint8_t *out, mean_state *state, co
     const uint8_t *end = out + row->pixels * channels;
     for (int64_t i = 0; i < row->pixels; i++, out += channels) {
         const pixel_window window = window_of(row, i);
-        if (!readable(row, window)) {
-            pool_pixel_scalar(row, i, out, state, flip);
-            continue;
-        }
         if (state) {
             prepare_pixel(state, row, i);
         }
-        if (end - out >= 32) {
+        if (state && channels == 1 && row->tap_stride == 1 && window.taps >= 32) {
+            *out = line_mean(row, window, state, flip);
+        } else if (!readable(row, window)) {
+            pool_pixel_scalar(row, i, out, state, flip);
+        } else if (end - out >= 32) {
             pool_block(row, window, 0, out, state, flip, 1);
         } else {
             uint8_t block[32];

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Calls the C drivers of csrc/pool.h. Tensors come as addresses of dense memory, already checked;
-the GIL is released while they are worked on."""
+"""Calls the C drivers of csrc/pool.h and interpolate.h. Tensors come as addresses of dense memory,
+already checked; the GIL is released while they are worked on."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
@@ -34,7 +34,31 @@ cdef extern from "pool.h" nogil:
                                  const pool_shape *, const mean_rule *, int, int)
 
 
+cdef extern from "interpolate.h" nogil:
+    ctypedef struct interpolate_kernels:
+        pass
+    const interpolate_kernels interpolate_scalar
+    const interpolate_kernels interpolate_avx2
+
+    ctypedef struct interpolate_axis:
+        int64_t input, output
+        const int64_t *low
+        const int64_t *high
+        const float *weight
+
+    ctypedef struct interpolate_shape:
+        int64_t batch, channels
+        interpolate_axis depth, height, width
+
+    void c_interpolate_nearest "interpolate_nearest"(const uint8_t *, uint8_t *,
+                                                     const interpolate_shape *, int)
+    void c_interpolate_linear "interpolate_linear"(
+        const interpolate_kernels *, const uint8_t *, uint8_t *, element_type,
+        const interpolate_shape *, int32_t, int)
+
+
 cdef const pool_kernels *kernels = NULL
+cdef const interpolate_kernels *interpolation = NULL
 
 
 def use_isa(str name):
@@ -42,8 +66,9 @@ def use_isa(str name):
 
     Done once at import with ``_isa.ISA``. Tests call it to compare two in one process.
     """
-    global kernels
+    global kernels, interpolation
     kernels = &pool_avx2 if name == "avx2" else &pool_scalar
+    interpolation = &interpolate_avx2 if name == "avx2" else &interpolate_scalar
 
 
 use_isa(ISA)
@@ -86,3 +111,43 @@ def mean_pool(size_t input, size_t output, int element, PoolShape shape, int32_t
     with nogil:
         c_mean_pool(kernels, <const uint8_t *>input, <uint8_t *>output, <element_type>element,
                     &shape.shape, &rule, count_padding, threads)
+
+
+cdef interpolate_axis interpolate_axis_of(values):
+    cdef interpolate_axis axis
+    cdef size_t low, high, weight
+    axis.input, axis.output, low, high, weight = values
+    axis.low, axis.high = <const int64_t *>low, <const int64_t *>high
+    axis.weight = <const float *>weight
+    return axis
+
+
+cdef class InterpolateShape:
+    """An ``interpolate_shape``, made once for each geometry.
+
+    Args:
+        batch, channels: the sizes of these two dimensions.
+        axes: depth, height and width, each the fields of ``interpolate_axis`` in order, with the
+            addresses of arrays. Whoever makes it keeps those alive.
+    """
+
+    cdef interpolate_shape shape
+
+    def __init__(self, int64_t batch, int64_t channels, axes):
+        depth, height, width = axes
+        self.shape.batch, self.shape.channels = batch, channels
+        self.shape.depth = interpolate_axis_of(depth)
+        self.shape.height = interpolate_axis_of(height)
+        self.shape.width = interpolate_axis_of(width)
+
+
+def interpolate_nearest(size_t input, size_t output, InterpolateShape shape, int threads):
+    with nogil:
+        c_interpolate_nearest(<const uint8_t *>input, <uint8_t *>output, &shape.shape, threads)
+
+
+def interpolate_linear(size_t input, size_t output, int element, InterpolateShape shape,
+                       int32_t zero_point, int threads):
+    with nogil:
+        c_interpolate_linear(interpolation, <const uint8_t *>input, <uint8_t *>output,
+                             <element_type>element, &shape.shape, zero_point, threads)

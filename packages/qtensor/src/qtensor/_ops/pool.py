@@ -44,7 +44,8 @@ class Geometry(NamedTuple):
 # ---- windows ------------------------------------------------------------------------------------
 
 
-def _check_images(dtype: torch.dtype, shape: Sequence[int]) -> None:
+def check_images(dtype: torch.dtype, shape: Sequence[int]) -> None:
+    """Raise unless these are of a batch of images of 8-bit integers."""
     if dtype not in (torch.uint8, torch.int8):
         raise TypeError(
             f"expected input of dtype torch.uint8 or torch.int8, got {dtype} of shape "
@@ -90,7 +91,7 @@ def _window_axes(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> list[Axis]:
-    _check_images(dtype, shape)
+    check_images(dtype, shape)
     given = (kernel_size, stride, padding, dilation)
     if any(len(values) != len(shape) - 2 for values in given):
         raise ValueError(
@@ -102,11 +103,9 @@ def _window_axes(
     return [_axis(*values, ceil_mode) for values in along]
 
 
-def _even_axes(
-    dtype: torch.dtype, shape: Sequence[int], output_size: Sequence[int]
-) -> list[Axis]:
+def _even_axes(dtype: torch.dtype, shape: Sequence[int], output_size: Sequence[int]) -> list[Axis]:
     """The axes of windows that cover the input evenly."""
-    _check_images(dtype, shape)
+    check_images(dtype, shape)
     if len(output_size) != len(shape) - 2 or min(output_size) < 1:
         raise ValueError(
             f"expected output_size to be {len(shape) - 2} positive integers for input of shape "
@@ -125,7 +124,8 @@ def output_layout(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Size and strides, channels last, of what becomes of images of this shape."""
     batch, channels = shape[:2]
-    strides, step = [], channels
+    strides: list[int] = []
+    step = channels
     for size in reversed(spatial):
         strides.insert(0, step)
         step *= size
@@ -205,7 +205,7 @@ def max_pool_reference(
     """The largest integer in each window, for each channel.
 
     Args:
-        input: uint8 or int8, shape ``(batch, channels, *spatial)``, one to three spatial dimensions.
+        input: uint8 or int8, shape ``(batch, channels, *spatial)``, of one to three spatial sizes.
         kernel_size, stride, padding, dilation: an integer for each spatial dimension.
         ceil_mode: keep windows that reach beyond the far padding.
 
@@ -268,7 +268,7 @@ def adaptive_max_pool_reference(input: Tensor, output_size: Sequence[int]) -> Te
     """The largest integer in each of a given number of windows, for each channel.
 
     Args:
-        input: uint8 or int8, shape ``(batch, channels, *spatial)``, one to three spatial dimensions.
+        input: uint8 or int8, shape ``(batch, channels, *spatial)``, of one to three spatial sizes.
         output_size: the windows as in :func:`adaptive_avg_pool_reference`.
 
     Returns:
@@ -322,7 +322,7 @@ def avg_pool_reference(
     """The mean of each window, for each channel, rounded to an integer.
 
     Args:
-        input: uint8 or int8, shape ``(batch, channels, *spatial)``, one to three spatial dimensions.
+        input: uint8 or int8, shape ``(batch, channels, *spatial)``, of one to three spatial sizes.
         zero_point: the integer that stands for 0, which is what padding is.
         kernel_size, stride, padding: an integer for each spatial dimension.
         ceil_mode: keep windows that reach beyond the far padding.
@@ -348,13 +348,13 @@ def avg_pool_reference(
     rule = ceil_mode, count_include_pad, divisor_override
     output = avg_pool_fake(input, zero_point, kernel_size, stride, padding, *rule)
     centered = input.double() - zero_point
-    window = [list(kernel_size), list(stride), list(padding)]
+    window: list[Any] = [list(kernel_size), list(stride), list(padding)]
     if input.ndim == 3:  # torch's own for one dimension knows no divisor_override
         centered = centered.unsqueeze(2)
         for values, unit in zip(window, (1, 1, 0), strict=True):
             values.insert(0, unit)
-    pool = F.avg_pool3d if input.ndim == 5 else F.avg_pool2d
-    mean = pool(centered, *map(tuple, window), *rule).view(output.shape)
+    pool: Any = F.avg_pool3d if input.ndim == 5 else F.avg_pool2d
+    mean = pool(centered, *window, *rule).view(output.shape)
     return output.copy_(_rounded(mean, zero_point, input.dtype))
 
 
@@ -417,7 +417,7 @@ def adaptive_avg_pool_reference(
     """The mean over each of a given number of windows, for each channel, rounded to an integer.
 
     Args:
-        input: uint8 or int8, shape ``(batch, channels, *spatial)``, one to three spatial dimensions.
+        input: uint8 or int8, shape ``(batch, channels, *spatial)``, of one to three spatial sizes.
         output_size: an integer for each spatial dimension; window i of n along an axis of size s
             reaches from ``floor(i * s / n)`` to ``ceil((i + 1) * s / n)``.
         zero_point: the integer that stands for 0. It only matters for means halfway between two
@@ -449,13 +449,12 @@ def adaptive_avg_pool_reference(
     return _per_even_window(output, input, mean)
 
 
-def _per_even_window(
-    output: Tensor, input: Tensor, reduce: Callable[[Tensor], Tensor]
-) -> Tensor:
+def _per_even_window(output: Tensor, input: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """Fills ``output`` with ``reduce`` of each window of ``input``."""
     counts = output.shape[2:]
+    index: Any
     for index in product(*map(range, counts)):
-        window = tuple(
+        window: tuple[Any, ...] = tuple(
             slice(i * size // n, -(-(i + 1) * size // n))
             for i, size, n in zip(index, input.shape[2:], counts, strict=True)
         )
@@ -471,9 +470,7 @@ def adaptive_avg_pool_fake(
     return _fake_output(input, axes)
 
 
-def adaptive_avg_pool_cpu(
-    input: Tensor, output_size: Sequence[int], zero_point: int = 0
-) -> Tensor:
+def adaptive_avg_pool_cpu(input: Tensor, output_size: Sequence[int], zero_point: int = 0) -> Tensor:
     geometry = _even_geometry(input.dtype, input.shape, tuple(output_size))
     _check_mean(input.dtype, zero_point)
     return _mean(input, geometry, zero_point, False, 0)

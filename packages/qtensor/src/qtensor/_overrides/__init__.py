@@ -7,4 +7,5 @@ from . import activations as activations
 from . import conversions as conversions
 from . import moving as moving
 from . import pooling as pooling
+from . import resizing as resizing
 from . import writing as writing

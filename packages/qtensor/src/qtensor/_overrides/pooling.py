@@ -1,13 +1,14 @@
-"""Pooling on integers, which keeps the parameters."""
+"""Pooling and means on integers, which keep the parameters."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn.modules.utils import _ntuple
 
 from .._ops import pool
-from .._qtensor import QTensor, parameters
+from .._qtensor import QTensor, in_float, parameters
+from ..ops._mean import mean
 from ._register import stands_for
 
 Ints = int | Sequence[int]
@@ -29,7 +30,11 @@ def _pooled(input: QTensor, dims: int, operator: Callable[..., Tensor], *args: A
 def _windows(dims: int, kernel_size: Ints, stride: Ints | None, *others: Ints) -> list[Any]:
     """The geometry, with an integer for each dimension; torch's empty stride is none given."""
     given = (kernel_size, stride or kernel_size, *others)
-    return [_ntuple(dims)(values) for values in given]
+    return [_each(dims, values) for values in given]
+
+
+def _each(dims: int, value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, Sequence) else (value,) * dims
 
 
 def _register(dims: int) -> None:
@@ -81,7 +86,7 @@ def _register(dims: int) -> None:
 
 def _full_size(input: QTensor, dims: int, output_size: Any) -> list[int]:
     """``output_size`` with the input's own sizes for those that are ``None``."""
-    wanted = _ntuple(dims)(output_size)
+    wanted = _each(dims, output_size)
     given = input.shape[-dims:]
     return [n if m is None else m for m, n in zip(wanted, given, strict=True)]
 
@@ -95,3 +100,17 @@ def _refuse_indices(return_indices: bool, name: str) -> None:
 
 for _dims in (1, 2, 3):
     _register(_dims)
+
+
+@stands_for("mean", per_tensor=True)
+def _mean(
+    input: QTensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+    out: Tensor | None = None,
+) -> Any:
+    if dtype is not None or out is not None:
+        return in_float(torch.mean, "mean", (input, dim, keepdim), {"dtype": dtype, "out": out})
+    return mean(input, dim, keepdim)

@@ -1,0 +1,51 @@
+/* Images of up to three dimensions, enlarged or reduced.
+ *
+ * Drivers (interpolate.c) and kernels are divided as in pool.h; `interpolate_scalar` is the
+ * specification, and every other table equals it bit for bit. */
+#ifndef QTENSOR_INTERPOLATE_H
+#define QTENSOR_INTERPOLATE_H
+
+#include "bytes.h"
+
+/* Along one axis output i lies between the inputs low[i] and high[i], `weight[i]` of the way. */
+typedef struct {
+    int64_t input, output;
+    const int64_t *low, *high;
+    const float *weight;
+} interpolate_axis;
+
+/* NDHWC; where there are fewer axes, the others have size 1. */
+typedef struct {
+    int64_t batch, channels;
+    interpolate_axis depth, height, width;
+} interpolate_shape;
+
+/* A row of output pixels, which lies between input rows. */
+typedef struct {
+    const uint8_t *input[2][2]; /* lower and higher plane: lower and higher row */
+    float plane_weight, row_weight;
+    const interpolate_axis *width;
+    int64_t channels;
+    int32_t zero_point;
+} interpolate_row;
+
+typedef struct {
+    /* rne(value) + zero_point, in float32, where the value lies between
+     *     x = (1 - w) * (q_low - zero_point) + w * (q_high - zero_point)
+     * for the columns, likewise between such values of two rows, and those of two planes. */
+    void (*linear)(const interpolate_row *row, uint8_t *out, uint8_t flip);
+} interpolate_kernels;
+
+extern const interpolate_kernels interpolate_scalar, interpolate_avx2;
+
+/* ---- Drivers; `threads` is the most they may use ------------------------------------------- */
+
+/* Copies the pixel at low[i] of each axis. */
+void interpolate_nearest(const uint8_t *input, uint8_t *output, const interpolate_shape *shape,
+                         int threads);
+
+void interpolate_linear(const interpolate_kernels *kernels, const uint8_t *input, uint8_t *output,
+                        enum element_type type, const interpolate_shape *shape,
+                        int32_t zero_point, int threads);
+
+#endif

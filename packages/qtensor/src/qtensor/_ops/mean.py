@@ -1,0 +1,197 @@
+"""The mean of a quantized tensor over any of its dimensions."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from math import prod
+
+import torch
+from torch import Tensor
+
+from .. import _pooling
+from .._threads import num_threads
+from ._checks import RANGES, check_integers, check_parameters, check_range
+from ._layout import ELEMENT
+from ._registry import operator
+from ._requantize import round_within
+from .pool import IDENTITY, Axis
+
+
+def mean_reference(
+    input: Tensor,
+    dim: Sequence[int],
+    keepdim: bool,
+    scale: float,
+    zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+) -> Tensor:
+    """The mean over some dimensions, of sums that are exact.
+
+    Args:
+        input: uint8 or int8, any shape.
+        dim: the dimensions that the mean is taken over; none of size 0.
+        keepdim: keep them, with size 1.
+        scale, zero_point: how ``input`` is quantized.
+        output_scale, output_zero_point: how the result is.
+        quant_min, quant_max: the integers the result may use, both included.
+
+    Returns:
+        ``round(sum(input - zero_point) * (scale / output_scale) / count) + output_zero_point``,
+        ties to even, in float64, clamped; of the dtype of ``input``, contiguous.
+
+    Raises:
+        TypeError: ``input`` is of another dtype.
+        ValueError: a dimension does not exist, occurs twice or is empty, or the parameters do not
+            fit the dtype.
+
+    Example:
+        >>> import torch, qtensor
+        >>> x = torch.tensor([[1, 2, 6], [4, 5, 6]], dtype=torch.uint8)
+        >>> torch.ops.qtensor.mean(x, [1], False, 0.5, 0, 0.5, 0, 0, 255)
+        tensor([3, 5], dtype=torch.uint8)
+    """
+    output = mean_fake(
+        input,
+        dim,
+        keepdim,
+        scale,
+        zero_point,
+        output_scale,
+        output_zero_point,
+        quant_min,
+        quant_max,
+    )
+    dims = _sorted_dims(input, dim)
+    centered = input.double() - zero_point
+    sums = centered.sum(dims, keepdim=keepdim) if dims else centered
+    means = sums * (scale / output_scale) / prod(input.shape[i] for i in dims)
+    bounds = quant_min - output_zero_point, quant_max - output_zero_point
+    return output.copy_(round_within(means, *bounds) + output_zero_point)
+
+
+def _sorted_dims(input: Tensor, dim: Sequence[int]) -> list[int]:
+    dims = sorted(i + input.ndim if i < 0 else i for i in dim)
+    if any(not 0 <= i < input.ndim for i in dims) or len(set(dims)) < len(dims):
+        raise ValueError(
+            f"expected different dimensions of input of shape {tuple(input.shape)}, got "
+            f"{tuple(dim)}"
+        )
+    if any(input.shape[i] == 0 for i in dims):
+        raise ValueError(
+            f"the mean of nothing: expected dimensions {tuple(dim)} of input of shape "
+            f"{tuple(input.shape)} to be of size 1 or more"
+        )
+    return dims
+
+
+def mean_fake(
+    input: Tensor,
+    dim: Sequence[int],
+    keepdim: bool,
+    scale: float,
+    zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+) -> Tensor:
+    check_integers(input, (torch.uint8, torch.int8))
+    check_range(quant_min, quant_max, input.dtype)
+    check_parameters(scale, zero_point, *RANGES[input.dtype])
+    check_parameters(output_scale, output_zero_point, quant_min, quant_max, "output_")
+    dims = _sorted_dims(input, dim)
+    sizes = [1 if i in dims else size for i, size in enumerate(input.shape)]
+    if not keepdim:
+        sizes = [size for i, size in enumerate(sizes) if i not in dims]
+    return input.new_empty(sizes)
+
+
+def mean_cpu(
+    input: Tensor,
+    dim: Sequence[int],
+    keepdim: bool,
+    scale: float,
+    zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+    quant_min: int,
+    quant_max: int,
+) -> Tensor:
+    output = mean_fake(
+        input,
+        dim,
+        keepdim,
+        scale,
+        zero_point,
+        output_scale,
+        output_zero_point,
+        quant_min,
+        quant_max,
+    )
+    if output.numel() == 0:
+        return output
+    input, batch, axes, channels = _as_images(input, _sorted_dims(input, dim))
+    _pooling.mean_pool(
+        input.data_ptr(),
+        output.data_ptr(),
+        ELEMENT[input.dtype],
+        _pooling.PoolShape(batch, channels, axes),
+        zero_point,
+        scale / output_scale,
+        output_zero_point,
+        quant_min,
+        quant_max,
+        False,
+        0,
+        num_threads(),
+    )
+    return output
+
+
+def _as_images(input: Tensor, dims: list[int]) -> tuple[Tensor, int, list[Axis], int]:
+    """The tensor as images whose pooling gives this mean: itself or a dense copy of it, its batch
+    size, its three spatial axes, and its channels.
+
+    Dimensions next to each other in memory that are kept alike or averaged alike count as one.
+    The first and last of them that are kept are batch and channels. Those between are axes that
+    are pooled to one pixel, or not at all; if there are more than three, or what is kept would
+    come in another order, the tensor is copied.
+    """
+    order = sorted(range(input.ndim), key=input.stride, reverse=True)
+    kept = [i for i in order if i not in dims]
+    if kept != sorted(kept) or not input.permute(order).is_contiguous():
+        order, kept = list(range(input.ndim)), sorted(kept)
+        input = input.contiguous()
+    batch, axes, channels = _runs(input, order, dims)
+    if len(axes) > 3:
+        input = input.permute([*kept, *dims]).contiguous()
+        batch, axes, channels = _runs(input, range(input.ndim), range(len(kept), input.ndim))
+    return input, batch, [IDENTITY] * (3 - len(axes)) + axes, channels
+
+
+def _runs(input: Tensor, order: Sequence[int], dims: Sequence[int]) -> tuple[int, list[Axis], int]:
+    """Batch size, axes and channels of a tensor that is dense in this order of dimensions."""
+    grouped = groupby((i for i in order if input.shape[i] != 1), key=lambda i: i in dims)
+    runs = [(averaged, prod(input.shape[i] for i in run)) for averaged, run in grouped]
+    batch = runs.pop(0)[1] if runs and not runs[0][0] else 1
+    channels = runs.pop()[1] if runs and not runs[-1][0] else 1
+    return batch, [_whole(size) if averaged else _each(size) for averaged, size in runs], channels
+
+
+def _whole(size: int) -> Axis:
+    return size, 1, 0, 1, 0, 1
+
+
+def _each(size: int) -> Axis:
+    return size, size, 1, 1, 0, 1
+
+
+mean = operator(
+    "mean(Tensor input, int[] dim, bool keepdim, float scale, int zero_point, "
+    "float output_scale, int output_zero_point, int quant_min, int quant_max) -> Tensor",
+    cpu=mean_cpu,
+    reference=mean_reference,
+    fake=mean_fake,
+)

@@ -1,0 +1,86 @@
+"""Interpolation of quantized images, which keeps the parameters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+
+from .._ops.interpolate import interpolate_linear, interpolate_nearest
+from .._ops.pool import adaptive_avg_pool
+from .._qtensor import QTensor, in_float, parameters
+from ._register import stands_for
+
+_LINEAR = ("linear", "bilinear", "trilinear")
+
+
+def _each(value: Any, spatial: int) -> list[Any]:
+    return list(value) if isinstance(value, Sequence) else [value] * spatial
+
+
+@stands_for("interpolate", per_tensor=True)
+def _interpolate(
+    input: QTensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Any:
+    spatial = input.dim() - 2
+    known = ("nearest", "nearest-exact", "area", *_LINEAR[spatial - 1 : spatial])
+    if antialias or mode not in known or not 1 <= spatial <= 3:
+        options = {"antialias": antialias, "recompute_scale_factor": recompute_scale_factor}
+        given = input, size, scale_factor, mode, align_corners
+        return in_float(F.interpolate, "interpolate", given, options)
+    if align_corners is not None and mode not in _LINEAR:
+        raise ValueError(f"align_corners has no meaning for mode {mode!r}; leave it out")
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            f"expected either size or scale_factor, got size={size}, scale_factor={scale_factor}"
+        )
+    factors: list[float] | None = None
+    if scale_factor is not None:
+        factors = _each(scale_factor, spatial)
+        sizes = [int(n * factor) for n, factor in zip(input.shape[2:], factors, strict=True)]
+        if recompute_scale_factor:
+            factors = None
+    else:
+        sizes = _each(size, spatial)
+    if mode == "area":
+        data = adaptive_avg_pool(input._data, sizes, input.q_zero_point())
+    elif mode in _LINEAR:
+        zero_point = input.q_zero_point()
+        data = interpolate_linear(input._data, zero_point, sizes, factors, bool(align_corners))
+    else:
+        data = interpolate_nearest(input._data, sizes, factors, mode == "nearest-exact")
+    return QTensor(data, parameters(input))
+
+
+@stands_for("upsample", per_tensor=True)
+def _upsample(
+    input: QTensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Any:
+    return _interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@stands_for("upsample_nearest", per_tensor=True)
+def _upsample_nearest(
+    input: QTensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+) -> Any:
+    return _interpolate(input, size, scale_factor)
+
+
+@stands_for("upsample_bilinear", per_tensor=True)
+def _upsample_bilinear(
+    input: QTensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+) -> Any:
+    return _interpolate(input, size, scale_factor, "bilinear", True)

@@ -25,6 +25,7 @@ from ._qtensor import QTensor as QTensor
 from ._quantize import dequantize as dequantize
 from ._quantize import quantize_per_channel as quantize_per_channel
 from ._quantize import quantize_per_tensor as quantize_per_tensor
+from ._quantize import quantize_per_tensor_dynamic as quantize_per_tensor_dynamic
 from ._training import (
     fake_quantize_learnable_per_channel_affine as fake_quantize_learnable_per_channel_affine,
 )

@@ -1,16 +1,21 @@
 """From float tensors to quantized ones and back."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from ._dtypes import QDType
+from ._dtypes import QDType, as_qdtype
 from ._ops import quantize as _ops
+from ._ops.decomposed import choose_qparams
 from ._qparams import QParams
 from ._qtensor import QTensor
 
+_EPS = torch.finfo(torch.float32).eps
 
+
+@overload
 def quantize_per_tensor(
     input: Tensor,
     scale: float | Tensor,
@@ -18,21 +23,43 @@ def quantize_per_tensor(
     dtype: QDType,
     quant_min: int | None = None,
     quant_max: int | None = None,
-) -> QTensor:
+) -> QTensor: ...
+
+
+@overload
+def quantize_per_tensor(
+    input: Sequence[Tensor],
+    scale: Tensor | Sequence[float],
+    zero_point: Tensor | Sequence[int],
+    dtype: QDType,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+) -> list[QTensor]: ...
+
+
+def quantize_per_tensor(
+    input: Any,
+    scale: Any,
+    zero_point: Any,
+    dtype: QDType,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+) -> Any:
     """Quantizes ``input`` with one scale and zero point.
 
     Each integer is ``clamp(round(x / scale) + zero_point, quant_min, quant_max)``, rounding half
     to even; NaN becomes ``quant_min``.
 
     Args:
-        input: float32, any shape and strides.
-        scale: a positive number, or a tensor of one element.
-        zero_point: an integer within the range, or a tensor of one element.
-        dtype: ``qtensor.quint8``, ``qtensor.qint8`` or ``qtensor.qint32``.
+        input: float32 (or float16 or bfloat16, converted), any shape and strides; or a list of
+            such tensors.
+        scale: a positive number, or a tensor of one element; for a list, as many as tensors.
+        zero_point: an integer within the range, or a tensor of one; for a list likewise.
+        dtype: a quantized dtype, such as ``qtensor.quint8``.
         quant_min, quant_max: the integers in use; the dtype's full range by default.
 
     Returns:
-        A quantized tensor of the shape and memory format of ``input``.
+        A quantized tensor of the shape and memory format of ``input``; for a list, a list.
 
     Raises:
         TypeError: ``input`` is not a float32 tensor, or ``dtype`` is not quantized.
@@ -44,8 +71,54 @@ def quantize_per_tensor(
         >>> q.int_repr()
         tensor([10, 20], dtype=torch.uint8)
     """
+    if isinstance(input, (list, tuple)):
+        if not len(input) == len(scale) == len(zero_point):
+            raise ValueError(
+                f"expected a scale and a zero point for each of {len(input)} tensors, got "
+                f"{len(scale)} and {len(zero_point)}"
+            )
+        return [
+            quantize_per_tensor(*each, dtype, quant_min, quant_max)
+            for each in zip(input, scale, zero_point, strict=True)
+        ]
     qparams = QParams(scale, zero_point, dtype, None, quant_min, quant_max)  # type: ignore[arg-type]
     return quantize(input, qparams)
+
+
+def quantize_per_tensor_dynamic(
+    input: Tensor, dtype: QDType, reduce_range: bool = False
+) -> QTensor:
+    """Quantizes ``input`` with the scale and zero point that its own range asks for.
+
+    With ``lo = min(x, 0)`` and ``hi = max(x, 0)`` over the finite values: ``scale = (hi - lo) /
+    (quant_max - quant_min)``, at least float32's epsilon, and ``zero_point = quant_min -
+    round(lo / scale)``.
+
+    Args:
+        input: float32 (or float16 or bfloat16, converted), any shape.
+        dtype: ``qtensor.quint8`` or ``qtensor.qint8``.
+        reduce_range: use half of the integers (0 … 127, -64 … 63).
+
+    Returns:
+        A quantized tensor of the shape and memory format of ``input``.
+
+    Raises:
+        TypeError: ``input`` or ``dtype`` is not so.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor_dynamic(torch.tensor([0.0, 2.55]), qtensor.quint8)
+        >>> q.int_repr()
+        tensor([  0, 255], dtype=torch.uint8)
+    """
+    qdtype = as_qdtype(dtype)
+    if qdtype.bits != 8:
+        raise TypeError(f"expected qtensor.quint8 or qtensor.qint8, got {qdtype}")
+    bounds = qdtype.quant_min, qdtype.quant_max
+    if reduce_range:
+        bounds = qdtype.quant_min // 2, qdtype.quant_max // 2
+    scale, zero_point = choose_qparams(input, *bounds, _EPS, qdtype.storage)
+    return quantize_per_tensor(input, scale, zero_point, qdtype, *bounds)
 
 
 def quantize_per_channel(

@@ -27,6 +27,12 @@ def check_float32(input: Tensor, name: str = "input") -> None:
         )
 
 
+def check_quantizable(input: Tensor) -> None:
+    """Raise ``TypeError`` unless the tensor is float32, or of a half type, which is exact in it."""
+    if input.dtype != torch.float16 and input.dtype != torch.bfloat16:
+        check_float32(input)
+
+
 def check_integers(
     input: Tensor,
     dtypes: tuple[torch.dtype, ...] = (torch.uint8, torch.int8, torch.int32),

@@ -23,7 +23,8 @@ def operator(
     """Registers ``torch.ops.qtensor.<name>`` and returns the fast way to call it.
 
     Args:
-        schema: torch's schema string, such as ``"add(Tensor a, Tensor b) -> Tensor"``.
+        schema: torch's schema string, such as ``"add(Tensor a, Tensor b) -> Tensor"``; the name
+            may be that of an overload, ``add.scalar``.
         cpu: takes the schema's arguments and runs the compiled kernel; it may also take
             ``cache=``, an object that only the direct path can hand over.
         reference: the same in plain torch operators; runs on every other device.
@@ -36,14 +37,16 @@ def operator(
         execution it calls ``cpu`` itself, else ``torch.ops.qtensor.<name>`` (see ``_direct``).
         Its ``op`` attribute is the latter.
     """
-    name = _library.define(schema)
+    name = schema.partition("(")[0]  # what define() returns lacks the overload
+    _library.define(schema)
     _library.impl(name, cpu, "CPU")
     _library.impl(name, reference, "CompositeExplicitAutograd")
     qualified = f"qtensor::{name}"
     torch.library.register_fake(qualified, fake, lib=_library)
     setup_context, backward = gradient or (None, _no_backward(name))
     torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=_library)
-    registered = getattr(torch.ops.qtensor, name).default
+    packet, _, overload = name.partition(".")
+    registered = getattr(getattr(torch.ops.qtensor, packet), overload or "default")
 
     def call(*args: Any, cache: Any = None, **kwargs: Any) -> Any:
         if not direct(*args, *kwargs.values()):
@@ -56,6 +59,13 @@ def operator(
     call.__doc__ = reference.__doc__
     call.op = registered  # type: ignore[attr-defined]  # functions take attributes, mypy knows not
     return call
+
+
+def composite(schema: str, function: Callable[..., Any]) -> None:
+    """Registers ``torch.ops.qtensor.<name>`` as a name for what other operators do."""
+    name = schema.partition("(")[0]
+    _library.define(schema)
+    _library.impl(name, function, "CompositeImplicitAutograd")
 
 
 def _no_backward(name: str) -> Callable[..., None]:

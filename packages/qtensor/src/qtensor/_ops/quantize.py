@@ -6,7 +6,7 @@
 precisely: in float32, with the reciprocal of the scale rounded to float32 first; ties round to
 even; NaN gives ``quant_min``. Real zero points (those of embedding tables) are added before
 rounding instead of after it. Each ``_fake`` checks what is given and allocates the output, for the
-kernels too.
+kernels too. Dequantizing takes the range and dtype of the integers only to have them in the graph.
 """
 
 import torch
@@ -18,14 +18,16 @@ from ._checks import (
     RANGES,
     check_channel_values,
     check_channels,
-    check_float32,
     check_integers,
     check_parameters,
+    check_quantizable,
     check_range,
 )
 from ._layout import ELEMENT, laid_out_as, outer_channels_inner
 from ._registry import operator
 from ._requantize import round_within
+
+INTEGERS = tuple(RANGES)
 
 # ---- per tensor ---------------------------------------------------------------------------------
 
@@ -41,7 +43,7 @@ def quantize_per_tensor_reference(
     """Quantize a float tensor with one scale and zero point.
 
     Args:
-        input: float32, any shape.
+        input: float32 (or float16 or bfloat16, converted), any shape.
         scale: the step between two integers, positive.
         zero_point: the integer that stands for 0.
         quant_min, quant_max: the integers to use, both included.
@@ -62,11 +64,26 @@ def quantize_per_tensor_reference(
         >>> torch.ops.qtensor.quantize_per_tensor(x, 0.5, 10, 0, 127, torch.uint8)
         tensor([  8,  10,  10, 127], dtype=torch.uint8)
     """
-    values = input * (1.0 / torch.tensor(scale, dtype=torch.float32))
-    if dtype is torch.int32:
+    scales, zero_points = torch.tensor(scale, dtype=torch.float32), torch.tensor(zero_point)
+    return quantize_with(input, scales, zero_points, quant_min, quant_max, dtype)
+
+
+def quantize_with(
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor,
+    quant_min: int | Tensor,
+    quant_max: int | Tensor,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The formula, with parameters of any shape that broadcasts to ``input``."""
+    values = input.float() * (1.0 / scales)
+    if zero_points.is_floating_point():
+        return round_within(values + zero_points, quant_min, quant_max).to(dtype)
+    if dtype == torch.int32:
         values = values.double()  # float32 cannot hold the bounds
-    rounded = round_within(values, quant_min - zero_point, quant_max - zero_point)
-    return (rounded + zero_point).to(dtype)
+    rounded = round_within(values, quant_min - zero_points, quant_max - zero_points)
+    return (rounded + zero_points).to(dtype)
 
 
 def quantize_per_tensor_fake(
@@ -77,7 +94,7 @@ def quantize_per_tensor_fake(
     quant_max: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    check_float32(input)
+    check_quantizable(input)
     check_range(quant_min, quant_max, dtype)
     check_parameters(scale, zero_point, quant_min, quant_max)
     return torch.empty_like(input, dtype=dtype)
@@ -92,7 +109,7 @@ def quantize_per_tensor_cpu(
     dtype: torch.dtype,
 ) -> Tensor:
     output = quantize_per_tensor_fake(input, scale, zero_point, quant_min, quant_max, dtype)
-    input = laid_out_as(input, output)
+    input = laid_out_as(input.float(), output)
     _elementwise.quantize_per_tensor(
         input.data_ptr(),
         output.data_ptr(),
@@ -116,16 +133,29 @@ quantize_per_tensor = operator(
 )
 
 
-def dequantize_per_tensor_reference(input: Tensor, scale: float, zero_point: int) -> Tensor:
+def dequantize_per_tensor_reference(
+    input: Tensor,
+    scale: float,
+    zero_point: int,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
     """The real values of integers quantized with one scale and zero point.
 
     Args:
         input: uint8, int8 or int32, any shape.
         scale: the step between two integers, positive.
         zero_point: the integer that stands for 0.
+        quant_min, quant_max: which integers occur; no effect.
+        dtype: the dtype of ``input``; no other effect.
+        out_dtype: what to round the result to, ``torch.float32`` by default.
 
     Returns:
-        ``(input - zero_point) * scale``, float32, with the shape and memory format of ``input``.
+        ``(input - zero_point) * scale``, float32 or ``out_dtype``, with the shape and memory
+        format of ``input``.
 
     Raises:
         TypeError: ``input`` is of another dtype.
@@ -137,17 +167,45 @@ def dequantize_per_tensor_reference(input: Tensor, scale: float, zero_point: int
         >>> torch.ops.qtensor.dequantize_per_tensor(q, 0.5, 10)
         tensor([-1.0000,  0.0000, 58.5000])
     """
-    return (input.long() - zero_point).float() * torch.tensor(scale, dtype=torch.float32)
+    scales, zero_points = torch.tensor(scale, dtype=torch.float32), torch.tensor(zero_point)
+    return dequantize_with(input, scales, zero_points, out_dtype)
 
 
-def dequantize_per_tensor_fake(input: Tensor, scale: float, zero_point: int) -> Tensor:
-    check_integers(input)
+def dequantize_with(
+    input: Tensor, scales: Tensor, zero_points: Tensor, out_dtype: torch.dtype | None
+) -> Tensor:
+    """The formula, with parameters of any shape that broadcasts to ``input``."""
+    real = zero_points.is_floating_point()
+    integers = input.float() if real else input.long()
+    return ((integers - zero_points).float() * scales).to(out_dtype or torch.float32)
+
+
+def dequantize_per_tensor_fake(
+    input: Tensor,
+    scale: float,
+    zero_point: int,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
+    check_integers(input, INTEGERS if dtype is None else (dtype,))
     check_parameters(scale, zero_point, *RANGES[input.dtype])
-    return torch.empty_like(input, dtype=torch.float32)
+    return torch.empty_like(input, dtype=out_dtype or torch.float32)
 
 
-def dequantize_per_tensor_cpu(input: Tensor, scale: float, zero_point: int) -> Tensor:
-    output = dequantize_per_tensor_fake(input, scale, zero_point)
+def dequantize_per_tensor_cpu(
+    input: Tensor,
+    scale: float,
+    zero_point: int,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
+    output = dequantize_per_tensor_fake(input, scale, zero_point, dtype=dtype)
     input = laid_out_as(input, output)
     _elementwise.dequantize_per_tensor(
         input.data_ptr(),
@@ -158,11 +216,14 @@ def dequantize_per_tensor_cpu(input: Tensor, scale: float, zero_point: int) -> T
         zero_point,
         num_threads(),
     )
-    return output
+    return output if out_dtype is None else output.to(out_dtype)
 
+
+_RECORDED = "int? quant_min=None, int? quant_max=None, ScalarType? dtype=None"
 
 dequantize_per_tensor = operator(
-    "dequantize_per_tensor(Tensor input, float scale, int zero_point) -> Tensor",
+    f"dequantize_per_tensor(Tensor input, float scale, int zero_point, {_RECORDED}, *, "
+    "ScalarType? out_dtype=None) -> Tensor",
     cpu=dequantize_per_tensor_cpu,
     reference=dequantize_per_tensor_reference,
     fake=dequantize_per_tensor_fake,
@@ -184,7 +245,7 @@ def quantize_per_channel_reference(
     """Quantize a float tensor with a scale and zero point for each index of one axis.
 
     Args:
-        input: float32, any shape of one dimension or more.
+        input: float32 (or float16 or bfloat16, converted), of one dimension or more.
         scales: float32, shape ``(input.shape[axis],)``, positive.
         zero_points: int64 of the same shape; or float32, which is added before rounding instead of
             after it (embedding tables; ``dtype`` is ``torch.uint8`` then).
@@ -209,14 +270,8 @@ def quantize_per_channel_reference(
         tensor([[2, 4],
                 [4, 5]], dtype=torch.uint8)
     """
-    values = input * _along(axis, input, 1.0 / scales)
-    zero_points = _along(axis, input, zero_points)
-    if zero_points.is_floating_point():
-        return round_within(values + zero_points, quant_min, quant_max).to(dtype)
-    if dtype is torch.int32:
-        values = values.double()  # float32 cannot hold the bounds
-    rounded = round_within(values, quant_min - zero_points, quant_max - zero_points)
-    return (rounded + zero_points).to(dtype)
+    scales, zero_points = _along(axis, input, scales), _along(axis, input, zero_points)
+    return quantize_with(input, scales, zero_points, quant_min, quant_max, dtype)
 
 
 def _along(axis: int, input: Tensor, channel_values: Tensor) -> Tensor:
@@ -234,7 +289,7 @@ def quantize_per_channel_fake(
     quant_max: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    check_float32(input)
+    check_quantizable(input)
     check_range(quant_min, quant_max, dtype)
     check_channels(input, scales, zero_points, axis, dtype)
     return torch.empty_like(input, dtype=dtype)
@@ -255,7 +310,7 @@ def quantize_per_channel_cpu(
     check_channel_values(scales, zero_points, quant_min, quant_max)
     if output.numel() == 0:
         return output
-    input = laid_out_as(input, output)
+    input = laid_out_as(input.float(), output)
     scales, zero_points = scales.contiguous(), zero_points.contiguous()
     _elementwise.quantize_per_channel(
         input.data_ptr(),
@@ -287,18 +342,30 @@ quantize_per_channel = operator(
 
 
 def dequantize_per_channel_reference(
-    input: Tensor, scales: Tensor, zero_points: Tensor, axis: int
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor | None,
+    axis: int,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    out_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """The real values of integers quantized with parameters for each index of one axis.
 
     Args:
         input: uint8, int8 or int32, any shape of one dimension or more.
         scales: float32, shape ``(input.shape[axis],)``, positive.
-        zero_points: int64 of the same shape, or float32 for a uint8 ``input``.
+        zero_points: int64 of the same shape, or float32 for a uint8 ``input``; ``None``: all 0.
         axis: the channel axis; a negative one counts from the end.
+        quant_min, quant_max: which integers occur; no effect.
+        dtype: the dtype of ``input``; no other effect.
+        out_dtype: what to round the result to, ``torch.float32`` by default.
 
     Returns:
-        ``(input - zero_point) * scale``, float32, with the shape and memory format of ``input``.
+        ``(input - zero_point) * scale``, float32 or ``out_dtype``, with the shape and memory
+        format of ``input``.
 
     Raises:
         TypeError: a tensor is of a dtype not named above.
@@ -313,24 +380,45 @@ def dequantize_per_channel_reference(
         tensor([[1., 2.],
                 [1., 2.]])
     """
-    zero_points = _along(axis, input, zero_points)
-    if zero_points.is_floating_point():
-        return (input.float() - zero_points) * _along(axis, input, scales)
-    return (input.long() - zero_points).float() * _along(axis, input, scales)
+    zero_points = _zeros_unless_given(zero_points, scales)
+    parameters = _along(axis, input, scales), _along(axis, input, zero_points)
+    return dequantize_with(input, *parameters, out_dtype)
+
+
+def _zeros_unless_given(zero_points: Tensor | None, scales: Tensor) -> Tensor:
+    return torch.zeros_like(scales, dtype=torch.int64) if zero_points is None else zero_points
 
 
 def dequantize_per_channel_fake(
-    input: Tensor, scales: Tensor, zero_points: Tensor, axis: int
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor | None,
+    axis: int,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    check_integers(input)
+    check_integers(input, INTEGERS if dtype is None else (dtype,))
+    zero_points = _zeros_unless_given(zero_points, scales)
     check_channels(input, scales, zero_points, axis, input.dtype)
-    return torch.empty_like(input, dtype=torch.float32)
+    return torch.empty_like(input, dtype=out_dtype or torch.float32)
 
 
 def dequantize_per_channel_cpu(
-    input: Tensor, scales: Tensor, zero_points: Tensor, axis: int
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor | None,
+    axis: int,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    output = dequantize_per_channel_fake(input, scales, zero_points, axis)
+    zero_points = _zeros_unless_given(zero_points, scales)
+    output = dequantize_per_channel_fake(input, scales, zero_points, axis, dtype=dtype)
     check_channel_values(scales, zero_points, *RANGES[input.dtype])
     if output.numel() == 0:
         return output
@@ -345,11 +433,12 @@ def dequantize_per_channel_cpu(
         *_addresses(zero_points),
         num_threads(),
     )
-    return output
+    return output if out_dtype is None else output.to(out_dtype)
 
 
 dequantize_per_channel = operator(
-    "dequantize_per_channel(Tensor input, Tensor scales, Tensor zero_points, int axis) -> Tensor",
+    "dequantize_per_channel(Tensor input, Tensor scales, Tensor? zero_points, int axis, "
+    f"{_RECORDED}, *, ScalarType? out_dtype=None) -> Tensor",
     cpu=dequantize_per_channel_cpu,
     reference=dequantize_per_channel_reference,
     fake=dequantize_per_channel_fake,

@@ -4,7 +4,7 @@ import torch
 from _peer import AMAX, kaiming_weight, peer_input, peer_weight, thread_counts
 from torch import Tensor
 
-from qtensor._ops.conv2d import conv2d
+from qtensor._ops.conv import conv2d
 from qtensor._packing import PackedWeights, schedule_stats
 from quintet_testing.bench import Table, compare, threads
 
@@ -33,7 +33,7 @@ def time_conv2d(
 
     def ours() -> Tensor:
         parameters = (input_scale, 30, weight, scales, None, bias)
-        return conv2d(input, *parameters, *geometry, *output, cache=cache)
+        return conv2d(input, *parameters, *geometry, "zeros", *output, cache=cache)
 
     packed = torch.ops.quantized.conv2d_prepack(peer_weight(weight, scales), bias, *geometry)
     quantized = peer_input(input, input_scale, 30)

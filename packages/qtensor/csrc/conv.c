@@ -1,124 +1,413 @@
-/* Convolution over channels-last images: rows are output pixels.
+/* Convolution of one, two or three dimensions over channels-last images: rows are output pixels.
  *
- * A block is a STRIP of output rows of one image. The input rows that it needs are copied, with
+ * A block is a BOX of output pixels of one image. The input that it needs is copied, with its
  * padding, into a buffer that stays in the L2 cache; then every output pixel has one base pointer,
  * and each tap of the kernel lies at a constant offset from it. No im2col, no table per pixel.
+ *
+ * Everything has three axes here; those that an image lacks have size 1. A transposed convolution
+ * comes as several plain ones: the outputs of one phase, that is, of one remainder modulo the
+ * stride, are a convolution of the input with some of the taps (phases() in _ops/_conv_axes.py).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "gemm.h"
+#include "parallel.h"
 
 enum {
-    STRIP_BYTES = 192 << 10, /* of staged input, a part of the L2 cache */
-    SLACK = 64,              /* bytes that kernels may read past the last pixel */
+    AXES = 3,
+    BOX_BYTES = 192 << 10, /* of what a block reads, a part of the L2 cache */
+    MIN_BOX_ROWS = 16,     /* fewer would read the weights too often */
+    SLACK = 64,            /* bytes that kernels may read past the last pixel */
 };
 
 typedef struct {
     const product *product;
     enum input_kind kind;
-    const uint8_t *input;
+    const char *input;
+    int64_t element; /* bytes of an element of the input */
     const conv_shape *shape;
+    const quantize_params *quantized; /* how each image is, and by which scale; */
+    const float *scales;              /* both INPUT_FLOAT only */
     bool in_place;
-    int64_t pitch;       /* bytes of a row of pixels, as the kernels read it */
-    int64_t strip_rows;  /* output rows of a strip */
-    int64_t strips;      /* of an image */
+    int64_t box[AXES];           /* output pixels of a block, along each axis */
+    int64_t boxes[AXES];         /* of an image */
+    int64_t pitch[AXES];         /* bytes from one input pixel to the next, as the kernels read */
     const int32_t *step_offsets; /* see find_steps(); NULL where they are the packed ones */
 } source;
 
-static int64_t input_rows(const conv_shape *c, int64_t output_rows) {
-    return (output_rows - 1) * c->stride[0] + (c->kernel[0] - 1) * c->dilation[0] + 1;
+static int64_t volume(const int64_t *sizes) { return sizes[0] * sizes[1] * sizes[2]; }
+
+/* Input pixels under consecutive outputs. */
+static int64_t extent(const conv_axis *axis, int64_t outputs) {
+    return larger((outputs - 1) * axis->stride + (axis->taps - 1) * axis->dilation + 1, 0);
 }
 
-static size_t bases_bytes(const source *s) {
-    return (size_t)(s->strip_rows * s->shape->out_width) * sizeof(uint8_t *);
+static void extents(const source *s, const int64_t *box, int64_t *pixels) {
+    for (int a = 0; a < AXES; a++) pixels[a] = extent(&s->shape->axes[a], box[a]);
 }
 
-static void copy_bytes(uint8_t *to, const uint8_t *from, int64_t count, enum input_kind kind) {
-    if (kind == INPUT_S8)
-        for (int64_t i = 0; i < count; i++) to[i] = from[i] ^ 0x80;
-    else
-        memcpy(to, from, (size_t)count);
+/* ---- staging ---- */
+
+/* Where pixel i has its value from; -1 if it is zero. */
+static int64_t located(const conv_axis *axis, int64_t i, enum padding_mode mode) {
+    int64_t last = axis->size - 1;
+    if (i >= 0 && i <= last) return i;
+    if (mode == PAD_REFLECT) return i < 0 ? -i : 2 * last - i;
+    if (mode == PAD_REPLICATE) return i < 0 ? 0 : last;
+    if (mode == PAD_CIRCULAR) return i < 0 ? i + axis->size : i - axis->size;
+    return -1;
 }
 
-/* Copies input rows first .. first + count of one image, which may lie in the padding. */
-static void copy_strip(const source *s, int64_t image, int64_t first, int64_t count, uint8_t *to) {
+/* Channel by channel, since where pixels are not whole, each channel's lie together. */
+#define GATHER(type)                               \
+    for (int64_t j = 0; j < channels; j++)         \
+        for (int64_t i = 0; i < count; i++)        \
+            ((type *)to)[i * channels + j] =       \
+                ((const type *)from)[i * pixel_stride + j * c->channel_stride];
+
+/* Consecutive pixels of a line, channels last; `to` is used only if they are not so already. */
+static const void *gathered(const source *s, const void *from, int64_t count, void *to) {
     const conv_shape *c = s->shape;
-    int64_t row_bytes = c->width * c->channels, side = c->padding[1] * c->channels;
-    for (int64_t i = first; i < first + count; i++, to += s->pitch) {
-        if (i < 0 || i >= c->height) {
-            memset(to, c->padding_value, (size_t)s->pitch);
+    int64_t channels = c->channels, pixel_stride = c->axes[2].input_stride;
+    bool whole_pixels = c->channel_stride == 1 || channels == 1;
+    if (whole_pixels && (pixel_stride == channels || count <= 1)) return from;
+    if (s->element == 1) {
+        GATHER(uint8_t)
+    } else {
+        GATHER(float)
+    }
+    return to;
+}
+
+/* A line of the input on its way. */
+typedef struct {
+    const char *from;
+    const quantize_params *quantized; /* INPUT_FLOAT only */
+    void *buffer;                     /* for the pixels as the input has them */
+    uint8_t zero;
+} line;
+
+static void copy_pixels(const source *s, const line *l, int64_t first, int64_t count,
+                        uint8_t *to) {
+    int64_t n = count * s->shape->channels;
+    const char *from = l->from + first * s->shape->axes[2].input_stride * s->element;
+    if (s->kind == INPUT_FLOAT) {
+        const float *values = gathered(s, from, count, l->buffer);
+        s->product->kernels->elementwise->quantize(values, to, n, l->quantized, 0);
+        return;
+    }
+    const uint8_t *bytes = gathered(s, from, count, to);
+    if (s->kind == INPUT_S8)
+        for (int64_t i = 0; i < n; i++) to[i] = bytes[i] ^ 0x80;
+    else if (bytes != to)
+        memcpy(to, bytes, (size_t)n);
+}
+
+static void copy_padding(const source *s, const line *l, int64_t first, int64_t count,
+                         uint8_t *to) {
+    const conv_shape *c = s->shape;
+    for (int64_t i = first; i < first + count; i++, to += c->channels) {
+        int64_t from = located(&c->axes[2], i, c->padding_mode);
+        if (from < 0)
+            memset(to, l->zero, (size_t)c->channels);
+        else
+            copy_pixels(s, l, from, 1, to);
+    }
+}
+
+/* Pixels first .. first + count, which may lie in the padding. */
+static void copy_line(const source *s, const line *l, int64_t first, int64_t count, uint8_t *to) {
+    int64_t channels = s->shape->channels, size = s->shape->axes[2].size;
+    int64_t before = smaller(larger(-first, 0), count);
+    int64_t inside = smaller(size - first, count) - before;
+    if (inside <= 0) {
+        copy_padding(s, l, first, count, to);
+        return;
+    }
+    int64_t end = before + inside;
+    copy_padding(s, l, first, before, to);
+    copy_pixels(s, l, first + before, inside, to + before * channels);
+    copy_padding(s, l, first + end, count - end, to + end * channels);
+}
+
+static const char *pixel(const source *s, int64_t image, int64_t z, int64_t y, int64_t x) {
+    const conv_axis *axes = s->shape->axes;
+    return s->input + (image * s->shape->batch_stride + z * axes[0].input_stride +
+                       y * axes[1].input_stride + x * axes[2].input_stride) * s->element;
+}
+
+static void copy_box(const source *s, int64_t image, const int64_t *first, const int64_t *pixels,
+                     void *buffer, uint8_t *to) {
+    const conv_shape *c = s->shape;
+    line l = {.buffer = buffer, .zero = c->padding_value};
+    if (s->quantized) {
+        l.quantized = &s->quantized[image];
+        l.zero = (uint8_t)l.quantized->zero_point;
+    }
+    for (int64_t i = 0; i < pixels[0] * pixels[1]; i++) {
+        uint8_t *row = to + i / pixels[1] * s->pitch[0] + i % pixels[1] * s->pitch[1];
+        int64_t z = located(&c->axes[0], first[0] + i / pixels[1], c->padding_mode);
+        int64_t y = located(&c->axes[1], first[1] + i % pixels[1], c->padding_mode);
+        if (z < 0 || y < 0) {
+            memset(row, l.zero, (size_t)(pixels[2] * c->channels));
             continue;
         }
-        memset(to, c->padding_value, (size_t)side);
-        copy_bytes(to + side, s->input + (image * c->height + i) * row_bytes, row_bytes, s->kind);
-        memset(to + side + row_bytes, c->padding_value, (size_t)side);
+        l.from = pixel(s, image, z, y, 0);
+        copy_line(s, &l, first[2], pixels[2], row);
     }
 }
 
-static row_block stage_strip(const void *context, int64_t block, void *memory) {
-    const source *s = context;
-    const conv_shape *c = s->shape;
-    int64_t image = block / s->strips, first = block % s->strips * s->strip_rows;
-    int64_t count = smaller(s->strip_rows, c->out_height - first);
-    const uint8_t **bases = memory, *start;
-    if (s->in_place) {
-        start = s->input + (image * c->height + first * c->stride[0]) * s->pitch;
-    } else {
-        uint8_t *staged = (uint8_t *)memory + bases_bytes(s);
-        copy_strip(s, image, first * c->stride[0] - c->padding[0], input_rows(c, count), staged);
-        start = staged;
+/* ---- blocks ---- */
+
+/* The pieces of a block's memory. */
+typedef struct {
+    const uint8_t **bases;
+    float *scales;
+    int32_t *zero_points;
+    float *buffer;
+    uint8_t *staged;
+    size_t bytes; /* of all */
+} stage;
+
+static void *carve(stage *t, void *memory, int64_t count, size_t size) {
+    void *piece = memory ? (char *)memory + t->bytes : NULL;
+    t->bytes += (size_t)count * size;
+    return piece;
+}
+
+/* Without memory it only measures. */
+static stage divide(const source *s, const int64_t *box, void *memory) {
+    int64_t rows = volume(box), channels = s->shape->channels, pixels[AXES];
+    int64_t floats = s->kind == INPUT_FLOAT;
+    extents(s, box, pixels);
+    stage t = {0};
+    t.bases = carve(&t, memory, rows, sizeof *t.bases);
+    t.scales = carve(&t, memory, rows * floats, sizeof *t.scales);
+    t.zero_points = carve(&t, memory, rows * floats, sizeof *t.zero_points);
+    t.buffer = carve(&t, memory, pixels[2] * channels * floats, sizeof *t.buffer);
+    t.staged = carve(&t, memory, s->in_place ? 0 : volume(pixels) * channels + SLACK, 1);
+    return t;
+}
+
+static void find_bases(const source *s, const int64_t *count, const uint8_t *start,
+                       const uint8_t **bases) {
+    int64_t step[AXES];
+    for (int a = 0; a < AXES; a++) step[a] = s->shape->axes[a].stride * s->pitch[a];
+    for (int64_t i = 0; i < count[0] * count[1]; i++) {
+        const uint8_t *row = start + i / count[1] * step[0] + i % count[1] * step[1];
+        for (int64_t x = 0; x < count[2]; x++) *bases++ = row + x * step[2];
     }
-    for (int64_t y = 0; y < count; y++)
-        for (int64_t x = 0; x < c->out_width; x++)
-            bases[y * c->out_width + x] =
-                start + y * c->stride[0] * s->pitch + x * c->stride[1] * c->channels;
-    return (row_block){.bases = bases, .count = count * c->out_width,
-                       .first = (image * c->out_height + first) * c->out_width,
-                       .step_offsets = s->step_offsets};
+}
+
+static row_block stage_box(const void *context, int64_t block, void *memory) {
+    const source *s = context;
+    const conv_axis *axes = s->shape->axes;
+    int64_t image = block / volume(s->boxes), rest = block % volume(s->boxes);
+    int64_t count[AXES], first[AXES], place[AXES], pixels[AXES];
+    for (int a = AXES - 1; a >= 0; rest /= s->boxes[a--]) {
+        int64_t begin = rest % s->boxes[a] * s->box[a];
+        count[a] = smaller(s->box[a], axes[a].outputs - begin);
+        first[a] = axes[a].first + begin * axes[a].stride;
+        place[a] = axes[a].place + begin * axes[a].spacing;
+    }
+    stage t = divide(s, s->box, memory);
+    if (s->in_place) {
+        find_bases(s, count, (const uint8_t *)pixel(s, image, first[0], first[1], first[2]),
+                   t.bases);
+    } else {
+        extents(s, count, pixels);
+        copy_box(s, image, first, pixels, t.buffer, t.staged);
+        find_bases(s, count, t.staged, t.bases);
+    }
+    row_block rows = {
+        .bases = t.bases,
+        .count = volume(count),
+        .first = ((image * axes[0].out_size + place[0]) * axes[1].out_size + place[1]) *
+                     axes[2].out_size + place[2],
+        .line = count[2],
+        .spacing = axes[2].spacing,
+        .line_spacing = axes[1].spacing * axes[2].out_size,
+        .step_offsets = s->step_offsets,
+    };
+    if (rows.spacing == 1 && rows.line == rows.line_spacing) rows.line = rows.count;
+    if (s->kind == INPUT_FLOAT) {
+        for (int64_t i = 0; i < rows.count; i++) {
+            t.scales[i] = s->scales[image];
+            t.zero_points[i] = s->quantized[image].zero_point;
+        }
+        rows.scales = t.scales;
+        rows.zero_points = t.zero_points;
+    }
+    return rows;
+}
+
+/* What a block of this size keeps in the cache. */
+static int64_t block_bytes(const source *s, const int64_t *box) {
+    int64_t pixels[AXES];
+    extents(s, box, pixels);
+    return volume(box) * (int64_t)sizeof(uint8_t *) + volume(pixels) * s->shape->channels;
+}
+
+/* Boxes grow along x, then y, then z, as long as their rows are evenly spaced in the output. */
+static void choose_boxes(source *s) {
+    const conv_shape *c = s->shape;
+    const conv_axis *axes = c->axes;
+    int64_t outputs = c->batch, inputs = c->batch * c->channels, most = INT64_MAX;
+    for (int a = 0; a < AXES; a++) {
+        outputs *= axes[a].outputs;
+        inputs *= axes[a].size;
+        s->box[a] = 1;
+    }
+    /* Threads share boxes where the input is what is large, else panels; see run(). */
+    int threads = s->product->threads;
+    if (threads > 1 && s->product->weights->bytes < inputs)
+        most = larger(divide_up(outputs, TASKS_PER_THREAD * (int64_t)threads), MIN_BOX_ROWS);
+    for (int a = AXES - 1; a >= 0; a--) {
+        if (a == 0 && axes[0].spacing * axes[1].spacing * axes[2].spacing != 1) break;
+        int64_t fitting = 1, too_many = axes[a].outputs + 1;
+        while (too_many - fitting > 1) {
+            s->box[a] = (fitting + too_many) / 2;
+            bool fits = volume(s->box) <= most && block_bytes(s, s->box) <= BOX_BYTES;
+            *(fits ? &fitting : &too_many) = s->box[a];
+        }
+        s->box[a] = fitting;
+        if (fitting < axes[a].outputs) break;
+    }
+    for (int a = 0; a < AXES; a++) {
+        s->boxes[a] = divide_up(axes[a].outputs, s->box[a]);
+        s->box[a] = divide_up(axes[a].outputs, larger(s->boxes[a], 1)); /* all of about one size */
+    }
+}
+
+/* Whether a line of taps was packed as one run. */
+static bool joined(const source *s) {
+    const packed *w = s->product->weights;
+    return !w->depthwise && w->run_length * w->groups > s->shape->channels;
+}
+
+/* Whether the kernels may read the input as it is: nothing to pad, nothing that they would read
+ * past its end, and taps that were packed as neighbours are. */
+static bool readable_in_place(const source *s) {
+    const conv_shape *c = s->shape;
+    const packed *w = s->product->weights;
+    int64_t length = w->depthwise ? c->channels : w->run_length, reach = length;
+    if (s->kind != INPUT_U8 || c->channel_stride != 1) return false;
+    if (length % (w->depthwise ? CHANNELS : STEP)) return false;
+    if (joined(s) && c->axes[2].input_stride != c->channels) return false;
+    for (int a = 0; a < AXES; a++) {
+        const conv_axis *axis = &c->axes[a];
+        if (axis->first < 0 || axis->first + extent(axis, axis->outputs) > axis->size) return false;
+        reach += (axis->taps - 1) * axis->dilation * axis->input_stride;
+    }
+    return reach <= INT32_MAX;
+}
+
+static void find_pitch(source *s) {
+    int64_t pixels[AXES], pitch = s->shape->channels;
+    extents(s, s->box, pixels);
+    for (int a = AXES - 1; a >= 0; a--) {
+        s->pitch[a] = s->in_place ? s->shape->axes[a].input_stride : pitch;
+        pitch *= pixels[a];
+    }
 }
 
 /* Where each step lies, from an output pixel's first byte. */
 static void find_steps(const source *s, int32_t *out) {
-    const conv_shape *c = s->shape;
+    const conv_axis *axes = s->shape->axes;
     const packed *w = s->product->weights;
-    int64_t runs = w->run_length ? w->k / c->kernel[0] / w->run_length : 0; /* of a kernel row */
-    for (int64_t y = 0; y < c->kernel[0]; y++)
-        for (int64_t x = 0; x < runs; x++)
-            for (int64_t i = 0; i < w->run_length; i += STEP)
-                *out++ = (int32_t)(y * c->dilation[0] * s->pitch +
-                                   x * c->dilation[1] * c->channels + i);
+    int64_t runs = joined(s) ? 1 : axes[2].taps; /* of a line of taps */
+    for (int64_t z = 0; z < axes[0].taps; z++)
+        for (int64_t y = 0; y < axes[1].taps; y++)
+            for (int64_t x = 0; x < runs; x++)
+                for (int64_t i = 0; i < w->run_length; i += STEP)
+                    *out++ = (int32_t)(z * axes[0].dilation * s->pitch[0] +
+                                       y * axes[1].dilation * s->pitch[1] +
+                                       x * axes[2].dilation * s->pitch[2] + i);
 }
 
-int conv2d(const product *p, enum input_kind kind, const uint8_t *input, const conv_shape *shape) {
-    const conv_shape *c = shape;
-    bool pointwise = c->kernel[0] == 1 && c->kernel[1] == 1 && !c->padding[0] && !c->padding[1];
-    source s = {.product = p, .kind = kind, .input = input, .shape = c};
-    s.in_place = pointwise && kind == INPUT_U8 && p->weights->run_length % STEP == 0;
-    s.pitch = (c->width + 2 * c->padding[1]) * c->channels;
-
-    int64_t most = c->out_height;
-    /* Threads share strips where the input is what is large, else panels; see run(). */
-    if (p->threads > 1 && p->weights->bytes < c->batch * c->height * s.pitch)
-        most = divide_up(c->batch * c->out_height, TASKS_PER_THREAD * (int64_t)p->threads);
-    s.strip_rows = 1;
-    while (s.strip_rows < most && input_rows(c, s.strip_rows + 1) * s.pitch <= STRIP_BYTES)
-        s.strip_rows++;
-    s.strips = divide_up(c->out_height, s.strip_rows);
-    s.strip_rows = divide_up(c->out_height, larger(s.strips, 1)); /* all of about one size */
-
-    size_t staged = (size_t)(input_rows(c, s.strip_rows) * s.pitch + SLACK);
-    int32_t *offsets = malloc((size_t)(p->weights->offset_count + 1) * sizeof *offsets);
+/* Makes boxes, and runs through them. */
+static int convolve(source *s) {
+    const packed *weights = s->product->weights;
+    choose_boxes(s);
+    s->in_place = readable_in_place(s);
+    find_pitch(s);
+    int32_t *offsets = malloc((size_t)(weights->offset_count + 1) * sizeof *offsets);
     if (!offsets) return -1;
-    if (!s.in_place) {
-        find_steps(&s, offsets);
-        s.step_offsets = offsets;
-    }
-    job j = {.product = p, .blocks = c->out_width ? c->batch * s.strips : 0,
-             .block_rows = s.strip_rows * c->out_width,
-             .stage_bytes = bases_bytes(&s) + (s.in_place ? 0 : staged),
-             .stage = stage_strip, .source = &s};
+    find_steps(s, offsets);
+    s->step_offsets = offsets;
+    job j = {.product = s->product, .blocks = s->shape->batch * volume(s->boxes),
+             .block_rows = volume(s->box), .stage_bytes = divide(s, s->box, NULL).bytes,
+             .stage = stage_box, .source = s};
     int result = run(&j);
     free(offsets);
+    return result;
+}
+
+int conv(const product *p, enum input_kind kind, const void *input, const conv_shape *shape) {
+    source s = {.product = p, .kind = kind, .input = input, .shape = shape, .element = 1};
+    return convolve(&s);
+}
+
+/* ---- floats, quantized on the way ---- */
+
+typedef struct {
+    float lowest, highest;
+    bool finite;
+} range;
+
+typedef struct {
+    const source *source;
+    int64_t size; /* of an image, whose elements lie together */
+    range *ranges;
+} images;
+
+static void find_ranges(const void *context, int64_t begin, int64_t end) {
+    const images *all = context;
+    for (int64_t i = begin; i < end; i++) {
+        range *r = &all->ranges[i];
+        const float *values = (const float *)pixel(all->source, i, 0, 0, 0);
+        r->finite = all->source->product->kernels->range(values, all->size, &r->lowest, &r->highest);
+    }
+}
+
+static range joined_range(const range *ranges, int64_t count) {
+    range all = ranges[0];
+    for (int64_t i = 1; i < count; i++) {
+        all.lowest = ranges[i].lowest < all.lowest ? ranges[i].lowest : all.lowest;
+        all.highest = ranges[i].highest > all.highest ? ranges[i].highest : all.highest;
+        all.finite &= ranges[i].finite;
+    }
+    return all;
+}
+
+int conv_dynamic(const product *p, const float *input, const conv_shape *shape, int32_t quant_max,
+                 bool per_image) {
+    int64_t batch = shape->batch;
+    source s = {.product = p, .kind = INPUT_FLOAT, .input = (const char *)input, .shape = shape,
+                .element = sizeof *input};
+    images all = {.source = &s, .size = shape->channels};
+    for (int a = 0; a < AXES; a++) all.size *= shape->axes[a].size;
+    all.ranges = malloc((size_t)batch * sizeof *all.ranges);
+    quantize_params *quantized = malloc((size_t)batch * sizeof *quantized);
+    float *scales = malloc((size_t)batch * sizeof *scales);
+    int result = -1;
+    if (all.ranges && quantized && scales) {
+        parallel(batch, GRAIN / larger(all.size, 1), p->threads, find_ranges, &all);
+        range whole = joined_range(all.ranges, batch);
+        for (int64_t i = 0; i < batch; i++) {
+            range r = per_image ? all.ranges[i] : whole;
+            quantized[i] = (quantize_params){.quant_max = quant_max};
+            choose_parameters(r.lowest, r.highest, r.finite, quant_max, &scales[i],
+                              &quantized[i].zero_point);
+            quantized[i].inverse_scale = 1.0f / scales[i];
+        }
+        s.quantized = quantized;
+        s.scales = scales;
+        result = convolve(&s);
+    }
+    free(all.ranges);
+    free(quantized);
+    free(scales);
     return result;
 }

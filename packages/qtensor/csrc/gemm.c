@@ -21,6 +21,7 @@ typedef struct {
     panel *panels;     /* [chunks]: the current panel, with offsets that hold for these rows */
     int32_t *offsets;  /* theirs, one chunk's after the other's */
     int64_t *row_sums; /* [rows]: of the activations, if weights have zero points */
+    int64_t channels;  /* of the output */
     double ratio, bias_divisor; /* of weight scales to multipliers, of biases */
     finish finish;
     int64_t index;        /* of the panel */
@@ -56,8 +57,9 @@ static void locate(walk *w, const panel *first, int64_t stride) {
 /* What is the same for all panels. */
 static void prepare(walk *w) {
     const product *p = w->p;
+    w->channels = p->weights->groups * p->weights->channels;
     w->finish = (finish){
-        .stride = p->weights->groups * p->weights->channels,
+        .stride = w->channels * w->rows->spacing,
         .lowest = p->lowest,
         .highest = p->highest,
         .zero_point = p->output_zero_point,
@@ -139,6 +141,13 @@ static void sum_rows(walk *w) {
     }
 }
 
+/* Where in the output the panel's first channel of a row is. */
+static int64_t place(const walk *w, int64_t row) {
+    const row_block *b = w->rows;
+    int64_t index = b->first + row / b->line * b->line_spacing + row % b->line * b->spacing;
+    return index * w->channels + w->channel;
+}
+
 static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *out) {
     for (int r = 0; r < rows; r++)
         memcpy(out + r * f->stride, acc + r * CHANNELS, (size_t)f->columns * sizeof *out);
@@ -159,7 +168,7 @@ static void short_sums(const walk *w, const uint8_t *const *rows, int64_t row, i
         k->rank_one(acc, count, sums, w->row_factor);
     }
 
-    int64_t at = (w->rows->first + row) * w->finish.stride + w->channel;
+    int64_t at = place(w, row);
     const uint8_t *residual = p->residual ? p->residual + at : NULL;
     if (p->kind == OUTPUT_BYTES)
         k->requantize(acc, count, &w->finish, residual, (uint8_t *)p->output + at);
@@ -187,7 +196,7 @@ static void long_sums(const walk *w, const uint8_t *const *rows, int64_t row, in
         low[i] = (int32_t)exact[i];
     }
 
-    int64_t at = (w->rows->first + row) * w->finish.stride + w->channel;
+    int64_t at = place(w, row);
     const uint8_t *residual = p->residual ? p->residual + at : NULL;
     if (p->kind == OUTPUT_BYTES)
         requantize_sums(sums, count, &w->finish, residual, (uint8_t *)p->output + at);
@@ -213,11 +222,11 @@ static void multiply(const product *p, const row_block *rows, int64_t first_pane
             sum_rows(&w);
         }
         locate(&w, weights->panels + i, weights->groups * weights->group_panels);
-        for (int64_t row = 0; row < rows->count; row += MAX_ROWS) {
-            int count = (int)smaller(rows->count - row, MAX_ROWS);
+        for (int64_t row = 0, count; row < rows->count; row += count) {
+            count = smaller(smaller(rows->count - row, rows->line - row % rows->line), MAX_ROWS);
             const uint8_t *pointers[MAX_ROWS];
-            row_pointers(&w, row, count, pointers);
-            (weights->chunks == 1 ? short_sums : long_sums)(&w, pointers, row, count);
+            row_pointers(&w, row, (int)count, pointers);
+            (weights->chunks == 1 ? short_sums : long_sums)(&w, pointers, row, (int)count);
         }
     }
 }

@@ -162,6 +162,8 @@ typedef struct {
     const uint8_t *const *bases;
     int64_t count;
     int64_t first;               /* index of the first row in the output */
+    int64_t line, spacing;       /* rows come in lines of so many, so far apart in the output; */
+    int64_t line_spacing;        /* and the lines so far */
     const int32_t *step_offsets; /* replaces offset 4 * s by step_offsets[s], or NULL */
     const float *scales;         /* per row, OUTPUT_FLOAT only */
     const int32_t *zero_points;  /* per row, instead of input_zero_point; or NULL */
@@ -185,19 +187,40 @@ int run(const job *j);
 
 enum input_kind { INPUT_U8, INPUT_S8, INPUT_FLOAT };
 
+/* Asymmetric parameters for lowest .. highest, which include 0: linear.c. Not finite: scale NaN. */
+void choose_parameters(float lowest, float highest, bool finite, int32_t quant_max, float *scale,
+                       int32_t *zero_point);
+
 /* INPUT_FLOAT is quantized on the way, to 0 .. quant_max, with parameters per row or for all. */
 int linear(const product *p, enum input_kind kind, const void *input, int64_t rows, int64_t k,
            int32_t quant_max, bool per_row);
 
+/* One axis of a convolution: output i is the sum over taps t of input[first + i * stride +
+ * t * dilation], where there is input. */
 typedef struct {
-    int64_t batch, height, width, channels; /* of the input */
-    int64_t out_height, out_width;
-    int64_t kernel[2], stride[2], padding[2], dilation[2];
+    int64_t size, input_stride; /* of the input; elements from one to the next */
+    int64_t taps, first, stride, dilation;
+    int64_t out_size;                /* of the whole output, of which */
+    int64_t outputs, place, spacing; /* place + i * spacing are computed, for all i < outputs */
+} conv_axis;
+
+enum padding_mode { PAD_ZEROS, PAD_REFLECT, PAD_REPLICATE, PAD_CIRCULAR };
+
+typedef struct {
+    int64_t batch, channels;
+    int64_t batch_stride, channel_stride; /* elements from one to the next, in the input */
+    conv_axis axes[3];
+    enum padding_mode padding_mode;
     uint8_t padding_value; /* a byte as the kernels read it */
 } conv_shape;
 
-/* input: [batch][height][width][channels] */
-int conv2d(const product *p, enum input_kind kind, const uint8_t *input, const conv_shape *shape);
+/* The output is [batch][out_size][out_size][out_size][channels]. */
+int conv(const product *p, enum input_kind kind, const void *input, const conv_shape *shape);
+
+/* Floats, quantized on the way to 0 .. quant_max, with parameters per image or for all. The
+ * elements of an image lie together, in any order. */
+int conv_dynamic(const product *p, const float *input, const conv_shape *shape, int32_t quant_max,
+                 bool per_image);
 
 typedef struct {
     const uint8_t *a, *b; /* matrices, one after the other */

@@ -48,8 +48,8 @@ static stage divide(const source *s, void *memory) {
 
 /* Asymmetric parameters for lowest .. highest, which include 0. A row with a NaN or an infinity
  * gets the scale NaN, which makes all of its outputs NaN. */
-static void choose_parameters(float lowest, float highest, bool finite, int32_t quant_max,
-                              float *scale, int32_t *zero_point) {
+void choose_parameters(float lowest, float highest, bool finite, int32_t quant_max, float *scale,
+                       int32_t *zero_point) {
     *scale = NAN;
     *zero_point = 0;
     if (!finite) return;
@@ -86,7 +86,8 @@ static row_block stage_rows(const void *context, int64_t block, void *memory) {
             for (int64_t j = 0; j < s->k; j++) out[j] = from[j] ^ (s->kind == INPUT_S8 ? 0x80 : 0);
         memset(out + s->k, 0, (size_t)(s->pitch - s->k));
     }
-    row_block rows = {.bases = t.bases, .count = count, .first = first};
+    row_block rows = {.bases = t.bases, .count = count, .first = first, .line = count,
+                      .spacing = 1};
     if (s->kind == INPUT_FLOAT) {
         rows.scales = t.scales;
         rows.zero_points = t.zero_points;

@@ -24,6 +24,13 @@ def pack_weights(
 ) -> Packed: ...
 def pack_depthwise_weights(weights: int, channels: int, taps: int, amax: int) -> Packed: ...
 
+PADDING_MODES: tuple[str, ...]
+
+class ConvShape:
+    def __init__(
+        self, image: Sequence[int], axes: Sequence[Sequence[int]], mode: str
+    ) -> None: ...
+
 class Product:
     def __init__(
         self,
@@ -70,7 +77,7 @@ class Product:
         quant_max: int,
         per_row: bool,
     ) -> None: ...
-    def conv2d(
+    def conv(
         self,
         weights: Packed,
         threads: int,
@@ -78,12 +85,7 @@ class Product:
         residual: int,
         input: int,
         signed: bool,
-        shape: Sequence[int],
-        out_size: Sequence[int],
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
+        shape: ConvShape,
         padding_value: int,
     ) -> None: ...
     def matmul(
@@ -98,4 +100,14 @@ class Product:
         a_index: int,
         b_index: int,
         sizes: Sequence[int],
+    ) -> None: ...
+    def conv_dynamic(
+        self,
+        weights: Packed,
+        threads: int,
+        output: int,
+        input: int,
+        shape: ConvShape,
+        quant_max: int,
+        per_image: bool,
     ) -> None: ...

@@ -51,13 +51,23 @@ cdef extern from "gemm.h" nogil:
         activation activation
         float negative_slope
 
+    ctypedef struct conv_axis:
+        int64_t size, input_stride
+        int64_t taps, first, stride, dilation
+        int64_t out_size
+        int64_t outputs, place, spacing
+
+    enum padding_mode:
+        PAD_ZEROS
+        PAD_REFLECT
+        PAD_REPLICATE
+        PAD_CIRCULAR
+
     ctypedef struct conv_shape:
-        int64_t batch, height, width, channels
-        int64_t out_height, out_width
-        int64_t kernel[2]
-        int64_t stride[2]
-        int64_t padding[2]
-        int64_t dilation[2]
+        int64_t batch, channels
+        int64_t batch_stride, channel_stride
+        conv_axis axes[3]
+        padding_mode padding_mode
         uint8_t padding_value
 
     ctypedef struct matmul_shape:
@@ -76,7 +86,9 @@ cdef extern from "gemm.h" nogil:
     int linear_ "linear"(const product *, input_kind, const void *, int64_t rows, int64_t k,
                          int32_t quant_max, bint per_row)
     int matmul_ "matmul"(const product *, const matmul_shape *)
-    int conv2d_ "conv2d"(const product *, input_kind, const uint8_t *, const conv_shape *)
+    int conv_ "conv"(const product *, input_kind, const void *, const conv_shape *)
+    int conv_dynamic_ "conv_dynamic"(const product *, const float *, const conv_shape *,
+                                     int32_t quant_max, bint per_image)
 
 
 cdef const kernels *_active = find_kernels(b"scalar")
@@ -146,6 +158,27 @@ def pack_depthwise_weights(uintptr_t weights, int64_t channels, int64_t taps, in
     with nogil:
         result = pack_depthwise(<const int16_t *>weights, channels, taps, amax)
     return _wrap(result)
+
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+"""In the order of enum padding_mode."""
+
+
+cdef class ConvShape:
+    """Struct conv_shape of csrc/gemm.h, but for the value of the padding. Immutable."""
+
+    cdef conv_shape _shape
+
+    def __init__(self, image, axes, str mode):
+        """``image``: batch, channels, and the strides of both; ``axes``: three conv_axis."""
+        cdef conv_axis *axis
+        cdef conv_shape *s = &self._shape
+        s.batch, s.channels, s.batch_stride, s.channel_stride = image
+        for i in range(3):
+            axis = &s.axes[i]
+            (axis.size, axis.input_stride, axis.taps, axis.first, axis.stride, axis.dilation,
+             axis.out_size, axis.outputs, axis.place, axis.spacing) = axes[i]
+        s.padding_mode = <padding_mode><int>PADDING_MODES.index(mode)
 
 
 cdef class Product:
@@ -228,25 +261,25 @@ cdef class Product:
             status = linear_(&p, INPUT_FLOAT, <const void *>input, rows, k, quant_max, per_row)
         _check(status)
 
-    def conv2d(self, Packed weights, int threads, uintptr_t output, uintptr_t residual,
-               uintptr_t input, bint signed, shape, out_size, kernel, stride, padding, dilation,
-               uint8_t padding_value):
-        """``shape``: batch, height, width, channels; the others: height, width."""
+    def conv(self, Packed weights, int threads, uintptr_t output, uintptr_t residual,
+             uintptr_t input, bint signed, ConvShape shape, uint8_t padding_value):
+        """Bytes as input."""
         cdef product p = self._with(weights, threads, output, residual)
-        cdef conv_shape c
+        cdef conv_shape c = shape._shape
         cdef int status
-        c.batch, c.height, c.width, c.channels = shape
-        c.out_height, c.out_width = out_size
-        c.kernel[0], c.kernel[1] = kernel
-        c.stride[0], c.stride[1] = stride
-        c.padding[0], c.padding[1] = padding
-        c.dilation[0], c.dilation[1] = dilation
         c.padding_value = padding_value
         with nogil:
-            status = conv2d_(&p, INPUT_S8 if signed else INPUT_U8,
-                             <const uint8_t *>input, &c)
+            status = conv_(&p, INPUT_S8 if signed else INPUT_U8, <const void *>input, &c)
         _check(status)
 
+    def conv_dynamic(self, Packed weights, int threads, uintptr_t output, uintptr_t input,
+                     ConvShape shape, int32_t quant_max, bint per_image):
+        """Floats as input, quantized on the way."""
+        cdef product p = self._with(weights, threads, output, 0)
+        cdef int status
+        with nogil:
+            status = conv_dynamic_(&p, <const float *>input, &shape._shape, quant_max, per_image)
+        _check(status)
 
     def matmul(self, int threads, uintptr_t output, uintptr_t a, bint a_signed, uintptr_t b,
                bint b_signed, bint b_transposed, uintptr_t a_index, uintptr_t b_index, sizes):

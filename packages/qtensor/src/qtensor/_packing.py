@@ -4,6 +4,7 @@ Packing depends on the instruction set and on what the input's largest byte can 
 cache: nothing of it is ever saved. csrc/README.md tells what the packed form is.
 """
 
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from ._kernels import Packed
 
 AMAX = (127, 255)
 """The largest input byte that a schedule allows; the smaller one leaves more room for speed."""
+
+Taps = tuple[tuple[int, int], ...]
+"""Some taps of a kernel: for each axis the first one, and the step to the next."""
 
 
 class ScheduleStats(NamedTuple):
@@ -88,8 +92,10 @@ class PackedWeights:
         """The packed forms of a weight.
 
         Args:
-            weight: int8, ``(N, K)`` for linear, ``(O, C / groups, kh, kw)`` for convolution.
-            weight_zero_points: int64, one for each channel, or ``None`` if all are zero.
+            weight: int8, ``(N, K)`` for linear, ``(O, C / groups, kernel)`` for convolution,
+                ``(C, O / groups, kernel)`` for a transposed one.
+            weight_zero_points: int64, one for each index of the weight's axis of output channels,
+                or ``None`` if all are zero.
             groups: of a convolution.
             joined: whether a convolution's taps in one kernel row lie next to each other.
         """
@@ -124,7 +130,7 @@ class PackedForms:
         self._weight = Seen(weight)
         self._zero_points = None if zero_points is None else Seen(zero_points)
         self._layout = (groups, joined)
-        self._packed: dict[int, Packed] = {}
+        self._packed: dict[tuple[int, Taps | None], Packed] = {}
         self._lock = threading.Lock()
 
     def hold(self, weight: Tensor, zero_points: Tensor | None, groups: int, joined: bool) -> bool:
@@ -135,39 +141,47 @@ class PackedForms:
             same = zero_points is not None and self._zero_points.still(zero_points)
         return same and self._weight.still(weight) and self._layout == (groups, joined)
 
-    def get(self, amax: int, weight: Tensor, zero_points: Tensor | None) -> Packed:
+    def get(
+        self, amax: int, weight: Tensor, zero_points: Tensor | None, taps: Taps | None = None
+    ) -> Packed:
         """The form for input bytes up to ``amax``, 127 or 255.
 
         ``weight`` and ``zero_points`` are those that were given at first; they are not kept.
+        ``taps``: those of a transposed convolution's kernel to pack, in reverse order.
         """
-        packed = self._packed.get(amax)
+        key = (amax, taps)
+        packed = self._packed.get(key)
         if packed is None:
             with self._lock:
-                packed = self._packed.get(amax)
+                packed = self._packed.get(key)
                 if packed is None:
-                    packed = self._packed[amax] = _pack(weight, zero_points, amax, *self._layout)
+                    packed = _pack(weight, zero_points, amax, taps, *self._layout)
+                    self._packed[key] = packed
         return packed
 
 
 def _pack(
-    weight: Tensor, zero_points: Tensor | None, amax: int, groups: int, joined: bool
+    weight: Tensor,
+    zero_points: Tensor | None,
+    amax: int,
+    taps: Taps | None,
+    groups: int,
+    joined: bool,
 ) -> Packed:
     weight = weight.detach()
-    asymmetric = zero_points is not None
-    if weight.dim() == 2:
-        weight = weight.contiguous()
-        channels, k = weight.shape
-        return _kernels.pack_weights(weight.data_ptr(), 1, channels, 1, k, 0, amax, asymmetric)
-    channels, group_channels, height, width = weight.shape
+    if taps is not None:
+        weight = _phase(weight, groups, taps)
+        zero_points = None if zero_points is None else zero_points.repeat(groups)
+    channels, group_channels, *kernel = weight.shape
+    runs, run_length = math.prod(kernel), group_channels
     if is_depthwise(weight, groups):
-        taps = weight.reshape(channels, height * width).to(torch.int16)
+        wide = weight.reshape(channels, runs).to(torch.int16)
         if zero_points is not None:
-            taps = taps - zero_points.to(torch.int16).unsqueeze(1)
-        return _kernels.pack_depthwise_weights(taps.data_ptr(), channels, height * width, amax)
-    weight = weight.permute(0, 2, 3, 1).contiguous()
-    runs, run_length = height * width, group_channels
-    if joined:
-        runs, run_length = height, width * group_channels
+            wide = wide - zero_points.to(torch.int16).unsqueeze(1)
+        return _kernels.pack_depthwise_weights(wide.data_ptr(), channels, runs, amax)
+    if joined and kernel:
+        runs, run_length = math.prod(kernel[:-1]), kernel[-1] * group_channels
+    weight = weight.movedim(1, -1).contiguous()
     return _kernels.pack_weights(
         weight.data_ptr(),
         groups,
@@ -176,8 +190,18 @@ def _pack(
         run_length,
         group_channels,
         amax,
-        asymmetric,
+        zero_points is not None,
     )
+
+
+def _phase(weight: Tensor, groups: int, taps: Taps) -> Tensor:
+    """The weight ``(O, C / groups, kernel)`` of a plain convolution that is a part of a
+    transposed one, with the weight ``(C, O / groups, kernel)``."""
+    every = (slice(start, None, step) for start, step in taps)
+    weight = weight[:, :, *every].flip(*range(2, weight.dim()))
+    channels, outputs, *kernel = weight.shape
+    grouped = weight.reshape(groups, channels // groups, outputs, *kernel)
+    return grouped.transpose(1, 2).flatten(0, 1)
 
 
 def is_depthwise(weight: Tensor, groups: int) -> bool:

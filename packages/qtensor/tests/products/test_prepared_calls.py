@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qtensor import _packing, quantize_per_tensor, quint8
-from qtensor._ops.conv2d import conv2d, conv2d_reference
+from qtensor._ops.conv import conv2d
 from qtensor._ops.linear import linear, linear_reference
 from qtensor._ops.linear_dynamic import linear_dynamic, linear_dynamic_reference
 from qtensor._packing import PackedWeights
@@ -50,13 +50,13 @@ class Case:
         assert torch.equal(result, self.reference(*arguments))
 
 
-GEOMETRY = ([1, 1], [1, 1], [1, 1], 1)
+GEOMETRY = ([1, 1], [1, 1], [1, 1], 1, "zeros")
 CASES = {
     "linear": Case(linear, linear_reference, rows, (20, 24), (0.02, 7), OUTPUT),
     "dynamic": Case(
         linear_dynamic, linear_dynamic_reference, lambda n=3: torch.randn(n, 24), (20, 24), (), ()
     ),
-    "conv2d": Case(conv2d, conv2d_reference, image, (20, 8, 3, 3), (0.02, 7), (*GEOMETRY, *OUTPUT)),
+    "conv2d": Case(conv2d, conv2d.reference, image, (20, 8, 3, 3), (0.02, 7), (*GEOMETRY, *OUTPUT)),
 }
 caches = pytest.mark.parametrize("cache", [PackedWeights, lambda: None], ids=["own", "shared"])
 each = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -161,7 +161,7 @@ def test_a_list_that_was_written_to():
     for step in (1, 2):
         stride[:] = [step, step]
         after = (stride, *GEOMETRY[1:], *OUTPUT)
-        Case(conv2d, conv2d_reference, None, None, case.before, after).check(input, tensors, cache)
+        Case(conv2d, conv2d.reference, None, None, case.before, after).check(input, tensors, cache)
 
 
 def test_residuals_are_checked_in_every_call():

@@ -8,6 +8,7 @@ from torch import Tensor
 from .. import _kernels
 from ._activation import ACTIVATIONS, activated, check_activation
 from ._checks import RANGES, check_parameters, check_range
+from ._layout import laid_out_as
 from ._requantize import integer_bounds
 
 BYTES = (torch.uint8, torch.int8)
@@ -117,16 +118,12 @@ def check_residual(residual: Tensor, shape: tuple[int, ...], dtype: torch.dtype)
         )
 
 
-def readable_residual(
-    residual: Tensor | None,
-    output: Tensor,
-    memory_format: torch.memory_format = torch.contiguous_format,
-) -> Tensor | None:
+def readable_residual(residual: Tensor | None, output: Tensor) -> Tensor | None:
     """A residual checked to be like the output, and laid out like it."""
     if residual is None:
         return None
     check_residual(residual, output.shape, output.dtype)
-    return residual.contiguous(memory_format=memory_format)
+    return laid_out_as(residual, output)
 
 
 def check_input(input: Tensor, scale: float, zero_point: int, name: str = "input") -> None:
@@ -146,8 +143,15 @@ def check_weight(
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
     dimensions: int,
+    channel_axis: int = 0,
+    groups: int = 1,
 ) -> None:
-    """Raise unless weight, its parameters and bias fit each other and lie on input's device."""
+    """Raise unless weight, its parameters and bias fit each other and lie on input's device.
+
+    Args:
+        channel_axis: the weight's axis that its parameters belong to.
+        groups: how many output channels share one index along that axis.
+    """
     if weight.dtype is not torch.int8 or weight.dim() != dimensions:
         raise TypeError(
             f"expected an int8 weight of {dimensions} dimensions, got {weight.dtype} of shape "
@@ -155,17 +159,19 @@ def check_weight(
         )
     if weight.device != input.device:
         raise ValueError(f"expected weight on {input.device}, as input, got {weight.device}")
-    _check_per_channel("weight_scales", weight_scales, torch.float32, weight)
+    channels = weight.shape[channel_axis]
+    _check_per_channel("weight_scales", weight_scales, torch.float32, channels, weight)
     if weight_zero_points is not None:
-        _check_per_channel("weight_zero_points", weight_zero_points, torch.int64, weight)
+        _check_per_channel("weight_zero_points", weight_zero_points, torch.int64, channels, weight)
     if bias is not None:
-        _check_per_channel("bias", bias, torch.float32, weight)
+        _check_per_channel("bias", bias, torch.float32, channels * groups, weight)
 
 
-def _check_per_channel(name: str, tensor: Tensor, dtype: torch.dtype, weight: Tensor) -> None:
+def _check_per_channel(
+    name: str, tensor: Tensor, dtype: torch.dtype, channels: int, weight: Tensor
+) -> None:
     if tensor.dtype is not dtype:
         raise TypeError(f"expected {dtype} {name}, got {tensor.dtype}")
-    channels = weight.shape[0]
     one_for_all = name == "weight_scales" and tensor.numel() == 1
     if tensor.dim() != 1 or not (tensor.shape[0] == channels or one_for_all):
         raise ValueError(
@@ -194,11 +200,15 @@ def unsigned(value: int, dtype: torch.dtype) -> int:
     return value + 128 if dtype is torch.int8 else value
 
 
-def proven_amax(input: Tensor, padding: int = 0) -> int:
-    """127 if nothing that the kernels read from a dense input, or as padding, exceeds it; or 255.
+def proven_amax(input: Tensor, padding: int = 0, span: int | None = None) -> int:
+    """127 if nothing that the kernels read from the input, or as padding, exceeds it; or 255.
 
     A calibrated range does not bind the input, so every call looks.
+
+    Args:
+        span: bytes of memory from the input's first element to its last; ``None`` if it is dense.
     """
     if input.dtype is torch.int8:
         return 255
-    return 127 if _kernels.or_bytes(input.data_ptr(), input.numel()) | padding <= 127 else 255
+    count = input.numel() if span is None else span
+    return 127 if _kernels.or_bytes(input.data_ptr(), count) | padding <= 127 else 255

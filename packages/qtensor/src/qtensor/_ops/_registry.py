@@ -35,7 +35,7 @@ def operator(
     Returns:
         A function of the schema's arguments, and ``cache`` if ``cpu`` takes it. In plain eager
         execution it calls ``cpu`` itself, else ``torch.ops.qtensor.<name>`` (see ``_direct``).
-        Its ``op`` attribute is the latter.
+        Its attribute ``op`` is the latter, and ``reference`` what was given.
     """
     name = schema.partition("(")[0]  # what define() returns lacks the overload
     _library.define(schema)
@@ -58,6 +58,7 @@ def operator(
     call.__name__ = call.__qualname__ = name
     call.__doc__ = reference.__doc__
     call.op = registered  # type: ignore[attr-defined]  # functions take attributes, mypy knows not
+    call.reference = reference  # type: ignore[attr-defined]  # likewise
     return call
 
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .._packing import PackedWeights, Run, shared_cache
@@ -22,7 +23,7 @@ def weighted_operator(
     """Like :func:`operator`, for an operator with an argument ``weight``.
 
     Args:
-        schema, reference, fake: as there; ``reference`` has the schema's names and defaults.
+        schema, reference, fake: as there.
         prepare: takes a :class:`PackedWeights` and all arguments, checks them, and returns what
             runs the kernel on a tuple of arguments in which ``input`` and ``residual`` may have
             other values and shapes, but no other dtypes. It must not hold the weight.
@@ -31,7 +32,7 @@ def weighted_operator(
         The operator; it takes ``cache``, the weight's :class:`PackedWeights`. Without one it
         uses the weight's shared cache.
     """
-    signature = inspect.signature(reference)
+    signature = _signature(schema)
     names = list(signature.parameters)
     defaults = tuple(parameter.default for parameter in signature.parameters.values())
     weight = names.index("weight")
@@ -46,3 +47,14 @@ def weighted_operator(
         return (cache or shared_cache(args[weight])).run(prepare, args, varying)
 
     return operator(schema, cpu=cpu, reference=reference, fake=fake)
+
+
+def _signature(schema: str) -> inspect.Signature:
+    parameters = []
+    for argument in torch._C.parse_schema(schema).arguments:
+        default = (
+            argument.default_value if argument.has_default_value() else inspect.Parameter.empty
+        )
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters.append(inspect.Parameter(argument.name, kind, default=default))
+    return inspect.Signature(parameters)

@@ -7,7 +7,7 @@ from torch.nn.modules.utils import _pair
 
 from .._arguments import quantized, requantization, weight_arguments
 from .._dtypes import QDType, quint8
-from .._ops import conv2d as _conv2d
+from .._ops import conv as _conv
 from .._qparams import QParams
 from .._qtensor import QTensor
 
@@ -36,7 +36,7 @@ def conv2d(
         weight: shape ``(O, C / groups, kh, kw)``, qint8, per tensor or per channel of axis 0.
         bias: float32, shape ``(O,)``.
         stride, padding, dilation, groups: as in :func:`torch.nn.functional.conv2d`.
-        padding_mode: ``"zeros"``, the only one here; ``nn.quantized.Conv2d`` knows the others.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         scale, zero_point, dtype: the output's parameters.
         activation_min, activation_max: bounds on the real output, such as 0 for ReLU.
 
@@ -47,11 +47,9 @@ def conv2d(
         TypeError: ``input`` or ``weight`` is not quantized so.
         ValueError: shapes do not fit, or another padding mode.
     """
-    if padding_mode != "zeros":
-        raise ValueError(f"expected padding_mode 'zeros', got {padding_mode!r}")
     x = quantized(input, "conv2d")
     output = QParams(scale, zero_point, dtype)
-    data = _conv2d.conv2d(
+    data = _conv.conv2d(
         x._data,
         x._scale,
         x._zero_point,
@@ -61,6 +59,7 @@ def conv2d(
         _pair(padding),
         _pair(dilation),
         groups,
+        padding_mode,
         *requantization(output),
         activation_min,
         activation_max,

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.utils import _pair
 
 from ..._arguments import quantized, requantization
-from ..._ops.conv2d import conv2d
+from ..._ops.conv import conv2d
 from ..._qparams import QParams
 from ..._qtensor import QTensor
 from ._base import QuantizedLayer, unfused
@@ -100,18 +99,16 @@ class Conv2d(QuantizedLayer):
 
     def _convolve(self, x: QTensor, *residual: Any) -> QTensor:
         x, output = quantized(x, self._name), self.output_qparams
-        data, padding = x._data, self.padding
-        if self.padding_mode != "zeros":
-            data, padding = self._padded(data), (0, 0)
         result = conv2d(
-            data,
+            x._data,
             x._scale,
             x._zero_point,
             *self._weight_arguments(),
             self.stride,
-            padding,
+            self.padding,
             self.dilation,
             self.groups,
+            self.padding_mode,
             *requantization(output),
             self.activation_min,
             self.activation_max,
@@ -119,10 +116,6 @@ class Conv2d(QuantizedLayer):
             cache=self._packed,
         )
         return QTensor(result, output)
-
-    def _padded(self, data: Tensor) -> Tensor:
-        vertical, horizontal = self.padding
-        return F.pad(data, (horizontal, horizontal, vertical, vertical), self.padding_mode)
 
     @classmethod
     def _shaped_like(cls, mod: nn.Module) -> Self:

@@ -8,6 +8,8 @@ from torch import nn
 import qbackends
 from qgraph import Decision, Rows, plan_of, prepare
 from qobserve import QConfigMapping, get_default_qconfig
+from qobserve.nn import qat as nnqat
+from qobserve.nn.intrinsic import qat as nniqat
 from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
 
@@ -55,11 +57,18 @@ def test_module_mappings() -> None:
     assert static[nn.Conv2d] is nnq.Conv2d
     assert static[nni.ConvAddReLU2d] is nni.quantized.ConvAddReLU2d
     dynamic = qbackends.dynamic_module_mapping("fbgemm")
+    # What was trained is converted as its float form is.
     assert dynamic == {
         nn.Linear: nnq.dynamic.Linear,
+        nnqat.Linear: nnq.dynamic.Linear,
         nni.LinearReLU: nni.quantized.dynamic.LinearReLU,
+        nniqat.LinearReLU: nni.quantized.dynamic.LinearReLU,
     }
-    assert qbackends.weight_only_module_mapping() == {nn.Embedding: nnq.Embedding}
+    tables = dict.fromkeys((nn.Embedding, nnqat.Embedding), nnq.Embedding)
+    assert qbackends.weight_only_module_mapping() == tables
+    trained = qbackends.qat_module_mapping()
+    assert trained[nni.ConvBnReLU2d] is nniqat.ConvBnReLU2d
+    assert static[nniqat.ConvBnReLU2d] is nni.quantized.ConvReLU2d
 
 
 def test_support_matrix() -> None:

@@ -6,6 +6,7 @@ from ._backends import get_x86_backend_config as get_x86_backend_config
 from ._backends import with_activations as with_activations
 from ._derived import dynamic_module_mapping as dynamic_module_mapping
 from ._derived import qat_module_mapping as qat_module_mapping
+from ._derived import reference_module_mapping as reference_module_mapping
 from ._derived import static_module_mapping as static_module_mapping
 from ._derived import support_matrix as support_matrix
 from ._derived import weight_only_module_mapping as weight_only_module_mapping

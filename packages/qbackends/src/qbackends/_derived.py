@@ -39,6 +39,17 @@ def qat_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
     return mapping
 
 
+def reference_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
+    """Float module class (not fused) → class that computes in float on quantized weights."""
+    single = [row for row in get_backend_config(backend).configs if isinstance(row.pattern, type)]
+    return {
+        kind: row.reference_quantized_module
+        for row in single
+        for kind in (row.pattern, row.qat_module)
+        if kind is not None and row.reference_quantized_module is not None
+    }
+
+
 def weight_only_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
     """Float module class → class with quantized weights only."""
     return _mapping(backend, lambda row: row.weight_only_module)

@@ -12,6 +12,48 @@ from .backend_config import get_backend_config as get_backend_config
 from .backend_config import get_fbgemm_backend_config as get_fbgemm_backend_config
 from .backend_config import get_native_backend_config as get_native_backend_config
 from .backend_config import get_x86_backend_config as get_x86_backend_config
+from .fake_quantize import FakeQuantize as FakeQuantize
+from .fake_quantize import FakeQuantizeBase as FakeQuantizeBase
+from .fake_quantize import FixedQParamsFakeQuantize as FixedQParamsFakeQuantize
+from .fake_quantize import FusedMovingAvgObsFakeQuantize as FusedMovingAvgObsFakeQuantize
+from .fake_quantize import (
+    default_affine_fixed_qparams_fake_quant as default_affine_fixed_qparams_fake_quant,
+)
+from .fake_quantize import default_dynamic_fake_quant as default_dynamic_fake_quant
+from .fake_quantize import default_embedding_fake_quant as default_embedding_fake_quant
+from .fake_quantize import default_embedding_fake_quant_4bit as default_embedding_fake_quant_4bit
+from .fake_quantize import default_fake_quant as default_fake_quant
+from .fake_quantize import (
+    default_fixed_qparams_range_0to1_fake_quant as default_fixed_qparams_range_0to1_fake_quant,
+)
+from .fake_quantize import (
+    default_fixed_qparams_range_neg1to1_fake_quant as default_fixed_qparams_range_neg1to1_fake_quant,  # noqa: E501  # one long name
+)
+from .fake_quantize import default_fused_act_fake_quant as default_fused_act_fake_quant
+from .fake_quantize import (
+    default_fused_per_channel_wt_fake_quant as default_fused_per_channel_wt_fake_quant,
+)
+from .fake_quantize import default_fused_wt_fake_quant as default_fused_wt_fake_quant
+from .fake_quantize import default_histogram_fake_quant as default_histogram_fake_quant
+from .fake_quantize import (
+    default_per_channel_weight_fake_quant as default_per_channel_weight_fake_quant,
+)
+from .fake_quantize import (
+    default_symmetric_fixed_qparams_fake_quant as default_symmetric_fixed_qparams_fake_quant,
+)
+from .fake_quantize import default_weight_fake_quant as default_weight_fake_quant
+from .fake_quantize import disable_fake_quant as disable_fake_quant
+from .fake_quantize import disable_observer as disable_observer
+from .fake_quantize import enable_fake_quant as enable_fake_quant
+from .fake_quantize import enable_observer as enable_observer
+from .fake_quantize import (
+    fused_per_channel_wt_fake_quant_range_neg_127_to_127 as fused_per_channel_wt_fake_quant_range_neg_127_to_127,  # noqa: E501  # one long name
+)
+from .fake_quantize import (
+    fused_wt_fake_quant_range_neg_127_to_127 as fused_wt_fake_quant_range_neg_127_to_127,
+)
+from .fuse_modules import fuse_modules as fuse_modules
+from .fuse_modules import fuse_modules_qat as fuse_modules_qat
 from .observer import FixedQParamsObserver as FixedQParamsObserver
 from .observer import HistogramObserver as HistogramObserver
 from .observer import MinMaxObserver as MinMaxObserver
@@ -45,24 +87,43 @@ from .observer import (
 from .observer import default_weight_observer as default_weight_observer
 from .qconfig import QConfig as QConfig
 from .qconfig import QConfigAny as QConfigAny
+from .qconfig import default_activation_only_qconfig as default_activation_only_qconfig
 from .qconfig import default_debug_qconfig as default_debug_qconfig
+from .qconfig import default_dynamic_qat_qconfig as default_dynamic_qat_qconfig
 from .qconfig import default_dynamic_qconfig as default_dynamic_qconfig
+from .qconfig import default_embedding_qat_qconfig as default_embedding_qat_qconfig
+from .qconfig import default_embedding_qat_qconfig_4bit as default_embedding_qat_qconfig_4bit
 from .qconfig import default_per_channel_qconfig as default_per_channel_qconfig
+from .qconfig import (
+    default_per_channel_symmetric_qnnpack_qat_qconfig as default_per_channel_symmetric_qnnpack_qat_qconfig,  # noqa: E501  # one long name
+)
 from .qconfig import (
     default_per_channel_symmetric_qnnpack_qconfig as default_per_channel_symmetric_qnnpack_qconfig,
 )
+from .qconfig import default_qat_qconfig as default_qat_qconfig
+from .qconfig import default_qat_qconfig_v2 as default_qat_qconfig_v2
 from .qconfig import default_qconfig as default_qconfig
 from .qconfig import default_quint8_weight_qconfig as default_quint8_weight_qconfig
 from .qconfig import default_reuse_input_qconfig as default_reuse_input_qconfig
+from .qconfig import default_symmetric_qnnpack_qat_qconfig as default_symmetric_qnnpack_qat_qconfig
 from .qconfig import default_symmetric_qnnpack_qconfig as default_symmetric_qnnpack_qconfig
+from .qconfig import default_weight_only_qconfig as default_weight_only_qconfig
 from .qconfig import float_qparams_weight_only_qconfig as float_qparams_weight_only_qconfig
+from .qconfig import get_default_qat_qconfig as get_default_qat_qconfig
 from .qconfig import get_default_qconfig as get_default_qconfig
 from .qconfig import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
 from .qconfig import qconfig_equals as qconfig_equals
 from .qconfig_mapping import QConfigMapping as QConfigMapping
+from .qconfig_mapping import get_default_qat_qconfig_mapping as get_default_qat_qconfig_mapping
 from .qconfig_mapping import get_default_qconfig_mapping as get_default_qconfig_mapping
+from .quantize import add_quant_dequant as add_quant_dequant
+from .quantize import convert as convert
+from .quantize import prepare as prepare
+from .quantize import prepare_qat as prepare_qat
 from .quantize import propagate_qconfig_ as propagate_qconfig_
+from .quantize import quantize as quantize
 from .quantize import quantize_dynamic as quantize_dynamic
+from .quantize import quantize_qat as quantize_qat
 from .quantize import swap_module as swap_module
 from .quantize_fx import ConvertCustomConfig as ConvertCustomConfig
 from .quantize_fx import FuseCustomConfig as FuseCustomConfig
@@ -72,6 +133,7 @@ from .quantize_fx import convert_fx as convert_fx
 from .quantize_fx import convert_to_reference_fx as convert_to_reference_fx
 from .quantize_fx import fuse_fx as fuse_fx
 from .quantize_fx import prepare_fx as prepare_fx
+from .quantize_fx import prepare_qat_fx as prepare_qat_fx
 from .stubs import DeQuantStub as DeQuantStub
 from .stubs import QuantStub as QuantStub
 from .stubs import QuantWrapper as QuantWrapper

@@ -1,4 +1,4 @@
-"""Quantization by swapping modules: dynamic, and weight-only."""
+"""Quantization by swapping modules: static, trained, dynamic and weight-only."""
 
 import copy
 import warnings
@@ -11,7 +11,7 @@ import qtensor
 from qbackends import dynamic_module_mapping, weight_only_module_mapping
 from qobserve import (
     QConfig,
-    convert,
+    add_quant_dequant,
     default_dynamic_qconfig,
     float_qparams_weight_only_qconfig,
     propagate_qconfig_,
@@ -19,8 +19,19 @@ from qobserve import (
 )
 
 from ._checks import check_model
+from ._eager import convert, prepare, prepare_qat, quantize, quantize_qat
 
-__all__ = ["propagate_qconfig_", "quantize_dynamic", "swap_module"]
+__all__ = [
+    "add_quant_dequant",
+    "convert",
+    "prepare",
+    "prepare_qat",
+    "propagate_qconfig_",
+    "quantize",
+    "quantize_dynamic",
+    "quantize_qat",
+    "swap_module",
+]
 
 ModuleMapping = Mapping[type[nn.Module], type[nn.Module]]
 
@@ -124,7 +135,7 @@ def _warn_of_no_effect(
                     f"qconfig_spec names {key!r}, but the model has no such module", stacklevel=3
                 )
         elif key in types and spec[key] is not None and not _reaches(key, modules, mapping):
-            known = ", ".join(sorted(kind.__name__ for kind in mapping))
+            known = ", ".join(sorted({kind.__name__ for kind in mapping}))
             warnings.warn(
                 f"{key.__name__} stays float: there is no quantized module for it, only for "
                 f"{known}",

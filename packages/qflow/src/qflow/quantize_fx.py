@@ -28,6 +28,7 @@ __all__ = [
     "convert_to_reference_fx",
     "fuse_fx",
     "prepare_fx",
+    "prepare_qat_fx",
 ]
 
 
@@ -78,19 +79,74 @@ def prepare_fx(
         >>> quantized(batch).shape
         torch.Size([2, 8, 6, 6])
     """
-    caller = "prepare_fx"
-    check_model(model, caller)
-    mapping = as_config(qconfig_mapping, QConfigMapping, "qconfig_mapping", caller)
-    if mapping is None:
-        raise TypeError(f"{caller} needs a qconfig_mapping, got None")
     if _equalization_config is not None:
-        raise ValueError(f"{caller} cannot equalize; leave out _equalization_config")
-    return qgraph.prepare(
+        raise ValueError("prepare_fx cannot equalize; leave out _equalization_config")
+    return _prepare(
+        "prepare_fx",
         model,
-        mapping,
-        as_example_inputs(example_inputs, caller),
-        as_config(prepare_custom_config, PrepareCustomConfig, "prepare_custom_config", caller),
-        _backend(backend_config, caller),
+        qconfig_mapping,
+        example_inputs,
+        prepare_custom_config,
+        backend_config,
+        is_qat=False,
+        strict=strict,
+    )
+
+
+def prepare_qat_fx(
+    model: nn.Module,
+    qconfig_mapping: QConfigMapping | dict[str, Any],
+    example_inputs: tuple[Any, ...],
+    prepare_custom_config: PrepareCustomConfig | dict[str, Any] | None = None,
+    backend_config: BackendConfig | dict[str, Any] | None = None,
+    *,
+    strict: bool = False,
+) -> nn.Module:
+    """``model``, traced and fused, that trains as it will be quantized.
+
+    Train it, put it in eval mode, then give it to :func:`convert_fx`. It shares the parameters of
+    ``model``, which is therefore trained along: give a copy to keep the float model.
+
+    Args:
+        model: the float model, in training mode.
+        qconfig_mapping: which parts to fake-quantize and how, such as
+            :func:`~qflow.get_default_qat_qconfig_mapping` gives.
+        example_inputs, prepare_custom_config, backend_config, strict: as for :func:`prepare_fx`.
+
+    Returns:
+        The model to train. Make the optimizer from its parameters.
+
+    Raises:
+        TypeError: an argument is of the wrong type.
+        UntraceableError: with ``strict``, a part cannot be traced.
+        ValueError: ``model`` is in eval mode.
+
+    Warns:
+        FutureWarning: a configuration is given as a dictionary, the form of old.
+
+    Example:
+        >>> import qflow, torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).train()
+        >>> batch = torch.rand(2, 3, 8, 8)
+        >>> mapping = qflow.get_default_qat_qconfig_mapping("x86")
+        >>> prepared = qflow.prepare_qat_fx(model, mapping, (batch,))
+        >>> prepared(batch).sum().backward()
+        >>> qflow.convert_fx(prepared.eval())(batch).shape
+        torch.Size([2, 8, 6, 6])
+    """
+    caller = "prepare_qat_fx"
+    check_model(model, caller)
+    if not model.training:
+        raise ValueError(f"{caller} expects a model in training mode; call model.train() first")
+    return _prepare(
+        caller,
+        model,
+        qconfig_mapping,
+        example_inputs,
+        prepare_custom_config,
+        backend_config,
+        is_qat=True,
         strict=strict,
     )
 
@@ -198,6 +254,32 @@ def fuse_fx(
         model,
         as_config(fuse_custom_config, FuseCustomConfig, "fuse_custom_config", "fuse_fx"),
         _backend(backend_config, "fuse_fx"),
+    )
+
+
+def _prepare(
+    caller: str,
+    model: nn.Module,
+    qconfig_mapping: Any,
+    example_inputs: Any,
+    prepare_custom_config: Any,
+    backend_config: Any,
+    *,
+    is_qat: bool,
+    strict: bool,
+) -> nn.Module:
+    check_model(model, caller)
+    mapping = as_config(qconfig_mapping, QConfigMapping, "qconfig_mapping", caller)
+    if mapping is None:
+        raise TypeError(f"{caller} needs a qconfig_mapping, got None")
+    return qgraph.prepare(
+        model,
+        mapping,
+        as_example_inputs(example_inputs, caller),
+        as_config(prepare_custom_config, PrepareCustomConfig, "prepare_custom_config", caller),
+        _backend(backend_config, caller),
+        is_qat=is_qat,
+        strict=strict,
     )
 
 

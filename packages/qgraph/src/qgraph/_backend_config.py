@@ -88,6 +88,33 @@ class BackendPatternConfig:
         """Whether the output has the quantization parameters of the input."""
         return self.observation_type is ObservationType.OUTPUT_SHARE_OBSERVER_WITH_INPUT
 
+    def fuse(self, is_qat: bool, *parts: Any, label: str = "") -> nn.Module:
+        """The module that a sequence becomes.
+
+        Args:
+            is_qat: whether it is for quantization-aware training.
+            parts: the modules of the sequence in order; functions without a module form as such.
+            label: what messages call the first of them.
+
+        Raises:
+            ValueError: a part is in training mode, though statistics are to be folded; or the row
+                does not say how to fuse.
+        """
+        first = f"{label} ({type(parts[0]).__name__})" if label else type(parts[0]).__name__
+        if self.fuser_method is not None:
+            training = any(isinstance(part, nn.Module) and part.training for part in parts)
+            if training and not is_qat:
+                raise ValueError(
+                    f"expected a model in eval mode, got {first} in training mode; call "
+                    "model.eval() first"
+                )
+            return self.fuser_method(is_qat, *parts)
+        if self.fused_module is None:
+            raise ValueError(
+                f"row {self.pattern}, which {first} begins, needs a fused module or fuser method"
+            )
+        return self.fused_module(*parts)
+
     # The setters with legacy names.
 
     def set_pattern(self, pattern: Pattern) -> Self:

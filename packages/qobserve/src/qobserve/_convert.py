@@ -3,7 +3,8 @@
 import copy
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -16,6 +17,7 @@ from qtensor import (
     per_tensor_affine,
     per_tensor_symmetric,
 )
+from qtensor.nn.quantized import float_form
 
 from ._base import ObserverBase
 from ._passive import NoopObserver, PlaceholderObserver
@@ -35,6 +37,7 @@ def convert(
     custom_modules: ModuleMapping | None = None,
     *,
     strict: bool = False,
+    use_precomputed_fake_quant: bool = False,
 ) -> nn.Module:
     """A copy of ``module`` with everything replaced that has a qconfig and a counterpart.
 
@@ -51,6 +54,8 @@ def convert(
         custom_modules: for the type of an observed custom module, the class whose
             ``from_observed`` makes the counterpart.
         strict: raise if an observer has seen nothing.
+        use_precomputed_fake_quant: do not show trained weights to their fake-quantize modules
+            again; for counterparts whose ``from_float`` takes this too.
 
     Returns:
         the model: the counterpart of ``module`` itself, if it has one.
@@ -79,7 +84,13 @@ def convert(
     if not inplace:
         module = copy.deepcopy(module)
     _report_unseen(module, strict)
-    module = _converted(module, mapping, custom_modules or {}, {})
+    swap = partial(
+        swap_module,
+        mapping=mapping,
+        custom_module_class_mapping=custom_modules,
+        use_precomputed_fake_quant=use_precomputed_fake_quant,
+    )
+    module = _converted(module, swap, {})
     if remove_qconfig:
         _remove_qconfig(module)
     return module
@@ -89,6 +100,7 @@ def swap_module(
     mod: nn.Module,
     mapping: ModuleMapping,
     custom_module_class_mapping: ModuleMapping | None = None,
+    use_precomputed_fake_quant: bool = False,
 ) -> nn.Module:
     """The counterpart of ``mod``, or ``mod`` itself if it has none or no qconfig.
 
@@ -102,6 +114,7 @@ def swap_module(
             that the qconfig's weight observer finds.
         custom_module_class_mapping: for a module type, the class whose ``from_observed(mod)``
             makes the counterpart; stronger than ``mapping``.
+        use_precomputed_fake_quant: given to ``from_float`` if that takes it.
     """
     if getattr(mod, "qconfig", None) is None:
         return mod
@@ -113,10 +126,8 @@ def swap_module(
         swapped = custom.from_observed(mod)
     elif target is None:
         return mod
-    elif "weight_qparams" in inspect.signature(target.from_float).parameters:
-        swapped = target.from_float(mod, weight_qparams=_weight_qparams(mod))
     else:
-        swapped = target.from_float(mod)
+        swapped = _counterpart(target, mod, use_precomputed_fake_quant)
     if swapped is not mod:
         _copy_hooks(mod, swapped)
         swapped.train(mod.training)
@@ -192,23 +203,38 @@ def _report_unseen(module: nn.Module, strict: bool) -> None:
 
 def _converted(
     module: nn.Module,
-    mapping: ModuleMapping,
-    custom_modules: ModuleMapping,
+    swap: Callable[[nn.Module], nn.Module],
     done: dict[nn.Module, nn.Module],
 ) -> nn.Module:
     """``done``: what has been converted already, for modules that are used in several places."""
     if module not in done:
-        done[module] = swap_module(module, mapping, custom_modules)
+        done[module] = swap(module)
         if done[module] is module and OBSERVER not in module._modules:
             for name, child in module._modules.items():
                 if child is not None:
-                    module._modules[name] = _converted(child, mapping, custom_modules, done)
+                    module._modules[name] = _converted(child, swap, done)
     return done[module]
 
 
-def _weight_qparams(mod: nn.Module) -> dict[str, Any]:
-    observer = mod.qconfig.weight()  # type: ignore[union-attr,operator]  # a QConfig
-    observer(mod.weight)
+def _counterpart(target: Any, mod: nn.Module, use_precomputed_fake_quant: bool) -> nn.Module:
+    accepted = inspect.signature(target.from_float).parameters
+    made: nn.Module
+    if "weight_qparams" in accepted:
+        layer = float_form(mod)
+        made = target.from_float(layer, weight_qparams=_weight_qparams(layer))
+    elif "use_precomputed_fake_quant" in accepted:
+        made = target.from_float(mod, use_precomputed_fake_quant=use_precomputed_fake_quant)
+    else:
+        made = target.from_float(mod)
+    return made
+
+
+def _weight_qparams(layer: Any) -> dict[str, Any]:
+    trained: Any = getattr(layer, "weight_fake_quant", None)
+    if trained is not None and getattr(trained, "has_seen_data", True):
+        return get_qparam_dict(trained)
+    observer = layer.qconfig.weight()
+    observer(layer.weight)
     return get_qparam_dict(observer)
 
 

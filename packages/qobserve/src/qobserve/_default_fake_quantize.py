@@ -6,6 +6,7 @@ from qtensor import (
     per_tensor_affine,
     per_tensor_symmetric,
     qint8,
+    quint4x2,
     quint8,
 )
 
@@ -81,6 +82,15 @@ default_embedding_fake_quant = FakeQuantize.with_args(
     averaging_constant=1,
 )
 """For embedding tables: every row with a real zero point, by the table as it is."""
+
+default_embedding_fake_quant_4bit = FakeQuantize.with_args(
+    observer=MovingAveragePerChannelMinMaxObserver,
+    qscheme=per_channel_affine_float_qparams,
+    ch_axis=0,
+    dtype=quint4x2,
+    averaging_constant=1,
+)
+"""As :data:`default_embedding_fake_quant`, in 0 … 15."""
 
 default_histogram_fake_quant = FakeQuantize.with_args(
     observer=HistogramObserver,

@@ -8,6 +8,7 @@ from qtensor import qint8
 from ._default_fake_quantize import (
     default_dynamic_fake_quant,
     default_embedding_fake_quant,
+    default_embedding_fake_quant_4bit,
     default_fake_quant,
     default_fused_act_fake_quant,
     default_fused_per_channel_wt_fake_quant,
@@ -46,6 +47,11 @@ default_embedding_qat_qconfig = QConfig(
     activation=NoopObserver.with_args(dtype=torch.float32), weight=default_embedding_fake_quant
 )
 """Weights only, by row with real zero points: for embedding tables."""
+
+default_embedding_qat_qconfig_4bit = QConfig(
+    activation=NoopObserver.with_args(dtype=torch.float32), weight=default_embedding_fake_quant_4bit
+)
+"""As :data:`default_embedding_qat_qconfig`, in 4 bits."""
 
 _signed_activation = FusedMovingAvgObsFakeQuantize.with_args(
     observer=MovingAverageMinMaxObserver,

@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
 from torch.fx import GraphModule, Node
 
 from .._backend_config import BackendPatternConfig
@@ -139,21 +138,9 @@ class _Fuser:
         return node
 
     def _add_fused(self, match: _Match) -> str:
-        parts = [self._part(node) for node in match.nodes]
-        row = match.row
-        training = any(isinstance(part, nn.Module) and part.training for part in parts)
-        if row.fuser_method is not None and training and not self.is_qat:
-            raise ValueError(
-                f"expected a model in eval mode, got {match.nodes[0].target} "
-                f"({type(parts[0]).__name__}) in training mode; call model.eval() first"
-            )
-        if row.fuser_method is not None:
-            fused = row.fuser_method(self.is_qat, *parts)
-        elif row.fused_module is not None:
-            fused = row.fused_module(*parts)
-        else:
-            raise ValueError(f"row {row.pattern} needs a fused module, function or fuser method")
         path = str(match.nodes[0].target)
+        parts = [self._part(node) for node in match.nodes]
+        fused = match.row.fuse(self.is_qat, *parts, label=path)
         if self.calls[path] > 1:  # called elsewhere too, and to stay there as it is
             return add_module(self.model, path, fused)
         self.model.set_submodule(path, fused)

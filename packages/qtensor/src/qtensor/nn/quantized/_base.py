@@ -104,7 +104,7 @@ def _loaded(
     quant_min: Tensor | None,
     quant_max: Tensor | None,
 ) -> QParams:
-    storages = {dtype.storage: dtype for dtype in QDTYPES.values()}
+    storages = {dtype.storage: dtype for dtype in reversed(QDTYPES.values())}  # the first counts
     return QParams(
         float(scale),
         int(zero_point),

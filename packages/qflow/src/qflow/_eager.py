@@ -1,0 +1,210 @@
+"""The eager flow: modules are observed, or trained, and replaced where they stand."""
+
+import copy
+from collections.abc import Callable, Collection
+from typing import Any
+
+from torch import nn
+
+import qobserve
+from qbackends import (
+    qat_module_mapping,
+    reference_module_mapping,
+    static_module_mapping,
+    weight_only_module_mapping,
+)
+from qobserve import DeQuantStub, QuantStub
+from qtensor.nn import quantized as nnq
+
+from ._checks import check_model
+
+ModuleMapping = qobserve.ModuleMapping
+
+_BACKEND = "native"
+
+# What is no operator, and so in no backend's table.
+_PLUMBING: dict[type[nn.Module], type[nn.Module]] = {
+    QuantStub: nnq.Quantize,
+    DeQuantStub: nnq.DeQuantize,
+    nnq.FloatFunctional: nnq.QFunctional,
+}
+
+
+def prepare(
+    model: nn.Module,
+    inplace: bool = False,
+    allow_list: Collection[type[nn.Module]] | None = None,
+    observer_non_leaf_module_list: Collection[type[nn.Module]] | None = None,
+    prepare_custom_config_dict: dict[str, Any] | None = None,
+) -> nn.Module:
+    """A copy of ``model`` that observes what is to be quantized; run it on typical data next.
+
+    Give modules a ``qconfig`` first; it holds for all inside them too.
+
+    Args:
+        model: the float model, with ``qconfig`` attributes and quantize and dequantize stubs.
+        inplace: change ``model`` itself instead of a copy.
+        allow_list: the module types to observe; by default those that have a quantized form.
+        observer_non_leaf_module_list: further types to observe as one unit.
+        prepare_custom_config_dict: its entry ``"float_to_observed_custom_module_class"`` says for a
+            module type the class whose ``from_float`` makes what is observed in its place.
+
+    Raises:
+        TypeError: ``model`` is not a module.
+
+    Warns:
+        UserWarning: no module has a qconfig.
+
+    Example:
+        >>> import qflow, torch
+        >>> model = qflow.QuantWrapper(torch.nn.Linear(4, 2)).eval()
+        >>> model.qconfig = qflow.get_default_qconfig("x86")
+        >>> prepared = qflow.prepare(model)
+        >>> _ = prepared(torch.randn(8, 4))
+        >>> type(qflow.convert(prepared).module)
+        <class 'qtensor.nn.quantized._linear.Linear'>
+    """
+    check_model(model, "prepare")
+    if not inplace:
+        model = copy.deepcopy(model)
+    custom = (prepare_custom_config_dict or {}).get("float_to_observed_custom_module_class", {})
+    if custom:
+        qobserve.propagate_qconfig_(model)
+        model = qobserve.convert(model, custom, inplace=True, remove_qconfig=False)
+    observed = {*(_observed_types() if allow_list is None else allow_list), *custom.values()}
+    return qobserve.prepare(
+        model, observed.union(observer_non_leaf_module_list or ()), inplace=True
+    )
+
+
+def prepare_qat(
+    model: nn.Module, mapping: ModuleMapping | None = None, inplace: bool = False
+) -> nn.Module:
+    """A copy of ``model`` that trains as it will be quantized.
+
+    Give modules a ``qconfig`` first, such as :func:`get_default_qat_qconfig` makes, and fuse with
+    :func:`fuse_modules_qat`. Make the optimizer from the parameters of the result.
+
+    Args:
+        model: the float model, in training mode.
+        mapping: for a module type, its counterpart for training; by default what the native
+            table has.
+        inplace: change ``model`` itself instead of a copy.
+
+    Raises:
+        TypeError: ``model`` is not a module.
+        ValueError: it is in eval mode.
+
+    Warns:
+        UserWarning: no module has a qconfig.
+    """
+    check_model(model, "prepare_qat")
+    trained = qat_module_mapping(_BACKEND) if mapping is None else mapping
+    return qobserve.prepare_qat(model, trained, inplace, allow_list=_observed_types())
+
+
+def convert(
+    module: nn.Module,
+    mapping: ModuleMapping | None = None,
+    inplace: bool = False,
+    remove_qconfig: bool = True,
+    is_reference: bool = False,
+    convert_custom_config_dict: dict[str, Any] | None = None,
+    use_precomputed_fake_quant: bool = False,
+    *,
+    strict: bool = False,
+) -> nn.Module:
+    """A copy of ``module`` with its observed or trained modules replaced by quantized ones.
+
+    Args:
+        module: what :func:`prepare` or :func:`prepare_qat` made, calibrated or trained.
+        mapping: for a module type, its quantized counterpart; by default what the native table has.
+        inplace: change ``module`` itself instead of a copy.
+        remove_qconfig: remove what is left of qconfigs and observers.
+        is_reference: by default, map to reference modules: float arithmetic on quantized weights.
+        convert_custom_config_dict: its entry ``"observed_to_quantized_custom_module_class"`` says
+            for an observed custom module's type the class whose ``from_observed`` quantizes it.
+        use_precomputed_fake_quant: do not show trained weights to their fake-quantize modules
+            again.
+        strict: raise if an observer has seen nothing.
+
+    Raises:
+        TypeError: ``module`` is not a module.
+        ValueError: see ``strict``; or a batch norm has to be folded first.
+
+    Warns:
+        UserWarning: observers have seen nothing; once, with all their names.
+    """
+    check_model(module, "convert")
+    if mapping is None:
+        mapping = reference_module_mapping(_BACKEND) if is_reference else _quantized_types()
+    custom = (convert_custom_config_dict or {}).get("observed_to_quantized_custom_module_class")
+    return qobserve.convert(
+        module,
+        mapping,
+        inplace,
+        remove_qconfig,
+        custom,
+        strict=strict,
+        use_precomputed_fake_quant=use_precomputed_fake_quant,
+    )
+
+
+def quantize(
+    model: nn.Module,
+    run_fn: Callable[..., Any],
+    run_args: Collection[Any],
+    mapping: ModuleMapping | None = None,
+    inplace: bool = False,
+) -> nn.Module:
+    """Prepare, calibrate and convert in one call.
+
+    Args:
+        model: the float model, with ``qconfig`` attributes and stubs.
+        run_fn: called as ``run_fn(prepared, *run_args)``, to run it on typical data.
+        run_args: see ``run_fn``.
+        mapping: as for :func:`convert`.
+        inplace: change ``model`` itself instead of a copy.
+
+    Raises:
+        TypeError: ``model`` is not a module.
+    """
+    check_model(model, "quantize")
+    prepared = prepare(model, inplace).eval()
+    run_fn(prepared, *run_args)
+    return convert(prepared, mapping, inplace=True)
+
+
+def quantize_qat(
+    model: nn.Module, run_fn: Callable[..., Any], run_args: Collection[Any], inplace: bool = False
+) -> nn.Module:
+    """Prepare for quantization-aware training, train, and convert, in one call.
+
+    Args:
+        model: the float model, with ``qconfig`` attributes and stubs.
+        run_fn: called as ``run_fn(prepared, *run_args)``, to train it.
+        run_args: see ``run_fn``.
+        inplace: change ``model`` itself instead of a copy.
+
+    Returns:
+        the quantized model, in eval mode.
+
+    Raises:
+        TypeError: ``model`` is not a module.
+    """
+    check_model(model, "quantize_qat")
+    if not inplace:
+        model = copy.deepcopy(model)
+    prepared = prepare_qat(model.train(), inplace=True)
+    run_fn(prepared, *run_args)
+    return convert(prepared.eval(), inplace=True)
+
+
+def _quantized_types() -> dict[type[nn.Module], type[nn.Module]]:
+    static, weight_only = static_module_mapping(_BACKEND), weight_only_module_mapping(_BACKEND)
+    return {**weight_only, **static, **_PLUMBING}
+
+
+def _observed_types() -> set[type[nn.Module]]:
+    """What has a quantized output; a dequantizing stub and embeddings give floats."""
+    return {*static_module_mapping(_BACKEND), QuantStub}

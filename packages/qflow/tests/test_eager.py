@@ -1,0 +1,116 @@
+"""Eager static quantization: fuse, prepare, calibrate, convert."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import qflow
+from qtensor.nn import intrinsic as nni
+from qtensor.nn import quantized as nnq
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.quant, self.dequant = qflow.QuantStub(), qflow.DeQuantStub()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.adaptive_avg_pool2d(self.body(self.quant(x)), 1)
+        return self.dequant(self.head(x.flatten(1)))
+
+
+@pytest.fixture
+def batch() -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(16, 3, 6, 6)
+
+
+def fused() -> nn.Module:
+    model = qflow.fuse_modules(Network().eval(), [["body.0", "body.1", "body.2"]])
+    model.qconfig = qflow.get_default_qconfig("x86")
+    return model
+
+
+def test_prepare_and_convert(batch: Tensor) -> None:
+    model = fused()
+    expected = model(batch)
+    prepared = qflow.prepare(model)
+    assert torch.equal(prepared(batch), expected)
+    converted = qflow.convert(prepared)
+    assert type(converted.body[0]) is nni.quantized.ConvReLU2d
+    assert type(converted.head) is nnq.Linear
+    assert (converted(batch) - expected).abs().max() < 0.03 * expected.abs().max()
+    assert not hasattr(model.head, "activation_post_process")
+
+
+def test_in_one_call(batch: Tensor) -> None:
+    model = fused()
+    quantized = qflow.quantize(model, lambda prepared, x: prepared(x), (batch,))
+    assert (quantized(batch) - model(batch)).abs().max() < 0.03 * model(batch).abs().max()
+
+
+def test_reference(batch: Tensor) -> None:
+    prepared = qflow.prepare(fused())
+    prepared(batch)
+    reference = qflow.convert(prepared, is_reference=True)
+    assert type(reference.head) is nnq.reference.Linear
+
+
+def test_fusing(batch: Tensor) -> None:
+    model = Network().eval()
+    expected = model(batch)
+    calls = []
+    model.body[0].register_forward_pre_hook(lambda *_: calls.append("before"))
+    model.body[2].register_forward_hook(lambda *_: calls.append("after"))
+    whole = qflow.fuse_modules(model, ["body.0", "body.1", "body.2"])
+    assert [type(part) for part in whole.body] == [nni.ConvReLU2d, nn.Identity, nn.Identity]
+    torch.testing.assert_close(whole(batch), expected, atol=1e-5, rtol=1e-4)
+    assert calls == ["before", "after"]
+    assert type(model.body[1]) is nn.BatchNorm2d
+    assert type(qflow.fuse_modules(model, ["body.0", "body.1"]).body[0]) is nn.Conv2d
+    trained = qflow.fuse_modules_qat(model.train(), ["body.0", "body.1", "body.2"], inplace=True)
+    assert type(trained.body[0]) is nni.ConvBnReLU2d and trained is model
+
+
+def test_fusing_what_cannot_be() -> None:
+    with pytest.raises(NotImplementedError, match="nothing fuses ReLU, Conv2d; leave"):
+        qflow.fuse_modules(nn.Sequential(nn.ReLU(), nn.Conv2d(1, 1, 1)), ["0", "1"])
+    with pytest.raises(ValueError, match=r"got Conv2d in training mode; call model\.eval\(\)"):
+        qflow.fuse_modules(Network().train(), ["body.0", "body.1"])
+    with pytest.raises(AttributeError):
+        qflow.fuse_modules(Network().eval(), ["body.0", "nowhere"])
+
+
+def test_a_fuser_of_ones_own() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sigmoid()).eval()
+    custom = {(nn.Linear, nn.Sigmoid): lambda is_qat, linear, sigmoid: nn.Sequential(linear)}
+    whole = qflow.fuse_modules(
+        model, ["0", "1"], fuse_custom_config_dict={"additional_fuser_method_mapping": custom}
+    )
+    assert type(whole[0]) is nn.Sequential and type(whole[1]) is nn.Identity
+
+
+def test_custom_modules(batch: Tensor) -> None:
+    class Twice(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    class Observed(Twice):
+        @classmethod
+        def from_float(cls, module: nn.Module) -> "Observed":
+            return cls()
+
+    class Quantized(nn.Module):
+        @classmethod
+        def from_observed(cls, module: nn.Module) -> "Quantized":
+            return cls()
+
+    model = nn.Sequential(Twice()).eval()
+    model.qconfig = qflow.get_default_qconfig("x86")
+    observed = {"float_to_observed_custom_module_class": {Twice: Observed}}
+    prepared = qflow.prepare(model, prepare_custom_config_dict=observed)
+    prepared(batch)
+    quantized = {"observed_to_quantized_custom_module_class": {Observed: Quantized}}
+    assert type(qflow.convert(prepared, convert_custom_config_dict=quantized)[0]) is Quantized

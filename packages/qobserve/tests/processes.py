@@ -1,6 +1,6 @@
 """Run by torchrun: calibrates with a part of the data, synchronises and saves the statistics.
 
-torchrun processes.py RESULT PARTITIONS, where a partition is a list of batch numbers for each process.
+torchrun processes.py RESULT PARTITIONS; a partition lists the batches of each process by number.
 """
 
 import json
@@ -10,8 +10,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from qobserve import HistogramObserver, MinMaxObserver, PerChannelMinMaxObserver
-from qobserve import PlaceholderObserver, sync
+from qobserve import (
+    HistogramObserver,
+    MinMaxObserver,
+    PerChannelMinMaxObserver,
+    PlaceholderObserver,
+    sync,
+)
 
 
 def model():

@@ -14,7 +14,6 @@ from qobserve import MinMaxObserver, MovingAverageMinMaxObserver, ObserverBase, 
 
 from . import processes
 
-
 HALVES = [[0, 1, 2], [3, 4, 5]]
 ALL_OR_NOTHING = [[5, 0, 3, 1, 4, 2], []]
 
@@ -55,7 +54,7 @@ def test_without_processes():
 def test_a_moving_average_has_no_sum(one_process):
     observer = MovingAverageMinMaxObserver()
     observer.name = "encoder"
-    with pytest.raises(TypeError, match="encoder averages over batches, .* order"):
+    with pytest.raises(TypeError, match=r"encoder averages over batches, .* order"):
         sync(nn.Sequential(observer))
 
 

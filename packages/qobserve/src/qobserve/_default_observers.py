@@ -5,6 +5,7 @@ from qtensor import (
     per_channel_symmetric,
     per_tensor_symmetric,
     qint8,
+    quint4x2,
     quint8,
 )
 
@@ -56,6 +57,11 @@ default_float_qparams_observer = PerChannelMinMaxObserver.with_args(
     dtype=quint8, qscheme=per_channel_affine_float_qparams, ch_axis=0
 )
 """For embedding tables: every row with a real zero point."""
+
+default_float_qparams_observer_4bit = PerChannelMinMaxObserver.with_args(
+    dtype=quint4x2, qscheme=per_channel_affine_float_qparams, ch_axis=0
+)
+"""As :data:`default_float_qparams_observer`, with 4 bits."""
 
 default_fixed_qparams_range_neg1to1_observer = FixedQParamsObserver.with_args(
     scale=2.0 / 256.0, zero_point=128, dtype=quint8, quant_min=0, quant_max=255

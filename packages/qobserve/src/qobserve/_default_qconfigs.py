@@ -8,6 +8,7 @@ from ._default_observers import (
     default_debug_observer,
     default_dynamic_quant_observer,
     default_float_qparams_observer,
+    default_float_qparams_observer_4bit,
     default_observer,
     default_per_channel_weight_observer,
     default_placeholder_observer,
@@ -58,6 +59,11 @@ float_qparams_weight_only_qconfig = QConfig(
     activation=default_placeholder_observer, weight=default_float_qparams_observer
 )
 """Weights only, by row with real zero points: for embedding tables."""
+
+float_qparams_weight_only_qconfig_4bit = QConfig(
+    activation=default_placeholder_observer, weight=default_float_qparams_observer_4bit
+)
+"""As :data:`float_qparams_weight_only_qconfig`, with 4 bits."""
 
 default_reuse_input_qconfig = QConfig(activation=default_reuse_input_observer, weight=NoopObserver)
 """For what keeps the parameters of its input, such as a reshape."""

@@ -163,7 +163,8 @@ class HistogramObserver(RangeObserver):
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Scale (float32) and zero point (int64), each of shape ``(1,)``; 1 and 0 if unseen."""
         # With more integers than bins, what clamping might gain cannot be seen.
-        if not self.has_seen_data or self.quant_max - self.quant_min >= self.bins:
+        too_coarse = self.quant_max - self.quant_min >= self.bins
+        if too_coarse or self.min_val >= self.max_val:  # nothing seen, or one value only
             return self._calculate_qparams(self.min_val, self.max_val)
         lowest, highest = self._choose_range(self.density())
         return self._calculate_qparams(

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 
 class _Fields(NamedTuple):
     activation: Callable[[], Any] | None
@@ -49,6 +51,27 @@ class QConfig(_Fields):
         return super().__new__(cls, activation, weight)
 
 
+class QConfigDynamic(_Fields):
+    """As :class:`QConfig`, of the time when dynamic quantization had one of its own.
+
+    Args:
+        activation, weight: constructors; ``torch.nn.Identity`` by default.
+
+    Raises:
+        ValueError: an observer instead of what makes one.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        activation: Callable[[], Any] | None = nn.Identity,
+        weight: Callable[[], Any] | None = nn.Identity,
+    ) -> "QConfigDynamic":
+        QConfig(activation, weight)  # which checks them
+        return super().__new__(cls, activation, weight)
+
+
 QConfigAny = QConfig | None
 """A QConfig, or ``None``: leave it in float."""
 
@@ -56,3 +79,29 @@ QConfigAny = QConfig | None
 def qconfig_equals(q1: QConfigAny, q2: QConfigAny) -> bool:
     """Whether both make the same observers with the same arguments, or both are ``None``."""
     return q1 == q2
+
+
+def assert_valid_qconfig(qconfig: QConfigAny, mod: nn.Module) -> None:
+    """Raise unless ``qconfig`` can be that of ``mod``.
+
+    Args:
+        qconfig: the QConfig; ``None`` is always valid.
+        mod: the module it is for.
+
+    Raises:
+        ValueError: weights per channel along axis 0 for a transposed convolution, where that is
+            the axis of the input channels: each output channel needs one scale.
+
+    Example:
+        >>> import torch
+        >>> from qobserve import assert_valid_qconfig, get_default_qconfig
+        >>> assert_valid_qconfig(get_default_qconfig("x86"), torch.nn.Conv2d(1, 1, 1))
+    """
+    if qconfig is None or qconfig.weight is None or not isinstance(mod, _TRANSPOSED):
+        return
+    observer = qconfig.weight()
+    if getattr(observer, "ch_axis", -1) == 0:
+        raise ValueError(
+            f"{type(mod).__name__} has its output channels along axis 1 of the weight; give it a "
+            "weight observer with ch_axis=1, or one per tensor"
+        )

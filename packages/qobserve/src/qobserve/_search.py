@@ -50,6 +50,26 @@ class Density(NamedTuple):
         share = torch.where(width > 0, (end - start) / width, (points >= start).double())
         return before[:, bin_] + self.counts[bin_] * share * _mean_powers(start, end)
 
+    def middles(self) -> Tensor:
+        """The middle of each bin, float64, shape ``(bins,)``."""
+        return (self.edges[:-1] + self.edges[1:]) / 2
+
+    def quantiles(self, shares: Tensor) -> Tensor:
+        """The points below which these shares of the mass lie, of any shape, within 0 … 1."""
+        below = torch.cat([self.counts.new_zeros(1), self.counts.cumsum(0)])
+        wanted = shares.to(torch.float64) * below[-1]
+        bin_ = torch.searchsorted(below[1:-1], wanted)
+        share = (wanted - below[bin_]) / self.counts[bin_].clamp(min=1.0)
+        return self.edges[bin_] + share.clamp(0.0, 1.0) * (self.edges[1:] - self.edges[:-1])[bin_]
+
+    def of_magnitudes(self) -> "Density":
+        """The distribution of the absolute values."""
+        edges = torch.cat([self.edges.abs(), self.edges.new_zeros(1)])
+        edges = torch.unique(edges)  # sorted
+        mass = self.moments(edges[1:])[0] - self.moments(edges[:-1])[0]
+        mirrored = self.moments(-edges[:-1])[0] - self.moments(-edges[1:])[0]
+        return Density(edges, mass + mirrored)
+
 
 def _mean_powers(start: Tensor, end: Tensor) -> Tensor:
     """The means of 1, x and x² over ``start … end``."""

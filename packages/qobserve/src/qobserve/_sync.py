@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -59,7 +60,9 @@ def sync(
         )
     named = _observers_of(model_or_observers)
     ranges = [observer for observer in named.values() if isinstance(observer, RangeObserver)]
-    own = [o for o in named.values() if not isinstance(o, RangeObserver) and hasattr(o, "sync")]
+    own: list[Any] = [
+        o for o in named.values() if not isinstance(o, RangeObserver) and hasattr(o, "sync")
+    ]
     _check_kinds(named)
     _check_same_observers(named, group)
     if ranges:
@@ -139,7 +142,7 @@ def _share_ranges(observers: list[RangeObserver], group: dist.ProcessGroup | Non
     bounds = [bound for o in observers for bound in (-o.min_val, o.max_val)]
     flat = torch.cat([bound.reshape(-1).to(device, torch.float64) for bound in bounds])
     dist.all_reduce(flat, dist.ReduceOp.MAX, group)
-    shared = iter(flat.split([bound.numel() for bound in bounds]))
+    shared = iter(torch.split(flat, [bound.numel() for bound in bounds]))
     for observer in observers:
         lowest, highest = (
             next(shared).reshape(bound.shape).to(bound)
@@ -153,7 +156,7 @@ def _share_counts(observers: list[RangeObserver], group: dist.ProcessGroup | Non
     device = observers[0].eps.device
     flat = torch.cat([count.reshape(-1).to(device) for count in counts])
     dist.all_reduce(flat, dist.ReduceOp.SUM, group)
-    for count, total in zip(counts, flat.split([c.numel() for c in counts]), strict=True):
+    for count, total in zip(counts, torch.split(flat, [c.numel() for c in counts]), strict=True):
         count.copy_(total.reshape(count.shape))
 
 

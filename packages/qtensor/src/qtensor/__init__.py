@@ -1,6 +1,7 @@
 """Quantized tensors, their operators, and exact int8 CPU kernels for PyTorch."""
 
 from . import _overrides as _overrides  # gives QTensor its operators
+from . import backends as backends
 from . import nn as nn
 from . import ops as ops
 from ._dtypes import QDType as QDType

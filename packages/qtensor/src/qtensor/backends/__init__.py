@@ -1,0 +1,3 @@
+"""Settings of the backends."""
+
+from . import quantized as quantized

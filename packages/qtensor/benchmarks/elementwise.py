@@ -1,4 +1,4 @@
-"""Times the elementwise, pooling and embedding operators beside torch's legacy quantized ones.
+"""Times the elementwise operators and the embedding beside legacy quantized torch and float torch.
 
 python benchmarks/elementwise.py
 """
@@ -9,59 +9,149 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 
-from qtensor._ops.add import add
+from qtensor import QTensor, quantize_per_tensor, quint8
 from qtensor._ops.embedding import embedding
-from qtensor._ops.pool import adaptive_avg_pool, avg_pool, max_pool
-from qtensor._ops.quantize import dequantize_per_tensor, quantize_per_tensor
-from quintet_testing.bench import Table, compare, threads
+from qtensor.nn import quantized as modules
+from qtensor.ops import (
+    add_to,
+    apply,
+    cat_to,
+    mul_to,
+    prelu_to,
+    requantize,
+    softmax_to,
+)
+from quintet_testing.bench import OURS, Table, compare, threads
 
 LEGACY = "legacy"
+FLOAT = "float"
 IMAGES = [(1, 64, 56, 56), (8, 64, 56, 56), (1, 256, 14, 14), (1, 512, 7, 7), (1, 16, 8, 8)]
 
-Calls = tuple[str, Callable[[], object], Callable[[], object]]
+Call = Callable[[], object]
+Calls = tuple[str, dict[str, Call]]
 
 
-def image_operators(shape: tuple[int, ...]) -> Iterator[Calls]:
-    """Name, ours, legacy; on uint8 images in channels_last."""
-    x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+def conversions(x: torch.Tensor) -> Iterator[Calls]:
+    ours = quantize_per_tensor(x, 0.03, 128, quint8)
     legacy = torch.quantize_per_tensor(x, 0.03, 128, torch.quint8)
-    other = torch.quantize_per_tensor(x, 0.04, 120, torch.quint8)
-    a, b = legacy.int_repr(), other.int_repr()
-    parameters = (a, 0.03, 128, b, 0.04, 120, 0.05, 100, 0, 255)
-
     yield (
         "quantize",
-        lambda: quantize_per_tensor(x, 0.03, 128, 0, 255, torch.uint8),
-        lambda: torch.quantize_per_tensor(x, 0.03, 128, torch.quint8),
+        {
+            OURS: lambda: quantize_per_tensor(x, 0.03, 128, quint8),
+            LEGACY: lambda: torch.quantize_per_tensor(x, 0.03, 128, torch.quint8),
+        },
     )
-    yield "dequantize", lambda: dequantize_per_tensor(a, 0.03, 128), legacy.dequantize
+    yield "dequantize", {OURS: ours.dequantize, LEGACY: legacy.dequantize}
+
+
+def joins(x: torch.Tensor, y: torch.Tensor) -> Iterator[Calls]:
+    """Operators on two tensors; results have a scale of 0.05 and zero point of 100."""
+    quantized = torch.ops.quantized
+    a, b = quantize_per_tensor(x, 0.03, 128, quint8), quantize_per_tensor(y, 0.04, 120, quint8)
+    like_a = quantize_per_tensor(y, 0.03, 128, quint8)
+    gate = quantize_per_tensor(y.mean((2, 3), True), 1 / 256, 0, quint8)
+    output = quantize_per_tensor(x, 0.05, 100, quint8).qparams
+    p, q, like_p, peer_gate = (_legacy(tensor) for tensor in (a, b, like_a, gate))
+    for name, call, peer, plain in (
+        ("add", lambda: add_to(a, b, output), quantized.add, lambda: x + y),
+        (
+            "add, ReLU",
+            lambda: add_to(a, b, output, 0.0),
+            quantized.add_relu,
+            lambda: (x + y).relu_(),
+        ),
+        ("mul", lambda: mul_to(a, b, output), quantized.mul, lambda: x * y),
+    ):
+        yield name, {OURS: call, LEGACY: lambda peer=peer: peer(p, q, 0.05, 100), FLOAT: plain}
     yield (
-        "add",
-        lambda: add(*parameters),
-        lambda: torch.ops.quantized.add(legacy, other, 0.05, 100),
+        "mul by one a channel",
+        {
+            OURS: lambda: mul_to(a, gate, output),
+            LEGACY: lambda: quantized.mul(p, peer_gate, 0.05, 100),
+        },
     )
     yield (
-        "add, ReLU",
-        lambda: add(*parameters, 0.0),
-        lambda: torch.ops.quantized.add_relu(legacy, other, 0.05, 100),
+        "cat",
+        {
+            OURS: lambda: cat_to([a, b], 1, output),
+            LEGACY: lambda: quantized.cat([p, q], 1, 0.05, 100),
+            FLOAT: lambda: torch.cat([x, y], 1),
+        },
     )
-    for kernel, stride, padding in ((2, 2, 0), (3, 2, 1), (3, 1, 1)):
-        window = [kernel] * 2, [stride] * 2, [padding] * 2
-        name = f"{kernel}x{kernel}/{stride}"
-        yield (
-            f"max {name}",
-            lambda window=window: max_pool(a, *window, [1, 1], False),
-            lambda window=window: F.max_pool2d(legacy, *window),
-        )
-        yield (
-            f"average {name}",
-            lambda window=window: avg_pool(a, 128, *window, False, True),
-            lambda window=window: F.avg_pool2d(legacy, *window),
-        )
     yield (
-        "average to 1x1",
-        lambda: adaptive_avg_pool(a, [1, 1]),
-        lambda: F.adaptive_avg_pool2d(legacy, 1),
+        "cat, same scales",
+        {
+            OURS: lambda: cat_to([a, like_a], 1, a.qparams),
+            LEGACY: lambda: quantized.cat([p, like_p], 1, 0.03, 128),
+            FLOAT: lambda: torch.cat([x, y], 1),
+        },
+    )
+
+
+def functions(x: torch.Tensor) -> Iterator[Calls]:
+    """Functions of one tensor; where legacy has no such one, it takes the detour through float."""
+    quantized = torch.ops.quantized
+    a = quantize_per_tensor(x, 0.03, 128, quint8)
+    p = _legacy(a)
+    output = quantize_per_tensor(x, 0.05, 100, quint8).qparams
+    slopes = torch.rand(x.shape[1])
+    peer_slopes = torch.quantize_per_tensor(slopes, 1 / 256, 0, torch.quint8)
+    tables: list[tuple[str, tuple[float, ...], Call, Call]] = [
+        ("sigmoid", (), lambda: torch.sigmoid(p), lambda: torch.sigmoid(x)),
+        ("tanh", (), lambda: torch.tanh(p), lambda: torch.tanh(x)),
+        ("elu", (1.0, 1.0, 1.0), lambda: quantized.elu(p, 0.05, 100), lambda: F.elu(x)),
+        ("gelu", (), lambda: F.gelu(p), lambda: F.gelu(x)),
+        (
+            "silu",
+            (),
+            lambda: torch.quantize_per_tensor(F.silu(p.dequantize()), 0.05, 100, torch.quint8),
+            lambda: F.silu(x),
+        ),
+        ("hardswish", (), lambda: quantized.hardswish(p, 0.05, 100), lambda: F.hardswish(x)),
+        (
+            "leaky_relu",
+            (0.01,),
+            lambda: quantized.leaky_relu(p, 0.01, False, 0.05, 100),
+            lambda: F.leaky_relu(x),
+        ),
+    ]
+    for name, arguments, peer, plain in tables:
+        ours = lambda name=name, arguments=arguments: apply(a, name, output, *arguments)  # noqa: E731
+        yield name, {OURS: ours, LEGACY: peer, FLOAT: plain}
+    yield (
+        "PReLU",
+        {
+            OURS: lambda: prelu_to(a, slopes, output),
+            LEGACY: lambda: quantized.prelu(p, peer_slopes, 0.05, 100),
+            FLOAT: lambda: F.prelu(x, slopes),
+        },
+    )
+    yield (
+        "softmax",
+        {
+            OURS: lambda: softmax_to(a, 1, output),
+            LEGACY: lambda: quantized.softmax(p, 1, 0.05, 100),
+            FLOAT: lambda: F.softmax(x, 1),
+        },
+    )
+    yield (
+        "requantize",
+        {
+            OURS: lambda: requantize(a, output),
+            LEGACY: lambda: torch.quantize_per_tensor(p.dequantize(), 0.05, 100, torch.quint8),
+        },
+    )
+
+
+def functional_add(count: int) -> Calls:
+    """What a call costs: ``QFunctional.add`` on a few values."""
+    ours, legacy = modules.QFunctional(), torch.ao.nn.quantized.QFunctional()
+    ours.scale = legacy.scale = 0.1
+    x = quantize_per_tensor(torch.ones(count), 0.1, 0, quint8)
+    y = _legacy(x)
+    return (
+        f"QFunctional.add on {count} values",
+        {OURS: lambda: ours.add(x, x), LEGACY: lambda: legacy.add(y, y)},
     )
 
 
@@ -75,23 +165,34 @@ def lookup(rows: int, dimension: int, count: int) -> Calls:
     indices = torch.randint(0, rows, (count,))
     return (
         f"embedding {rows}x{dimension}, {count} rows",
-        lambda: embedding(weight, scales, zero_points, indices),
-        lambda: torch.ops.quantized.embedding_byte(handle, indices),
+        {
+            OURS: lambda: embedding(weight, scales, zero_points, indices),
+            LEGACY: lambda: torch.ops.quantized.embedding_byte(handle, indices),
+            FLOAT: lambda: F.embedding(indices, table),
+        },
     )
+
+
+def _legacy(q: QTensor) -> torch.Tensor:
+    return torch._make_per_tensor_quantized_tensor(q.int_repr(), q.q_scale(), q.q_zero_point())
 
 
 def main() -> None:
     warnings.simplefilter("ignore")  # the legacy stack warns that it is going away
-    table = Table("Elementwise and pooling operators, uint8", peer=LEGACY)
+    torch.manual_seed(0)
+    table = Table("Elementwise operators, uint8, images in channels_last", peer=LEGACY)
     for count in (1, 2):
         with threads(count):
             for shape in IMAGES:
-                label = "x".join(map(str, shape))
-                for name, ours, legacy in image_operators(shape):
-                    timings = compare({"ours": ours, LEGACY: legacy}, seconds=0.1)
-                    table.add(f"{name} {label}", timings)
-            name, ours, legacy = lookup(30_522, 384, 9 * 128)
-            table.add(name, compare({"ours": ours, LEGACY: legacy}, seconds=0.2))
+                x, y = (
+                    torch.randn(shape).contiguous(memory_format=torch.channels_last)
+                    for _ in range(2)
+                )
+                for name, calls in (*conversions(x), *joins(x, y), *functions(x)):
+                    timings = compare(calls, seconds=0.1)
+                    table.add(f"{name} {'x'.join(map(str, shape))}", timings)
+            for name, calls in (lookup(30_522, 384, 9 * 128), functional_add(8)):
+                table.add(name, compare(calls, seconds=0.2))
     table.print()
 
 

@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+from torch import Tensor
+
 def use_isa(name: str) -> None: ...
 def quantize_per_tensor(
     x: int,
@@ -65,22 +67,20 @@ class RequantizeParams:
 _Layout = tuple[Sequence[int], Sequence[int]]
 
 def add(
-    a: int,
-    b: int,
-    out: int,
+    a: Tensor,
+    b: Tensor,
+    out: Tensor,
     element: int,
-    n: int,
     params: BinaryParams,
     threads: int,
     a_layout: _Layout | None = None,
     b_layout: _Layout | None = None,
 ) -> None: ...
 def mul(
-    a: int,
-    b: int,
-    out: int,
+    a: Tensor,
+    b: Tensor,
+    out: Tensor,
     element: int,
-    n: int,
     params: BinaryParams,
     threads: int,
     a_layout: _Layout | None = None,

@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Calls the C drivers of csrc/elementwise.h. Tensors come as addresses of dense memory, already
-checked; the GIL is released while they are worked on."""
+"""Calls the C drivers of csrc/elementwise.h. Tensors come as addresses of dense memory, or as
+themselves where every tenth of a microsecond counts; already checked. The GIL is released while
+they are worked on."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
@@ -145,10 +146,10 @@ cdef class RequantizeParams:
                                    flip, output_flip)
 
 
-cdef operand operand_of(size_t address, layout):
+cdef operand operand_of(tensor, layout):
     """``layout``: None for dense in the output's order, or sizes and strides in that order."""
     cdef operand result
-    result.data = <const uint8_t *>address
+    result.data = <const uint8_t *><size_t>tensor.data_ptr()
     result.dims = 0
     if layout is not None:
         sizes, strides = layout
@@ -161,22 +162,23 @@ cdef operand operand_of(size_t address, layout):
     return result
 
 
-def add(size_t a, size_t b, size_t out, int element, int64_t n, BinaryParams params, int threads,
-        a_layout=None, b_layout=None):
-    """``a_layout``, ``b_layout``: None, or sizes and strides in the output's order."""
+cdef binary(binary_kernel *kernel, a, b, out, int element, BinaryParams params, int threads,
+            a_layout, b_layout):
     cdef operand x = operand_of(a, a_layout), y = operand_of(b, b_layout)
+    cdef uint8_t *z = <uint8_t *><size_t>out.data_ptr()
+    cdef int64_t n = out.numel()
     with nogil:
-        binary_tensors(kernels.add, &x, &y, <uint8_t *>out, <element_type>element, n, &params.c,
-                       threads)
+        binary_tensors(kernel, &x, &y, z, <element_type>element, n, &params.c, threads)
 
 
-def mul(size_t a, size_t b, size_t out, int element, int64_t n, BinaryParams params, int threads,
-        a_layout=None, b_layout=None):
+def add(a, b, out, int element, BinaryParams params, int threads, a_layout=None, b_layout=None):
+    """Of tensors. ``a_layout``, ``b_layout``: None, or sizes and strides in the output's order."""
+    binary(kernels.add, a, b, out, element, params, threads, a_layout, b_layout)
+
+
+def mul(a, b, out, int element, BinaryParams params, int threads, a_layout=None, b_layout=None):
     """As ``add``."""
-    cdef operand x = operand_of(a, a_layout), y = operand_of(b, b_layout)
-    with nogil:
-        binary_tensors(kernels.mul, &x, &y, <uint8_t *>out, <element_type>element, n, &params.c,
-                       threads)
+    binary(kernels.mul, a, b, out, element, params, threads, a_layout, b_layout)
 
 
 def join(size_t q, size_t out, int64_t rows, int64_t length, int64_t stride,

@@ -136,10 +136,12 @@ def binary_cpu(
         activation_max,
         dtype,
     )
-    output = empty_result(a, b)
+    alike = a.shape == b.shape
+    output = torch.empty_like(a) if alike else empty_result(a, b)
     strides = output.stride()
-    alike = a.stride() == strides and b.stride() == strides and a.shape == b.shape
-    layouts = () if alike else (layout_under(output, a), layout_under(output, b))
-    n, element, threads = output.numel(), ELEMENT[dtype], num_threads()
-    kernel(a.data_ptr(), b.data_ptr(), output.data_ptr(), element, n, params, threads, *layouts)
+    if alike and a.stride() == strides and b.stride() == strides:
+        kernel(a, b, output, ELEMENT[dtype], params, num_threads())
+        return output
+    layouts = layout_under(output, a), layout_under(output, b)
+    kernel(a, b, output, ELEMENT[dtype], params, num_threads(), *layouts)
     return output

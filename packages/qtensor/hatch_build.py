@@ -29,7 +29,7 @@ PACKAGE = ROOT / "src" / "qtensor"
 # The C files of each extension; patterns are relative to csrc/.
 EXTENSIONS = {
     "_kernels": (
-        *("gemm*.c", "pack.c", "finish*.c", "linear.c", "matmul.c", "conv.c"),
+        *("gemm*.c", "pack.c", "finish*.c", "linear.c", "matmul.c", "weight_only*.c", "conv.c"),
         "elementwise_*.c",
     ),
     "_elementwise": ("elementwise*.c", "binary.c", "bytewise.c", "softmax.c"),

@@ -83,8 +83,8 @@ void requantize_sums(const float *sums, int rows, const finish *f, const uint8_t
     }
 }
 
-void dequantize_sums(const float *sums, int rows, const finish *f, const float *row_scales,
-                     float *out) {
+void dequantize_sums(const float *sums, int rows, const finish *restrict f,
+                     const float *row_scales, float *restrict out) {
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < f->columns; c++) {
             float t = sums[r * CHANNELS + c] * f->multiplier[c];

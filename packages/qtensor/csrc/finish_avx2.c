@@ -156,19 +156,44 @@ void requantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
                         out + r * f->stride);
 }
 
+/* 8 real results of one row. */
+static inline __m256 real_result(__m256 t, const finish *f, int c, float row_scale) {
+    t = _mm256_mul_ps(t, _mm256_set1_ps(row_scale));
+    t = _mm256_add_ps(t, _mm256_loadu_ps(f->bias + c));
+    if (f->activation) t = activated(t, f);
+    t = _mm256_max_ps(_mm256_set1_ps(f->lowest), t);
+    return _mm256_min_ps(_mm256_set1_ps(f->highest), t);
+}
+
+static inline void store_row(__m256 low, __m256 high, const finish *f, float *out) {
+    if (f->columns == CHANNELS) {
+        _mm256_storeu_ps(out, low);
+        _mm256_storeu_ps(out + 8, high);
+    } else {
+        float values[CHANNELS];
+        _mm256_storeu_ps(values, low);
+        _mm256_storeu_ps(values + 8, high);
+        memcpy(out, values, (size_t)f->columns * sizeof *out);
+    }
+}
+
 void dequantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
                      const float *row_scales, float *restrict out) {
     for (int r = 0; r < rows; r++, acc += CHANNELS, out += f->stride) {
-        float values[CHANNELS];
-        for (int c = 0; c < CHANNELS; c += 8) {
-            __m256 t = _mm256_mul_ps(scaled(acc, f, c), _mm256_set1_ps(row_scales[r]));
-            t = _mm256_add_ps(t, _mm256_loadu_ps(f->bias + c));
-            if (f->activation) t = activated(t, f);
-            t = _mm256_max_ps(_mm256_set1_ps(f->lowest), t);
-            t = _mm256_min_ps(_mm256_set1_ps(f->highest), t);
-            _mm256_storeu_ps((f->columns == CHANNELS ? out : values) + c, t);
-        }
-        if (f->columns < CHANNELS) memcpy(out, values, (size_t)f->columns * sizeof *out);
+        __m256 low = real_result(scaled(acc, f, 0), f, 0, row_scales[r]);
+        __m256 high = real_result(scaled(acc, f, 8), f, 8, row_scales[r]);
+        store_row(low, high, f, out);
+    }
+}
+
+void finish_floats_avx2(const float *sums, int rows, const finish *restrict f,
+                        const float *row_scales, float *restrict out) {
+    for (int r = 0; r < rows; r++, sums += CHANNELS, out += f->stride) {
+        __m256 low = _mm256_mul_ps(_mm256_loadu_ps(sums), _mm256_loadu_ps(f->multiplier));
+        __m256 high = _mm256_mul_ps(_mm256_loadu_ps(sums + 8), _mm256_loadu_ps(f->multiplier + 8));
+        low = real_result(low, f, 0, row_scales[r]);
+        high = real_result(high, f, 8, row_scales[r]);
+        store_row(low, high, f, out);
     }
 }
 #else

@@ -68,6 +68,14 @@ typedef void requantize_function(const int32_t *acc, int rows, const finish *res
 typedef void dequantize_function(const int32_t *acc, int rows, const finish *restrict f,
                                  const float *row_scales, float *restrict out);
 
+typedef void finish_function(const float *sums, int rows, const finish *restrict f,
+                             const float *row_scales, float *restrict out);
+
+/* sums[row][channel]: products of rows of k floats and weights [k][CHANNELS] less their zero
+ * points, added up in the order of k, in float32. */
+typedef void float_rows_function(const float *rows, int count, int64_t k, const int8_t *weights,
+                                 const int32_t *zero_points, float *sums);
+
 /* The kernels of one instruction set. */
 typedef struct {
     const char *name;
@@ -79,6 +87,8 @@ typedef struct {
     void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
     requantize_function *requantize;
     dequantize_function *dequantize;
+    finish_function *finish_floats; /* dequantize, on sums that are floats */
+    float_rows_function *float_rows;
     uint8_t (*or_bytes)(const uint8_t *bytes, int64_t count);
     /* Lowest and highest of the values and 0; returns false if one is NaN or infinite. */
     bool (*range)(const float *values, int64_t count, float *lowest, float *highest);
@@ -90,11 +100,11 @@ extern const kernels scalar_kernels, avx2_kernels;
 /* What kernels do with their sums: finish.c and finish_avx2.c. */
 extern requantize_function requantize_scalar, requantize_avx2;
 extern dequantize_function dequantize_scalar, dequantize_avx2;
+extern finish_function dequantize_sums, finish_floats_avx2;
+extern float_rows_function float_rows_scalar, float_rows_avx2;
 /* The same on sums that were converted to float, or were too long for 32 bits. */
 void requantize_sums(const float *sums, int rows, const finish *f, const uint8_t *residual,
                      uint8_t *out);
-void dequantize_sums(const float *sums, int rows, const finish *f, const float *row_scales,
-                     float *out);
 
 /* By name; NULL if this machine cannot run them, or there are none of that name. */
 const kernels *find_kernels(const char *name);
@@ -232,6 +242,15 @@ typedef struct {
 
 /* Output: bytes, [batch][rows][columns]. p->weights is not used. */
 int matmul(const product *p, const matmul_shape *shape);
+
+typedef struct {
+    const float *input;   /* [rows][k] */
+    const int8_t *panels; /* [channels / 16, rounded up][k][16] */
+    int64_t rows, k, channels;
+} weight_only_shape;
+
+/* Output: floats, [rows][channels]. p->weights is not used. */
+void weight_only(const product *p, const weight_only_shape *shape);
 
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -88,6 +88,16 @@ class Product:
         shape: ConvShape,
         padding_value: int,
     ) -> None: ...
+    def weight_only(
+        self,
+        threads: int,
+        output: int,
+        input: int,
+        panels: int,
+        rows: int,
+        k: int,
+        channels: int,
+    ) -> None: ...
     def matmul(
         self,
         threads: int,

@@ -78,6 +78,11 @@ cdef extern from "gemm.h" nogil:
         const int64_t *a_index
         const int64_t *b_index
 
+    ctypedef struct weight_only_shape:
+        const float *input
+        const int8_t *panels
+        int64_t rows, k, channels
+
     const kernels *find_kernels(const char *name)
     packed_panels *pack(const int8_t *, int64_t groups, int64_t channels, int64_t runs,
                  int64_t run_length, int64_t group_stride, int amax, bint row_sums)
@@ -85,6 +90,7 @@ cdef extern from "gemm.h" nogil:
     void pack_free(packed_panels *)
     int linear_ "linear"(const product *, input_kind, const void *, int64_t rows, int64_t k,
                          int32_t quant_max, bint per_row)
+    void weight_only_ "weight_only"(const product *, const weight_only_shape *)
     int matmul_ "matmul"(const product *, const matmul_shape *)
     int conv_ "conv"(const product *, input_kind, const void *, const conv_shape *)
     int conv_dynamic_ "conv_dynamic"(const product *, const float *, const conv_shape *,
@@ -280,6 +286,19 @@ cdef class Product:
         with nogil:
             status = conv_dynamic_(&p, <const float *>input, &shape._shape, quant_max, per_image)
         _check(status)
+
+    def weight_only(self, int threads, uintptr_t output, uintptr_t input, uintptr_t panels,
+                    int64_t rows, int64_t k, int64_t channels):
+        """Floats as input and output, multiplied as they are."""
+        cdef product p = self._product
+        cdef weight_only_shape shape
+        p.kernels = _active
+        p.threads = threads
+        p.output = <void *>output
+        shape.input, shape.panels = <const float *>input, <const int8_t *>panels
+        shape.rows, shape.k, shape.channels = rows, k, channels
+        with nogil:
+            weight_only_(&p, &shape)
 
     def matmul(self, int threads, uintptr_t output, uintptr_t a, bint a_signed, uintptr_t b,
                bint b_signed, bint b_transposed, uintptr_t a_index, uintptr_t b_index, sizes):

@@ -1,0 +1,49 @@
+/* Linear layers of float activations and int8 weights, which become floats in registers. */
+#include "gemm.h"
+#include "parallel.h"
+
+typedef struct {
+    const product *product;
+    const weight_only_shape *shape;
+} task;
+
+/* How the sums of one panel become output; product->kind is OUTPUT_FLOAT. */
+static finish finish_of(const product *p, int64_t channel, int64_t channels) {
+    finish f = {.lowest = p->lowest, .highest = p->highest, .activation = p->activation,
+                .negative_slope = p->negative_slope, .scale = 1, .inverse_scale = 1,
+                .stride = channels, .columns = (int32_t)smaller(channels - channel, CHANNELS)};
+    for (int c = 0; c < f.columns; c++) {
+        f.multiplier[c] = p->weight_scales[(channel + c) * p->weight_scale_stride];
+        if (p->bias) f.bias[c] = p->bias[channel + c];
+    }
+    return f;
+}
+
+static void multiply_panels(const void *context, int64_t begin, int64_t end) {
+    const task *j = context;
+    const product *p = j->product;
+    const weight_only_shape *s = j->shape;
+    static const float ones[MAX_ROWS] = {[0 ... MAX_ROWS - 1] = 1};
+    for (int64_t i = begin; i < end; i++) {
+        int64_t channel = i * CHANNELS;
+        finish f = finish_of(p, channel, s->channels);
+        int32_t zero_points[CHANNELS] = {0};
+        for (int c = 0; p->weight_zero_points && c < f.columns; c++)
+            zero_points[c] = (int32_t)p->weight_zero_points[channel + c];
+        for (int64_t row = 0; row < s->rows; row += MAX_ROWS) {
+            int count = (int)smaller(s->rows - row, MAX_ROWS);
+            float sums[MAX_ROWS * CHANNELS];
+            p->kernels->float_rows(s->input + row * s->k, count, s->k,
+                                   s->panels + i * s->k * CHANNELS, zero_points, sums);
+            p->kernels->finish_floats(sums, count, &f, ones,
+                                      (float *)p->output + row * s->channels + channel);
+        }
+    }
+}
+
+void weight_only(const product *p, const weight_only_shape *s) {
+    task j = {p, s};
+    int64_t panels = divide_up(s->channels, CHANNELS);
+    int64_t grain = divide_up(GRAIN, larger(s->k * CHANNELS, 1)); /* panels worth a thread */
+    parallel(panels, grain, p->threads, multiply_panels, &j);
+}

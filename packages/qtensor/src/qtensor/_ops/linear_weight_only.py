@@ -1,0 +1,156 @@
+"""Linear layers of float activations and int8 weights."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import _kernels
+from .._packing import PackedWeights, Run
+from .._threads import num_threads
+from ._activation import ACTIVATIONS, activated, check_activation
+from ._checks import check_float32
+from ._product import check_weight, contiguous
+from ._weighted import weighted_operator
+from .linear import linear_shape
+
+_INFINITY = float("inf")
+_PANEL = 16  # CHANNELS of csrc/gemm.h
+
+
+def linear_weight_only_reference(
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+    activation: str = "",
+    negative_slope: float = 0.01,
+) -> Tensor:
+    """Multiply float activations, as they are, by an int8 weight matrix.
+
+    Saves memory and the time to read it, not arithmetic: for few rows, or where activations
+    cannot be quantized.
+
+    Args:
+        input: float32, ``(..., K)``.
+        weight: int8, ``(N, K)``.
+        weight_scales: float32, ``(N,)``, or ``(1,)`` for one scale.
+        weight_zero_points: int64, ``(N,)``; ``None`` if all are zero.
+        bias: float32, ``(N,)``, or ``None``.
+        activation_min, activation_max: bounds of the result: 0 and ``None`` for a ReLU.
+        activation: a function of the result before it is bounded: ``"leaky_relu"`` (of
+            ``negative_slope``), ``"tanh"``, ``"gelu"``, ``"gelu_tanh"``, or ``""`` for none.
+
+    Returns:
+        float32, ``(..., N)``: ``activation(sum of x * (w - w_zero_point) * weight_scale + bias)``,
+        the sum in float32. Before the activation, it differs from the exact value by at most
+        ``2 * K * 2**-24`` times the sum of the products' magnitudes (and ``2**-23`` of the bias).
+
+    Raises:
+        TypeError: a dtype, or the weight's number of dimensions, is not as above.
+        ValueError: shapes or devices do not fit, or the activation is unknown.
+
+    Example:
+        >>> import torch, qtensor
+        >>> x = torch.tensor([[0.5, 1.0, 3.0]])
+        >>> w = torch.tensor([[1, 1, 1], [0, 0, -1]], dtype=torch.int8)
+        >>> torch.ops.qtensor.linear_weight_only(x, w, torch.full((2,), 0.5), None, None)
+        tensor([[ 2.2500, -1.5000]])
+    """
+    centred = weight.float()
+    if weight_zero_points is not None:
+        centred = centred - weight_zero_points.float().unsqueeze(1)
+    y = F.linear(input, centred) * weight_scales
+    y = activated(y if bias is None else y + bias, activation, negative_slope)
+    if activation_min is None and activation_max is None:
+        return y
+    return y.clamp(activation_min, activation_max)
+
+
+def check_linear_weight_only(
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    activation: str,
+    negative_slope: float,
+) -> tuple[int, ...]:
+    """Raise unless everything fits; returns the output's shape."""
+    check_float32(input)
+    check_weight(input, weight, weight_scales, weight_zero_points, bias, 2)
+    check_activation(activation, negative_slope)
+    return linear_shape(input, weight.shape)
+
+
+def prepare_linear_weight_only(
+    cache: PackedWeights,
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    activation_min: float | None,
+    activation_max: float | None,
+    activation: str,
+    negative_slope: float,
+) -> Run:
+    operands = (input, weight, weight_scales, weight_zero_points, bias)
+    check_linear_weight_only(*operands, activation, negative_slope)
+    call = _kernels.Product(0, contiguous(weight_zero_points))
+    lowest = -_INFINITY if activation_min is None else activation_min
+    highest = _INFINITY if activation_max is None else activation_max
+    call.scale(weight_scales.contiguous(), contiguous(bias), 1.0, lowest, highest)
+    call.dequantize()
+    call.activate(ACTIVATIONS.index(activation), negative_slope)
+    panels = _panels(weight.detach())
+    n, k = weight_shape = tuple(weight.shape)
+
+    def run(arguments: tuple[Any, ...]) -> Tensor:
+        input = arguments[0]
+        output = torch.empty(linear_shape(input, weight_shape))
+        if output.numel():
+            input = input.contiguous()
+            rows = output.numel() // n
+            pointers = output.data_ptr(), input.data_ptr(), panels.data_ptr()
+            call.weight_only(num_threads(), *pointers, rows, k, n)
+        return output
+
+    return run
+
+
+def _panels(weight: Tensor) -> Tensor:
+    """16 channels side by side: ``(N / 16, K, 16)``, filled up with zeros."""
+    n, k = weight.shape
+    panels = -(-n // _PANEL)
+    padded = F.pad(weight, (0, 0, 0, panels * _PANEL - n))
+    return padded.view(panels, _PANEL, k).transpose(1, 2).contiguous()
+
+
+def linear_weight_only_fake(
+    input: Tensor,
+    weight: Tensor,
+    weight_scales: Tensor,
+    weight_zero_points: Tensor | None,
+    bias: Tensor | None,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+    activation: str = "",
+    negative_slope: float = 0.01,
+) -> Tensor:
+    operands = (input, weight, weight_scales, weight_zero_points, bias)
+    return input.new_empty(check_linear_weight_only(*operands, activation, negative_slope))
+
+
+linear_weight_only = weighted_operator(
+    "linear_weight_only(Tensor input, Tensor weight, Tensor weight_scales, "
+    "Tensor? weight_zero_points, Tensor? bias, float? activation_min=None, "
+    "float? activation_max=None, str activation='', float negative_slope=0.01) -> Tensor",
+    prepare=prepare_linear_weight_only,
+    reference=linear_weight_only_reference,
+    fake=linear_weight_only_fake,
+)

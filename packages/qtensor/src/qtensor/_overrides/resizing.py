@@ -55,32 +55,3 @@ def _interpolate(
     else:
         data = interpolate_nearest(input._data, sizes, factors, mode == "nearest-exact")
     return QTensor(data, parameters(input))
-
-
-@stands_for("upsample", per_tensor=True)
-def _upsample(
-    input: QTensor,
-    size: int | Sequence[int] | None = None,
-    scale_factor: float | Sequence[float] | None = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-) -> Any:
-    return _interpolate(input, size, scale_factor, mode, align_corners)
-
-
-@stands_for("upsample_nearest", per_tensor=True)
-def _upsample_nearest(
-    input: QTensor,
-    size: int | Sequence[int] | None = None,
-    scale_factor: float | Sequence[float] | None = None,
-) -> Any:
-    return _interpolate(input, size, scale_factor)
-
-
-@stands_for("upsample_bilinear", per_tensor=True)
-def _upsample_bilinear(
-    input: QTensor,
-    size: int | Sequence[int] | None = None,
-    scale_factor: float | Sequence[float] | None = None,
-) -> Any:
-    return _interpolate(input, size, scale_factor, "bilinear", True)

@@ -23,6 +23,9 @@ from ._mul import mul_relu as mul_relu
 from ._mul import mul_scalar as mul_scalar
 from ._mul import mul_scalar_relu as mul_scalar_relu
 from ._mul import mul_to as mul_to
+from ._pool import dropout as dropout
+from ._pool import max_pool1d as max_pool1d
+from ._pool import max_pool2d as max_pool2d
 from ._requantize import requantize as requantize
 from ._unary import apply as apply
 from ._unary import celu as celu

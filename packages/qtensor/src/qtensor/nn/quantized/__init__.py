@@ -1,6 +1,7 @@
 """Modules on quantized tensors."""
 
 from . import dynamic as dynamic
+from . import functional as functional
 from . import reference as reference
 from ._activations import ELU as ELU
 from ._activations import Hardswish as Hardswish
@@ -14,6 +15,7 @@ from ._base import float_form as float_form
 from ._conv import Conv2d as Conv2d
 from ._conversions import DeQuantize as DeQuantize
 from ._conversions import Quantize as Quantize
+from ._dropout import Dropout as Dropout
 from ._embedding import Embedding as Embedding
 from ._functional import FloatFunctional as FloatFunctional
 from ._functional import FXFloatFunctional as FXFloatFunctional

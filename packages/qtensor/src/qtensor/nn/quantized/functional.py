@@ -1,0 +1,274 @@
+"""Functions on quantized tensors, under the names and with the arguments they have always had.
+
+Each takes a :class:`qtensor.QTensor` quantized per tensor and returns one: with the parameters of
+the input, unless the function takes a ``scale`` and ``zero_point`` for it.
+
+Example:
+    >>> import torch, qtensor
+    >>> q = qtensor.quantize_per_tensor(torch.tensor([[[[1.0, 2.0]]]]), 0.5, 0, qtensor.quint8)
+    >>> qtensor.nn.quantized.functional.max_pool2d(q, (1, 2)).dequantize()
+    tensor([[[[2.]]]])
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ... import ops
+from ..._arguments import quantized
+from ..._dtypes import QDType, quint8
+from ..._qtensor import QTensor
+
+Ints = int | Sequence[int]
+Size = int | Sequence[int | None] | None
+
+
+# ---- pooling and resizing -----------------------------------------------------------------------
+
+
+def avg_pool2d(
+    input: QTensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """See :func:`torch.nn.functional.avg_pool2d`; rounds once, ties to even."""
+    rule: Any = (ceil_mode, count_include_pad, divisor_override)
+    return F.avg_pool2d(quantized(input, "avg_pool2d"), kernel_size, stride, padding, *rule)
+
+
+def avg_pool3d(
+    input: QTensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """See :func:`torch.nn.functional.avg_pool3d`; rounds once, ties to even."""
+    rule: Any = (ceil_mode, count_include_pad, divisor_override)
+    return F.avg_pool3d(quantized(input, "avg_pool3d"), kernel_size, stride, padding, *rule)
+
+
+def adaptive_avg_pool2d(input: QTensor, output_size: Size) -> Any:
+    """See :func:`torch.nn.functional.adaptive_avg_pool2d`; rounds once, ties to even."""
+    return F.adaptive_avg_pool2d(quantized(input, "adaptive_avg_pool2d"), output_size)
+
+
+def adaptive_avg_pool3d(input: QTensor, output_size: Size) -> Any:
+    """See :func:`torch.nn.functional.adaptive_avg_pool3d`; rounds once, ties to even."""
+    return F.adaptive_avg_pool3d(quantized(input, "adaptive_avg_pool3d"), output_size)
+
+
+def max_pool1d(
+    input: QTensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """See :func:`torch.nn.functional.max_pool1d`; there are no indices to return."""
+    _refuse_indices(return_indices)
+    image = quantized(input, "max_pool1d")
+    return F.max_pool1d(image, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def max_pool2d(
+    input: QTensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """See :func:`torch.nn.functional.max_pool2d`; there are no indices to return."""
+    _refuse_indices(return_indices)
+    image = quantized(input, "max_pool2d")
+    return F.max_pool2d(image, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def interpolate(
+    input: QTensor,
+    size: Ints | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Any:
+    """See :func:`torch.nn.functional.interpolate`.
+
+    The modes ``"nearest"``, ``"nearest-exact"``, ``"linear"``, ``"bilinear"``, ``"trilinear"``
+    and ``"area"`` work on integers; others are computed in float.
+    """
+    return F.interpolate(quantized(input, "interpolate"), size, scale_factor, mode, align_corners)
+
+
+def upsample(
+    input: QTensor,
+    size: Ints | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Any:
+    """The old name of :func:`interpolate`."""
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_bilinear(
+    input: QTensor,
+    size: Ints | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+) -> Any:
+    """:func:`interpolate` of mode ``"bilinear"`` with corners aligned."""
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
+
+
+def upsample_nearest(
+    input: QTensor,
+    size: Ints | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+) -> Any:
+    """:func:`interpolate` of mode ``"nearest"``."""
+    return interpolate(input, size, scale_factor)
+
+
+def _refuse_indices(return_indices: bool) -> None:
+    if return_indices:
+        raise NotImplementedError("return_indices: pooling of quantized tensors gives no indices")
+
+
+# ---- linear and convolution ---------------------------------------------------------------------
+
+
+def linear(
+    input: QTensor,
+    weight: QTensor,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+    zero_point: int | None = None,
+) -> QTensor:
+    """See :func:`qtensor.ops.linear`."""
+    return ops.linear(input, weight, bias, scale, zero_point)
+
+
+def conv1d(
+    input: QTensor,
+    weight: QTensor,
+    bias: Tensor | None,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+    scale: float = 1.0,
+    zero_point: int = 0,
+    dtype: QDType = quint8,
+) -> QTensor:
+    """See :func:`qtensor.ops.conv1d`."""
+    geometry = stride, padding, dilation, groups, padding_mode
+    return ops.conv1d(input, weight, bias, *geometry, scale, zero_point, dtype)
+
+
+def conv2d(
+    input: QTensor,
+    weight: QTensor,
+    bias: Tensor | None,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+    scale: float = 1.0,
+    zero_point: int = 0,
+    dtype: QDType = quint8,
+) -> QTensor:
+    """See :func:`qtensor.ops.conv2d`."""
+    geometry = stride, padding, dilation, groups, padding_mode
+    return ops.conv2d(input, weight, bias, *geometry, scale, zero_point, dtype)
+
+
+def conv3d(
+    input: QTensor,
+    weight: QTensor,
+    bias: Tensor | None,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+    scale: float = 1.0,
+    zero_point: int = 0,
+    dtype: QDType = quint8,
+) -> QTensor:
+    """See :func:`qtensor.ops.conv3d`."""
+    geometry = stride, padding, dilation, groups, padding_mode
+    return ops.conv3d(input, weight, bias, *geometry, scale, zero_point, dtype)
+
+
+# ---- activations --------------------------------------------------------------------------------
+
+
+def celu(input: QTensor, scale: float, zero_point: int, alpha: float = 1.0) -> QTensor:
+    """See :func:`qtensor.ops.celu`."""
+    return ops.celu(input, scale, zero_point, alpha)
+
+
+def elu(input: QTensor, scale: float, zero_point: int, alpha: float = 1.0) -> QTensor:
+    """See :func:`qtensor.ops.elu`."""
+    return ops.elu(input, scale, zero_point, alpha)
+
+
+def hardsigmoid(input: QTensor, inplace: bool = False) -> Any:
+    """See :func:`torch.nn.functional.hardsigmoid`; the output's scale is 1/256."""
+    return F.hardsigmoid(quantized(input, "hardsigmoid"), inplace)
+
+
+def hardswish(input: QTensor, scale: float, zero_point: int) -> QTensor:
+    """See :func:`qtensor.ops.hardswish`."""
+    return ops.hardswish(input, scale, zero_point)
+
+
+def hardtanh(
+    input: QTensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Any:
+    """Values within ``min_val`` and ``max_val``."""
+    return F.hardtanh(quantized(input, "hardtanh"), min_val, max_val, inplace)
+
+
+def leaky_relu(
+    input: QTensor,
+    negative_slope: float = 0.01,
+    inplace: bool = False,
+    scale: float | None = None,
+    zero_point: int | None = None,
+) -> Any:
+    """Leaky ReLU, with the input's parameters or those given: then not in place."""
+    q = quantized(input, "leaky_relu")
+    if (scale is None) != (zero_point is None):
+        raise ValueError(
+            f"expected both or neither of scale and zero_point, got {scale} and {zero_point}"
+        )
+    if scale is None or zero_point is None:
+        return F.leaky_relu(q, negative_slope, inplace)
+    if inplace:
+        raise ValueError("leaky_relu cannot change the parameters of a tensor in place")
+    return ops.leaky_relu(q, negative_slope, False, scale, zero_point)
+
+
+def threshold(input: QTensor, threshold: float, value: float) -> QTensor:
+    """See :func:`qtensor.ops.threshold`."""
+    return ops.threshold(input, threshold, value)
+
+
+def clamp(input: QTensor, min_: float, max_: float) -> Any:
+    """Values within ``min_`` and ``max_``."""
+    return torch.clamp(quantized(input, "clamp"), min_, max_)

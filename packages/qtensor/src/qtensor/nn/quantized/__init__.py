@@ -3,6 +3,7 @@
 from . import dynamic as dynamic
 from . import functional as functional
 from . import reference as reference
+from . import weight_only as weight_only
 from ._activations import ELU as ELU
 from ._activations import Hardswish as Hardswish
 from ._activations import LeakyReLU as LeakyReLU

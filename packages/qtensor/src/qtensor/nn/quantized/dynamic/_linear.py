@@ -1,17 +1,16 @@
 """The dynamically quantized linear layer."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
-from ...._dtypes import QDType, as_qdtype, qint8
+from ...._dtypes import QDType, qint8
 from ...._ops.linear_dynamic import linear_dynamic
-from ...._qtensor import QTensor
-from .._base import WeightModule, float_form, quantized_weight, unfused
+from .._base import float_form, quantized_weight
+from .._float_linear import FloatLinear
 
 
-class Linear(WeightModule):
+class Linear(FloatLinear):
     """``x @ weight.T + bias`` with int8 weights; activations are quantized on the fly, per row.
 
     Args:
@@ -35,11 +34,7 @@ class Linear(WeightModule):
         torch.Size([3, 2])
     """
 
-    _name: ClassVar[str] = "DynamicQuantizedLinear"
-    activation_min: float | None = None
-    activation_max: float | None = None
-    activation: str = ""  # as in torch.ops.qtensor.linear_dynamic
-    negative_slope: float = 0.01
+    _name = "DynamicQuantizedLinear"
 
     def __init__(
         self,
@@ -51,31 +46,18 @@ class Linear(WeightModule):
         reduce_range: bool = False,
         per_row: bool = True,
     ) -> None:
-        super().__init__()
-        if as_qdtype(dtype) is not qint8:
-            raise ValueError(f"{self._name} has weights of {qint8}, got dtype={dtype}")
-        self.in_features = in_features
-        self.out_features = out_features
+        super().__init__(in_features, out_features, bias_, dtype)
         self.reduce_range = reduce_range
         self.per_row = per_row
-        self._init_weight((out_features, in_features), bias_)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape ``(..., in_features)`` to ``(..., out_features)``, float32."""
-        if isinstance(x, QTensor) or x.dtype is not torch.float32:
-            given = f"a QTensor of {x.qdtype}" if isinstance(x, QTensor) else f"{x.dtype}"
-            raise TypeError(
-                f"{self._name} expects a float32 tensor, which it quantizes itself, got {given}"
-            )
         return linear_dynamic(
-            x,
+            self._checked(x),
             *self._weight_arguments(),
             127 if self.reduce_range else 255,
             self.per_row,
-            self.activation_min,
-            self.activation_max,
-            self.activation,
-            self.negative_slope,
+            *self._finish_arguments(),
             cache=self._packed,
         )
 
@@ -94,36 +76,20 @@ class Linear(WeightModule):
         """
         mod = float_form(mod)
         qweight = quantized_weight(mod, use_precomputed_fake_quant)
-        return cls._made(mod, qweight, _reduces_range(getattr(mod, "qconfig", None)))
+        made = cls._made(mod, qweight)
+        made.reduce_range = _reduces_range(getattr(mod, "qconfig", None))
+        return made
 
     @classmethod
     def from_reference(cls, ref_qlinear: nn.Module, *, reduce_range: bool = False) -> Self:
         """From a reference layer (or a fused container of one): has ``get_quantized_weight()``."""
-        return cls._made(ref_qlinear, unfused(ref_qlinear).get_quantized_weight(), reduce_range)
-
-    @classmethod
-    def _made(cls, mod: nn.Module, qweight: QTensor, reduce_range: bool) -> Self:
-        made = cls._shaped_like(mod)
+        made = super().from_reference(ref_qlinear)
         made.reduce_range = reduce_range
-        made.set_weight_bias(qweight, unfused(mod).bias)
-        return made.train(mod.training)
-
-    @classmethod
-    def _shaped_like(cls, mod: nn.Module) -> Self:
-        """A new layer with the sizes of ``mod``, a linear layer or a fused container of one."""
-        inner = unfused(mod)
-        return cls(inner.in_features, inner.out_features, inner.bias is not None)
-
-    def _get_name(self) -> str:
-        return self._name
+        return made
 
     def extra_repr(self) -> str:
-        """Sizes, dtype and the weight's scheme."""
-        text = (
-            f"in_features={self.in_features}, out_features={self.out_features}, dtype={qint8}, "
-            f"qscheme={self.weight().qscheme()}"
-        )
-        text += ", reduce_range=True" if self.reduce_range else ""
+        """Sizes, dtype and the weight's scheme, and what is not the default."""
+        text = super().extra_repr() + (", reduce_range=True" if self.reduce_range else "")
         return text + ("" if self.per_row else ", per_row=False")
 
 

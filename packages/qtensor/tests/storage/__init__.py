@@ -1,0 +1,1 @@
+"""Tests of how quantized tensors are stored: dtypes, packing, saving, sharing."""

@@ -31,37 +31,58 @@ void lookup_tensor(const elementwise_kernels *kernels, const uint8_t *q, uint8_t
 
 static void requantize_range(const void *context, int64_t begin, int64_t end) {
     const bytewise_context *c = context;
-    c->kernels->requantize(c->q + begin, c->out + begin, end - begin, c->params);
+    const int64_t n = end - begin;
+    c->kernels->requantize(c->q + begin, c->out + begin, 1, n, n, c->params);
 }
 
-enum { BLOCK = 4096 }; /* bytes requantized before they are sent to their places */
+/* Sixteen bytes at a time, the last of them perhaps twice: rows are too short to call memcpy. */
+static void copy_row(const uint8_t *from, uint8_t *to, int64_t n) {
+    if (n < 16) {
+        for (int64_t i = 0; i < n; i++) {
+            to[i] = from[i];
+        }
+        return;
+    }
+    for (int64_t i = 0; i < n - 16; i += 16) {
+        memcpy(to + i, from + i, 16);
+    }
+    memcpy(to + n - 16, from + n - 16, 16);
+}
 
 static void copy_rows(const uint8_t *from, uint8_t *to, int64_t rows, int64_t length,
                       int64_t stride) {
-    for (int64_t r = 0; r < rows; r++) {
-        memcpy(to + r * stride, from + r * length, length);
+    for (int64_t r = 0; r < rows; r++, from += length, to += stride) {
+        if (length < 1024) {
+            copy_row(from, to, length);
+        } else {
+            memcpy(to, from, length);
+        }
+    }
+}
+
+enum { BLOCK = 4096, SHORT = 32 }; /* bytes */
+
+/* Rows shorter than a vector are requantized together, before they are sent to their places. */
+static void requantize_short_rows(const bytewise_context *c, int64_t begin, int64_t end) {
+    uint8_t block[BLOCK];
+    const int64_t length = c->length, most = BLOCK / length;
+    for (; begin < end; begin += most) {
+        const int64_t rows = end - begin < most ? end - begin : most, n = rows * length;
+        c->kernels->requantize(c->q + begin * length, block, 1, n, n, c->params);
+        copy_rows(block, c->out + begin * c->stride, rows, length, c->stride);
     }
 }
 
 static void join_range(const void *context, int64_t begin, int64_t end) {
     const bytewise_context *c = context;
-    const int64_t length = c->length, stride = c->stride;
+    const uint8_t *q = c->q + begin * c->length;
+    uint8_t *out = c->out + begin * c->stride;
     if (!c->params) {
-        copy_rows(c->q + begin * length, c->out + begin * stride, end - begin, length, stride);
-        return;
-    }
-    if (length > BLOCK / 4) {
-        for (int64_t r = begin; r < end; r++) {
-            c->kernels->requantize(c->q + r * length, c->out + r * stride, length, c->params);
-        }
-        return;
-    }
-    uint8_t block[BLOCK]; /* many short rows at a time */
-    const int64_t most = BLOCK / length;
-    for (; begin < end; begin += most) {
-        const int64_t rows = end - begin < most ? end - begin : most;
-        c->kernels->requantize(c->q + begin * length, block, rows * length, c->params);
-        copy_rows(block, c->out + begin * stride, rows, length, stride);
+        copy_rows(q, out, end - begin, c->length, c->stride);
+    } else if (c->length < SHORT) {
+        requantize_short_rows(c, begin, end);
+    } else {
+        c->kernels->requantize(q, out, end - begin, c->length, c->stride, c->params);
     }
 }
 

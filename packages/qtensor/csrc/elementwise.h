@@ -56,7 +56,9 @@ typedef struct {
     void (*dequantize_channels)(const uint8_t *q, float *x, int64_t n, const float *scales,
                                 const float *zero_points, uint8_t flip);
     binary_kernel *add, *mul;
-    void (*requantize)(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p);
+    /* `rows` rows of `length` bytes each, to places in the output that are `stride` bytes apart. */
+    void (*requantize)(const uint8_t *q, uint8_t *out, int64_t rows, int64_t length,
+                       int64_t stride, const requantize_params *p);
     /* As requantize, and then t * slope where q < zero_point: slopes[i] if `each`, else one. */
     void (*prelu)(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p,
                   const float *slopes, int each);

@@ -242,22 +242,29 @@ static void mul(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
     }
 }
 
-static void requantize(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p) {
+/* The last 32 bytes of a row may overlap those before: computing some twice is faster than a tail. */
+static void requantize(const uint8_t *q, uint8_t *out, int64_t rows, int64_t length,
+                       int64_t stride, const requantize_params *p) {
+    if (length < 32 || !(p->multiplier < ADD_LIMIT)) {
+        elementwise_scalar.requantize(q, out, rows, length, stride, p);
+        return;
+    }
     const __m256 multiplier = _mm256_set1_ps(p->multiplier);
     const __m256 zero_point = magic_plus(p->zero_point);
     const __m256i flip = _mm256_set1_epi8((char)p->flip);
     const __m256i output_flip = _mm256_set1_epi8((char)p->output_flip);
     const output_vectors output = output_of(&p->output);
-    int64_t i = 0;
-    for (; i + 32 <= n && p->multiplier < ADD_LIMIT; i += 32) {
-        const __m256i v = _mm256_xor_si256(load(q + i), flip);
-        __m256i t[4];
-        for (int k = 0; k < 4; k++) {
-            t[k] = _mm256_cvtps_epi32(_mm256_mul_ps(centered(v, k, zero_point), multiplier));
+    for (int64_t row = 0; row < rows; row++, q += length, out += stride) {
+        for (int64_t start = 0; start < length; start += 32) {
+            const int64_t i = start + 32 <= length ? start : length - 32;
+            const __m256i v = _mm256_xor_si256(load(q + i), flip);
+            __m256i t[4];
+            for (int k = 0; k < 4; k++) {
+                t[k] = _mm256_cvtps_epi32(_mm256_mul_ps(centered(v, k, zero_point), multiplier));
+            }
+            store(out + i, _mm256_xor_si256(bytes_of(t, &output), output_flip));
         }
-        store(out + i, _mm256_xor_si256(bytes_of(t, &output), output_flip));
     }
-    elementwise_scalar.requantize(q + i, out + i, n - i, p);
 }
 
 /* Slopes in the order of the unpacks: vector k holds elements first ... first + 3 of each half. */

@@ -63,10 +63,13 @@ static void mul(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
     }
 }
 
-static void requantize(const uint8_t *q, uint8_t *out, int64_t n, const requantize_params *p) {
-    for (int64_t i = 0; i < n; i++) {
-        const float difference = (float)((q[i] ^ p->flip) - p->zero_point);
-        out[i] = rounded(difference * p->multiplier, &p->output, p->output_flip);
+static void requantize(const uint8_t *q, uint8_t *out, int64_t rows, int64_t length,
+                       int64_t stride, const requantize_params *p) {
+    for (int64_t row = 0; row < rows; row++, q += length, out += stride) {
+        for (int64_t i = 0; i < length; i++) {
+            const float difference = (float)((q[i] ^ p->flip) - p->zero_point);
+            out[i] = rounded(difference * p->multiplier, &p->output, p->output_flip);
+        }
     }
 }
 

@@ -15,22 +15,45 @@ typedef struct {
     output_params output;
 } softmax_context;
 
-static void softmax_line(const softmax_context *c, const uint8_t *q, uint8_t *out) {
+static uint8_t highest_of(const uint8_t *q, int64_t size, int64_t stride, uint8_t flip) {
     uint8_t highest = 0;
-    for (int64_t i = 0; i < c->size; i++) {
-        const uint8_t value = q[i * c->inner] ^ c->flip;
+    for (int64_t i = 0; i < size; i++) {
+        const uint8_t value = q[i * stride] ^ flip;
         highest = value > highest ? value : highest;
     }
-    double sum = 0;
-    for (int64_t i = 0; i < c->size; i++) {
-        sum += c->exponentials[highest - (q[i * c->inner] ^ c->flip)];
+    return highest;
+}
+
+/* In four sums, as additions would wait for each other in one. */
+static double sum_of(const uint8_t *q, int64_t size, int64_t stride, uint8_t flip,
+                     const double *exponentials) {
+    double sums[4] = {0, 0, 0, 0};
+    int64_t i = 0;
+    for (; i + 4 <= size; i += 4) {
+        for (int k = 0; k < 4; k++) {
+            sums[k] += exponentials[-(q[(i + k) * stride] ^ flip)];
+        }
     }
-    const double factor = c->inverse_scale / sum;
-    for (int64_t i = 0; i < c->size; i++) {
-        const double t = c->exponentials[highest - (q[i * c->inner] ^ c->flip)] * factor;
-        const double low = t > c->output.lo ? t : c->output.lo;
-        const double both = low < c->output.hi ? low : c->output.hi;
-        out[i * c->inner] = (uint8_t)((int32_t)lrint(both) + c->output.zero_point) ^ c->flip;
+    for (; i < size; i++) {
+        sums[0] += exponentials[-(q[i * stride] ^ flip)];
+    }
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+/* `stride` is a constant where this is inlined, or the line's own. */
+static inline __attribute__((always_inline)) void
+softmax_line(const softmax_context *c, const uint8_t *q, uint8_t *out, const int64_t stride) {
+    const uint8_t flip = c->flip;
+    const int64_t size = c->size;
+    const int32_t zero_point = c->output.zero_point;
+    const double lo = c->output.lo, hi = c->output.hi;
+    const double *exponentials = c->exponentials + highest_of(q, size, stride, flip);
+    const double factor = c->inverse_scale / sum_of(q, size, stride, flip, exponentials);
+    for (int64_t i = 0; i < size; i++) {
+        double t = exponentials[-(q[i * stride] ^ flip)] * factor;
+        t = t > lo ? t : lo;
+        t = t < hi ? t : hi;
+        out[i * stride] = (uint8_t)((int32_t)lrint(t) + zero_point) ^ flip;
     }
 }
 
@@ -38,7 +61,11 @@ static void softmax_range(const void *context, int64_t begin, int64_t end) {
     const softmax_context *c = context;
     for (int64_t line = begin; line < end; line++) {
         const int64_t at = line / c->inner * c->size * c->inner + line % c->inner;
-        softmax_line(c, c->q + at, c->out + at);
+        if (c->inner == 1) {
+            softmax_line(c, c->q + at, c->out + at, 1);
+        } else {
+            softmax_line(c, c->q + at, c->out + at, c->inner);
+        }
     }
 }
 

@@ -121,14 +121,14 @@ typedef struct {
     value_range ranges[MAX_PIECES];
     /* of histograms only */
     const dyadic_bins *bins;
-    uint32_t *histograms; /* HISTOGRAMS for each piece */
-    int64_t *counts;      /* likewise, one */
+    uint32_t *counters; /* COUNTERS of each bin, for each piece */
+    int64_t *counts;    /* one of each bin, for each piece */
 } piecewise;
 
 typedef struct {
     const piecewise *all;
     value_range range;
-    uint32_t *histograms;
+    uint32_t *counters;
     int64_t *counts, pending;
 } piece;
 
@@ -172,10 +172,12 @@ enum { COUNTED_AT_ONCE = 2048 }; /* looked at twice, the second time in the cach
 static const int64_t FLUSH_AFTER = INT64_C(1) << 31;
 
 static void flush_counts(piece *p) {
-    const int64_t size = p->all->bins->size;
-    for (int64_t i = 0; i < HISTOGRAMS * size; i++) {
-        p->counts[i % size] += p->histograms[i];
-        p->histograms[i] = 0;
+    for (int64_t bin = 0; bin < p->all->bins->size; bin++) {
+        uint32_t *counters = p->counters + bin * COUNTERS;
+        for (int k = 0; k < COUNTERS; k++) {
+            p->counts[bin] += counters[k];
+            counters[k] = 0;
+        }
     }
     p->pending = 0;
 }
@@ -186,7 +188,7 @@ static void count_one_by_one(piece *p, const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         const double index = floor(x[i] * inverse_width) - bins->first;
         if (index >= 0 && index < (double)bins->size) { /* neither holds for NaN */
-            p->histograms[(int64_t)index]++;
+            p->counters[(int64_t)index * COUNTERS]++;
         }
     }
 }
@@ -199,7 +201,7 @@ static void count_block(piece *p, const float *x, int64_t n) {
     const double begin = ldexp((double)bins->first, bins->exponent);
     const double end = ldexp((double)(bins->first + bins->size), bins->exponent);
     if (range.nonfinite == 0 && range.lowest >= begin && range.highest < end) {
-        p->all->kernels->count(x, n, bins, p->histograms);
+        p->all->kernels->count(x, n, bins, p->counters);
     } else {
         count_one_by_one(p, x, n);
     }
@@ -219,7 +221,7 @@ static void count_pieces(const void *context, int64_t begin, int64_t end) {
     piecewise *all = (piecewise *)context;
     for (int64_t i = begin; i < end; i++) {
         piece p = {.all = all, .range = NOTHING};
-        p.histograms = all->histograms + i * HISTOGRAMS * all->bins->size;
+        p.counters = all->counters + i * COUNTERS * all->bins->size;
         p.counts = all->counts + i * all->bins->size;
         for_runs(all->view, all->values * i / all->pieces, all->values * (i + 1) / all->pieces,
                  count_run, &p);
@@ -234,18 +236,20 @@ int count_values(const statistics_kernels *kernels, const strided_tensor *tensor
     piecewise all = {
         .kernels = kernels, .view = &view, .values = number_of_values(&view), .bins = bins};
     all.pieces = pieces_of(all.values, threads);
-    const size_t counters = (size_t)all.pieces * (size_t)bins->size;
-    all.histograms = calloc(counters * HISTOGRAMS, sizeof *all.histograms);
-    all.counts = calloc(counters, sizeof *all.counts);
-    const int ready = all.histograms && all.counts;
+    const size_t total = (size_t)all.pieces * (size_t)bins->size;
+    all.counters = calloc(total * COUNTERS, sizeof *all.counters);
+    all.counts = calloc(total, sizeof *all.counts);
+    const int ready = all.counters && all.counts;
     if (ready) {
         parallel(all.pieces, 1, threads, count_pieces, &all);
         *range = joined_ranges(&all);
-        for (size_t i = 0; i < counters; i++) {
-            counts[i % (size_t)bins->size] += all.counts[i];
+        for (int64_t bin = 0; bin < bins->size; bin++) {
+            for (int i = 0; i < all.pieces; i++) {
+                counts[bin] += all.counts[i * bins->size + bin];
+            }
         }
     }
-    free(all.histograms);
+    free(all.counters);
     free(all.counts);
     return ready;
 }

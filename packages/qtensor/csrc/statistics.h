@@ -28,9 +28,9 @@ typedef struct {
     int64_t size;
 } dyadic_bins;
 
-/* A kernel counts into this many histograms at once: neighbouring values are often equal, and an
- * increment must not wait for the one before it to be stored. */
-enum { HISTOGRAMS = 4 };
+/* A kernel has this many counters for each bin, and takes them in turn: neighbouring values are
+ * often equal, and an increment must not wait for the one before it to be stored. */
+enum { COUNTERS = 4 };
 
 typedef struct {
     /* Takes n consecutive values into the range. */
@@ -38,9 +38,8 @@ typedef struct {
     /* Takes the values of each column into the range of its index. Rows are `stride` apart. */
     void (*column_ranges)(const float *x, int64_t rows, int64_t stride, int64_t columns,
                           const channel_ranges *ranges);
-    /* Counts n values, all within the bins, into HISTOGRAMS histograms of bins->size each, whose
-     * sum is the result. */
-    void (*count)(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *histograms);
+    /* Counts n values, all within the bins; the counters of a bin add up to its count. */
+    void (*count)(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters);
 } statistics_kernels;
 
 extern const statistics_kernels statistics_scalar, statistics_avx2;

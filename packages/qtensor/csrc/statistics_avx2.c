@@ -130,30 +130,29 @@ INLINE __m256i index8(const float *x, __m256 inverse_width, __m256i first) {
     return _mm256_sub_epi32(_mm256_add_epi32(floors, _mm256_castps_si256(lost)), first);
 }
 
-static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *histograms) {
+static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters) {
     if (bins->exponent < -126) { /* the inverse width would be infinite */
-        statistics_scalar.count(x, n, bins, histograms);
+        statistics_scalar.count(x, n, bins, counters);
         return;
     }
     const __m256 inverse_width = _mm256_set1_ps((float)ldexp(1.0, -bins->exponent));
     const __m256i first = _mm256_set1_epi32(bins->first);
-    uint32_t *const h0 = histograms, *const h1 = h0 + bins->size, *const h2 = h1 + bins->size,
-                   *const h3 = h2 + bins->size;
     int64_t i = 0;
     while (i + 8 <= n) {
-        _Alignas(32) int32_t indices[INDICES];
+        _Alignas(32) uint32_t at[INDICES];
         int64_t filled = 0;
         for (; filled < INDICES && i + 8 <= n; filled += 8, i += 8) {
-            _mm256_store_si256((__m256i *)(indices + filled), index8(x + i, inverse_width, first));
+            const __m256i bin = index8(x + i, inverse_width, first);
+            _mm256_store_si256((__m256i *)(at + filled), _mm256_slli_epi32(bin, 2)); /* COUNTERS */
         }
         for (int64_t k = 0; k < filled; k += 4) {
-            h0[indices[k]]++;
-            h1[indices[k + 1]]++;
-            h2[indices[k + 2]]++;
-            h3[indices[k + 3]]++;
+            counters[at[k]]++;
+            counters[at[k + 1] + (size_t)1]++;
+            counters[at[k + 2] + (size_t)2]++;
+            counters[at[k + 3] + (size_t)3]++;
         }
     }
-    statistics_scalar.count(x + i, n - i, bins, histograms);
+    statistics_scalar.count(x + i, n - i, bins, counters);
 }
 
 const statistics_kernels statistics_avx2 = {

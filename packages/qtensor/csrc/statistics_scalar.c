@@ -29,10 +29,10 @@ static void column_ranges(const float *x, int64_t rows, int64_t stride, int64_t 
 }
 
 /* In double the product with a power of two is exact for every float. */
-static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *histograms) {
+static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters) {
     const double inverse_width = ldexp(1.0, -bins->exponent);
     for (int64_t i = 0; i < n; i++) {
-        histograms[(int64_t)floor(x[i] * inverse_width) - bins->first]++;
+        counters[((int64_t)floor(x[i] * inverse_width) - bins->first) * COUNTERS]++;
     }
 }
 

@@ -25,8 +25,8 @@ class _MinMax(RangeObserver):
 
     def widen(self, lowest: Tensor, highest: Tensor) -> None:
         """Make the range hold another one, of the same shape, as well."""
-        self.min_val.copy_(torch.minimum(self.min_val, lowest))
-        self.max_val.copy_(torch.maximum(self.max_val, highest))
+        torch.minimum(self.min_val, lowest, out=self.min_val)
+        torch.maximum(self.max_val, highest, out=self.max_val)
 
     def update(self, x: Tensor) -> Tensor:
         """Take the range of the finite values of ``x`` in; return how many are not finite."""

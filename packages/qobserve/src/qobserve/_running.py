@@ -51,8 +51,8 @@ class RunningObserver(UniformQuantizationObserverBase):
             # What the statistics cannot hold would be infinite in them, and so is treated so.
             values = values.to(statistics)
         dropped = self.update(values)
-        self.nonfinite_count += dropped
-        self.count += x.numel() - dropped
+        self.count.add_(x.numel()).sub_(dropped)
+        self.nonfinite_count.add_(dropped)
         self._report_nonfinite()
         return x
 
@@ -84,7 +84,7 @@ class RunningObserver(UniformQuantizationObserverBase):
 
     def _report_nonfinite(self) -> None:
         """Warn once. A compiled model cannot: of what it saw, whoever asks for parameters hears."""
-        if torch.compiler.is_compiling() or self._reported or not self.nonfinite_count:
+        if self._reported or torch.compiler.is_compiling() or not self.nonfinite_count:
             return
         self._reported = True
         dropped = int(self.nonfinite_count)

@@ -2,8 +2,14 @@ from collections.abc import Sequence
 
 def use_isa(name: str) -> None: ...
 def aminmax(
-    x: int, sizes: Sequence[int], strides: Sequence[int], bounds: int, threads: int
-) -> int: ...
+    x: int,
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    lowest: int,
+    highest: int,
+    nonfinite: int,
+    threads: int,
+) -> None: ...
 def aminmax_per_channel(
     x: int,
     sizes: Sequence[int],
@@ -22,6 +28,8 @@ def count_bins(
     first: int,
     size: int,
     counts: int,
-    bounds: int,
+    lowest: int,
+    highest: int,
+    nonfinite: int,
     threads: int,
-) -> int: ...
+) -> None: ...

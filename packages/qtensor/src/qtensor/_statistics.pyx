@@ -67,15 +67,20 @@ cdef strided_tensor tensor_of(size_t x, sizes, strides):
     return tensor
 
 
-def aminmax(size_t x, sizes, strides, size_t bounds, int threads):
-    """Writes the two bounds, float32; returns how many values are not finite."""
+cdef write(value_range found, size_t lowest, size_t highest, size_t nonfinite):
+    (<float *>lowest)[0] = found.lowest
+    (<float *>highest)[0] = found.highest
+    (<int64_t *>nonfinite)[0] = found.nonfinite
+
+
+def aminmax(size_t x, sizes, strides, size_t lowest, size_t highest, size_t nonfinite,
+            int threads):
+    """Writes the bounds, float32, and how many values are not finite, int64."""
     cdef strided_tensor tensor = tensor_of(x, sizes, strides)
     cdef value_range found
-    cdef float *out = <float *>bounds
     with nogil:
         found = range_of(kernels, &tensor, threads)
-    out[0], out[1] = found.lowest, found.highest
-    return found.nonfinite
+    write(found, lowest, highest, nonfinite)
 
 
 def aminmax_per_channel(size_t x, sizes, strides, int axis, size_t lowest, size_t highest,
@@ -89,16 +94,14 @@ def aminmax_per_channel(size_t x, sizes, strides, int axis, size_t lowest, size_
 
 
 def count_bins(size_t x, sizes, strides, int32_t exponent, int32_t first, int64_t size,
-               size_t counts, size_t bounds, int threads):
-    """Adds to the int64 counts, writes the two bounds; returns how many values are not finite."""
+               size_t counts, size_t lowest, size_t highest, size_t nonfinite, int threads):
+    """Adds to the int64 counts, and writes what ``aminmax`` does."""
     cdef strided_tensor tensor = tensor_of(x, sizes, strides)
     cdef dyadic_bins bins = dyadic_bins(exponent, first, size)
     cdef value_range found
-    cdef float *out = <float *>bounds
     cdef int ready
     with nogil:
         ready = count_values(kernels, &tensor, &bins, <int64_t *>counts, &found, threads)
     if not ready:
         raise MemoryError(f"no memory for {threads} histograms of {size} bins")
-    out[0], out[1] = found.lowest, found.highest
-    return found.nonfinite
+    write(found, lowest, highest, nonfinite)

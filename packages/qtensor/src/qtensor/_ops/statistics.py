@@ -34,6 +34,11 @@ def _has_kernel(x: Tensor) -> bool:
     return direct(x) and x.dtype is torch.float32
 
 
+def _scalars() -> Range:
+    """Room for two bounds and a count."""
+    return torch.empty(()), torch.empty(()), torch.empty((), dtype=torch.int64)
+
+
 # ---- range --------------------------------------------------------------------------------------
 
 
@@ -43,12 +48,17 @@ def aminmax_reference(x: Tensor) -> Range:
 
 
 def aminmax_cpu(x: Tensor) -> Range:
-    bounds = torch.empty(2)
-    nonfinite = _statistics.aminmax(
-        x.data_ptr(), x.shape, x.stride(), bounds.data_ptr(), num_threads()
+    lowest, highest, nonfinite = _scalars()
+    _statistics.aminmax(
+        x.data_ptr(),
+        x.shape,
+        x.stride(),
+        lowest.data_ptr(),
+        highest.data_ptr(),
+        nonfinite.data_ptr(),
+        num_threads(),
     )
-    lowest, highest = bounds.unbind()
-    return lowest, highest, torch.tensor(nonfinite)
+    return lowest, highest, nonfinite
 
 
 def aminmax(x: Tensor) -> Range:
@@ -155,8 +165,8 @@ def count_bins_cpu(
     x: Tensor, exponent: int, first: int, size: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     counts = torch.zeros(size, dtype=torch.int64)
-    bounds = torch.empty(2)
-    nonfinite = _statistics.count_bins(
+    lowest, highest, nonfinite = _scalars()
+    _statistics.count_bins(
         x.data_ptr(),
         x.shape,
         x.stride(),
@@ -164,11 +174,12 @@ def count_bins_cpu(
         first,
         size,
         counts.data_ptr(),
-        bounds.data_ptr(),
+        lowest.data_ptr(),
+        highest.data_ptr(),
+        nonfinite.data_ptr(),
         num_threads(),
     )
-    lowest, highest = bounds.unbind()
-    return counts, lowest, highest, torch.tensor(nonfinite)
+    return counts, lowest, highest, nonfinite
 
 
 def count_bins(

@@ -8,6 +8,7 @@ from torch import nn
 
 import qtensor
 from qtensor import nn as qnn
+from qtensor import ops
 
 from .models import filled
 
@@ -128,3 +129,59 @@ def test_export(name, strict):
     program = torch.export.export(model, (X, *extra), strict=strict)
     assert "qtensor.linear.default" in str(program.graph)
     assert torch.equal(program.module()(X, *extra), model(X, *extra))
+
+
+def test_weight_only():
+    layer = filled(qnn.quantized.weight_only.Linear(24, 10))
+    expected = nn.functional.linear(X, layer.weight().dequantize(), layer.bias())
+    torch.testing.assert_close(layer(X), expected, rtol=1e-5, atol=1e-5)
+    assert str(layer) == (
+        "WeightOnlyQuantizedLinear(in_features=24, out_features=10, dtype=qtensor.qint8, "
+        "qscheme=qtensor.per_channel_affine)"
+    )
+    twin = qnn.quantized.weight_only.Linear(24, 10)
+    twin.load_state_dict(layer.state_dict())
+    assert torch.equal(twin(X), layer(X))
+    with pytest.raises(TypeError, match="WeightOnlyQuantizedLinear expects a float32 tensor"):
+        layer(Q)
+    program = torch.export.export(layer, (X,), strict=True)
+    assert "qtensor.linear_weight_only" in str(program.graph)
+    assert torch.equal(program.module()(X), layer(X))
+
+
+@pytest.mark.parametrize("kind", [qnn.quantized.weight_only.Linear, qnn.quantized.dynamic.Linear])
+def test_float_layers_from_reference(kind):
+    module = nn.Linear(24, 10)
+    scheme = {"qscheme": qtensor.per_tensor_affine, "dtype": qtensor.qint8,
+              "scale": 0.01, "zero_point": 0}  # fmt: skip
+    reference = qnn.quantized.reference.Linear.from_float(module, scheme)
+    layer = kind.from_reference(reference)
+    assert torch.equal(layer.weight(), reference.get_quantized_weight())
+    torch.testing.assert_close(layer(X), reference(X), atol=0.05, rtol=0)
+
+
+def test_functions():
+    layer = filled(qnn.quantized.Linear(24, 10), 0.02, 100)
+    arguments = (Q, layer.weight(), layer.bias(), layer.scale, layer.zero_point)
+    fused_layers = {
+        ops.linear: qnn.quantized.Linear(24, 10),
+        ops.linear_relu: quantized.LinearReLU(24, 10),
+        ops.linear_tanh: quantized.LinearTanh(24, 10),
+        ops.linear_leaky_relu: quantized.LinearLeakyReLU(24, 10, 0.3),
+    }
+    for function, module in fused_layers.items():
+        module.load_state_dict(layer.state_dict())
+        slope = (0.3,) if function is ops.linear_leaky_relu else ()
+        result = function(*arguments, *slope)
+        assert torch.equal(result.int_repr(), module(Q).int_repr())
+    added = quantized.LinearAdd(24, 10)
+    added.load_state_dict(layer.state_dict())
+    extra = qtensor.quantize_per_tensor(torch.randn(7, 10), 0.05, 90, qtensor.quint8)
+    result = ops.linear(*arguments, residual=extra)
+    assert torch.equal(result.int_repr(), added(Q, extra).int_repr())
+    for function, kind in (
+        (ops.linear_dynamic, qnn.quantized.dynamic.Linear),
+        (ops.linear_weight_only, qnn.quantized.weight_only.Linear),
+    ):
+        module = filled(kind(24, 10))
+        assert torch.equal(function(X, module.weight(), module.bias()), module(X))

@@ -15,6 +15,11 @@ from ._cat import cat_to as cat_to
 from ._cat import stack as stack
 from ._conv import conv2d as conv2d
 from ._linear import linear as linear
+from ._linear import linear_dynamic as linear_dynamic
+from ._linear import linear_leaky_relu as linear_leaky_relu
+from ._linear import linear_relu as linear_relu
+from ._linear import linear_tanh as linear_tanh
+from ._linear import linear_weight_only as linear_weight_only
 from ._matmul import matmul as matmul
 from ._matmul import matmul_to as matmul_to
 from ._mean import mean as mean

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .._arguments import quantized, requantization
 from .._ops.prelu import prelu as _prelu
@@ -63,9 +64,10 @@ def fitting_parameters(
     Raises:
         ValueError: the function is not finite on these values.
     """
-    values = values_of(storage, scale, zero_point, function, arguments)
-    used = torch.arange(quant_min, quant_max + 1, device="cpu") & 0xFF
-    low, high = (float(end) for end in values[used].aminmax())
+    with _disable_current_modes():  # what torch.export sees of this is the result
+        values = values_of(storage, scale, zero_point, function, arguments)
+        used = torch.arange(quant_min, quant_max + 1, device="cpu") & 0xFF
+        low, high = (float(end) for end in values[used].aminmax())
     low, high = min(low, 0.0), max(high, 0.0)
     step = (high - low) / (quant_max - quant_min) or 1.0
     if not high - low < float("inf"):

@@ -4,6 +4,7 @@ Importing this package registers them.
 """
 
 from . import activations as activations
+from . import comparing as comparing
 from . import conversions as conversions
 from . import moving as moving
 from . import pooling as pooling

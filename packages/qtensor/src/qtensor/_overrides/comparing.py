@@ -1,0 +1,64 @@
+"""Comparison with numbers and with tensors of the same parameters: integers are ordered as the
+values they stand for. Others are compared in float."""
+
+import math
+from bisect import bisect_left, bisect_right
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._qtensor import QTensor, in_float, parameters
+from ._register import stands_for
+
+_NAMES = {
+    "eq": "eq __eq__",
+    "ne": "ne __ne__ not_equal",
+    "lt": "lt __lt__ less",
+    "le": "le __le__ less_equal",
+    "gt": "gt __gt__ greater",
+    "ge": "ge __ge__ greater_equal",
+}
+
+
+def _bytes(x: Any) -> bool:
+    return isinstance(x, QTensor) and x._axis is None and parameters(x).dtype.storage.itemsize == 1
+
+
+def _with_number(name: str, input: QTensor, number: float) -> Tensor:
+    """Compares with the integers between which the number lies."""
+    qparams, integers = parameters(input), input.int_repr()
+    lowest, highest = qparams.dtype.quant_min, qparams.dtype.quant_max
+    every = torch.arange(lowest, highest + 1, dtype=torch.int32, device="cpu")
+    values = QTensor(every.to(integers.dtype), qparams).dequantize().tolist()
+    if math.isnan(number):
+        return torch.full_like(integers, name == "ne", dtype=torch.bool)
+    below, upto = bisect_left(values, number), bisect_right(values, number)  # how many are
+    first, last = {
+        "lt": (0, below),
+        "le": (0, upto),
+        "gt": (upto, len(values)),
+        "ge": (below, len(values)),
+    }.get(name, (below, upto))
+    if first >= last:
+        within = torch.zeros_like(integers, dtype=torch.bool)
+    else:
+        within = (integers >= lowest + first) & (integers <= lowest + last - 1)
+    return ~within if name == "ne" else within
+
+
+def _register(name: str, spellings: str) -> None:
+    function = getattr(torch, name)
+
+    @stands_for(*spellings.split())
+    def compare(input: Any, other: Any, **kwargs: Any) -> Any:
+        if not kwargs and _bytes(input):
+            if isinstance(other, (bool, int, float)):
+                return _with_number(name, input, float(other))
+            if _bytes(other) and parameters(input) == parameters(other):
+                return function(input.int_repr(), other.int_repr())
+        return in_float(function, name, (input, other), kwargs)
+
+
+for _name, _spellings in _NAMES.items():
+    _register(_name, _spellings)

@@ -9,6 +9,8 @@ rounding instead of after it. Each ``_fake`` checks what is given and allocates 
 kernels too. Dequantizing takes the range and dtype of the integers only to have them in the graph.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -100,6 +102,15 @@ def quantize_per_tensor_fake(
     return torch.empty_like(input, dtype=dtype)
 
 
+@lru_cache(maxsize=4096)
+def _check_once(
+    scale: float, zero_point: int, quant_min: int, quant_max: int, dtype: torch.dtype
+) -> None:
+    """The checks of numbers, which a small tensor would otherwise wait for at every call."""
+    check_range(quant_min, quant_max, dtype)
+    check_parameters(scale, zero_point, quant_min, quant_max)
+
+
 def quantize_per_tensor_cpu(
     input: Tensor,
     scale: float,
@@ -108,8 +119,11 @@ def quantize_per_tensor_cpu(
     quant_max: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    output = quantize_per_tensor_fake(input, scale, zero_point, quant_min, quant_max, dtype)
-    input = laid_out_as(input.float(), output)
+    check_quantizable(input)
+    _check_once(scale, zero_point, quant_min, quant_max, dtype)
+    output = torch.empty_like(input, dtype=dtype)
+    if input.stride() != output.stride() or input.dtype is not torch.float32:
+        input = laid_out_as(input.float(), output)
     _elementwise.quantize_per_tensor(
         input.data_ptr(),
         output.data_ptr(),
@@ -205,8 +219,13 @@ def dequantize_per_tensor_cpu(
     *,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    output = dequantize_per_tensor_fake(input, scale, zero_point, dtype=dtype)
-    input = laid_out_as(input, output)
+    given = input.dtype
+    if given not in RANGES or dtype is not None:
+        check_integers(input, INTEGERS if dtype is None else (dtype,))
+    _check_once(scale, zero_point, *RANGES[given], given)
+    output = torch.empty_like(input, dtype=torch.float32)
+    if input.stride() != output.stride():
+        input = laid_out_as(input, output)
     _elementwise.dequantize_per_tensor(
         input.data_ptr(),
         output.data_ptr(),

@@ -1,6 +1,8 @@
 /* Drivers: parameters into arrays, tensors into runs, runs to threads. See fake_quantize.h. */
 #include "fake_quantize.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "pages.h"
@@ -19,20 +21,23 @@ typedef struct {
 
 enum { SHORT = 16, FIELDS = 5 };
 
-static void set_params(cut *cut, int64_t at, int64_t channel, const fake_quantize_layout *layout) {
-    const int64_t zero_point = layout->zero_points ? layout->zero_points[channel] : 0;
+/* Returns whether they can be computed with. */
+static int set_params(cut *cut, int64_t at, int64_t channel, const fake_quantize_layout *layout) {
+    const int real = layout->real_zero_points != NULL;
+    const int64_t zero_point = real ? 0 : layout->zero_points[channel];
     const float scale = layout->scales[channel];
-    const float offset = layout->real_zero_points ? layout->real_zero_points[channel] : 0.0f;
+    const float offset = real ? layout->real_zero_points[channel] : 0.0f;
     const float values[FIELDS] = {scale, 1.0f / scale, offset,
                                   (float)(layout->quant_min - zero_point),
                                   (float)(layout->quant_max - zero_point)};
     for (int k = 0; k < FIELDS; k++) {
         cut->memory[k * cut->width + at] = values[k];
     }
+    const int in_range = layout->quant_min <= zero_point && zero_point <= layout->quant_max;
+    return FLT_MIN <= scale && scale <= FLT_MAX && (real ? isfinite(offset) : in_range);
 }
 
-/* Returns 1 if there is no memory. */
-static int make_cut(cut *cut, const fake_quantize_layout *layout) {
+static enum fake_quantize_status make_cut(cut *cut, const fake_quantize_layout *layout) {
     const int64_t channels = layout->channels, inner = layout->inner;
     cut->outer = layout->outer;
     cut->channels = channels;
@@ -42,15 +47,18 @@ static int make_cut(cut *cut, const fake_quantize_layout *layout) {
     float *memory = malloc(FIELDS * (size_t)cut->width * sizeof *memory);
     cut->memory = memory;
     if (!memory) {
-        return 1;
+        return FAKE_QUANTIZE_NO_MEMORY;
     }
     const int64_t w = cut->width;
     cut->params = (fake_quantize_params){memory, memory + w, memory + 2 * w, memory + 3 * w,
                                          memory + 4 * w};
     for (int64_t i = 0; i < w; i++) {
-        set_params(cut, i, cut->spread ? i / inner : i, layout);
+        if (!set_params(cut, i, cut->spread ? i / inner : i, layout)) {
+            free(memory);
+            return FAKE_QUANTIZE_BAD_PARAMETERS;
+        }
     }
-    return 0;
+    return FAKE_QUANTIZE_DONE;
 }
 
 static fake_quantize_params params_from(const cut *cut, int64_t i) {
@@ -86,26 +94,27 @@ static void map_range(const void *context, int64_t begin, int64_t end) {
     }
 }
 
-static int map_tensor(const fake_quantize_kernels *kernels, const float *grad, const float *x,
+static enum fake_quantize_status map_tensor(const fake_quantize_kernels *kernels, const float *grad, const float *x,
                       float *result, const fake_quantize_layout *layout, int threads) {
     cut cut;
-    if (make_cut(&cut, layout)) {
-        return 1;
+    const enum fake_quantize_status status = make_cut(&cut, layout);
+    if (status != FAKE_QUANTIZE_DONE) {
+        return status;
     }
     const int64_t size = layout->outer * layout->channels * layout->inner;
     const map_context context = {kernels, grad, x, result, &cut};
     expect_writes(result, size * (int64_t)sizeof *result);
     parallel(size, GRAIN / sizeof *x, threads, map_range, &context);
     free(cut.memory);
-    return 0;
+    return FAKE_QUANTIZE_DONE;
 }
 
-int fake_quantize_forward(const fake_quantize_kernels *kernels, const float *x, float *y,
+enum fake_quantize_status fake_quantize_forward(const fake_quantize_kernels *kernels, const float *x, float *y,
                           const fake_quantize_layout *layout, int threads) {
     return map_tensor(kernels, NULL, x, y, layout, threads);
 }
 
-int fake_quantize_backward(const fake_quantize_kernels *kernels, const float *grad,
+enum fake_quantize_status fake_quantize_backward(const fake_quantize_kernels *kernels, const float *grad,
                            const float *x, float *grad_x, const fake_quantize_layout *layout,
                            int threads) {
     return map_tensor(kernels, grad, x, grad_x, layout, threads);
@@ -166,21 +175,22 @@ static double total(const double *values, int64_t from, int64_t n) {
     return sum;
 }
 
-int fake_quantize_learn(const fake_quantize_kernels *kernels, const float *grad, const float *x,
+enum fake_quantize_status fake_quantize_learn(const fake_quantize_kernels *kernels, const float *grad, const float *x,
                         float *grad_x, float *grad_scale, float *grad_zero_point,
                         double grad_factor, const fake_quantize_layout *layout, int threads) {
     const int64_t size = layout->outer * layout->channels * layout->inner;
     const int64_t blocks = (size + BLOCK - 1) / BLOCK;
     cut cut;
-    if (make_cut(&cut, layout)) {
-        return 1;
+    const enum fake_quantize_status status = make_cut(&cut, layout);
+    if (status != FAKE_QUANTIZE_DONE) {
+        return status;
     }
     const int per_tensor = layout->channels == 1;
     const int64_t count = per_tensor ? blocks : cut.width;
     double *memory = calloc(2 * (size_t)count + 1, sizeof *memory);
     if (!memory) {
         free(cut.memory);
-        return 1;
+        return FAKE_QUANTIZE_NO_MEMORY;
     }
     const learn_context context = {kernels, grad, x, grad_x, &cut, {memory, memory + count}};
     expect_writes(grad_x, size * (int64_t)sizeof *grad_x);
@@ -199,5 +209,5 @@ int fake_quantize_learn(const fake_quantize_kernels *kernels, const float *grad,
     }
     free(memory);
     free(cut.memory);
-    return 0;
+    return FAKE_QUANTIZE_DONE;
 }

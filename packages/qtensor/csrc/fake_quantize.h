@@ -49,17 +49,24 @@ typedef struct {
     int64_t quant_min, quant_max;
 } fake_quantize_layout;
 
-/* All return 0, or 1 if there is no memory for the parameters: nothing is written then. */
-int fake_quantize_forward(const fake_quantize_kernels *kernels, const float *x, float *y,
+/* Bad are a scale that is not positive and finite, or whose reciprocal is not, and a zero point
+ * that is out of range, or not finite. Nothing is written unless all is well. */
+enum fake_quantize_status {
+    FAKE_QUANTIZE_DONE,
+    FAKE_QUANTIZE_NO_MEMORY,
+    FAKE_QUANTIZE_BAD_PARAMETERS,
+};
+
+enum fake_quantize_status fake_quantize_forward(const fake_quantize_kernels *kernels, const float *x, float *y,
                           const fake_quantize_layout *layout, int threads);
 
-int fake_quantize_backward(const fake_quantize_kernels *kernels, const float *grad,
+enum fake_quantize_status fake_quantize_backward(const fake_quantize_kernels *kernels, const float *grad,
                            const float *x, float *grad_x, const fake_quantize_layout *layout,
                            int threads);
 
 /* Also the gradients of scale and zero point, one for each channel. Neither depends on `threads`:
  * every sum has an order of its own. */
-int fake_quantize_learn(const fake_quantize_kernels *kernels, const float *grad, const float *x,
+enum fake_quantize_status fake_quantize_learn(const fake_quantize_kernels *kernels, const float *grad, const float *x,
                         float *grad_x, float *grad_scale, float *grad_zero_point,
                         double grad_factor, const fake_quantize_layout *layout, int threads);
 

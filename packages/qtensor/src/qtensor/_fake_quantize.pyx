@@ -3,7 +3,8 @@
 checked; the GIL is released while they are worked on.
 
 ``layout`` is (outer, channels, inner), the addresses of scales, zero points and real zero points,
-quant_min and quant_max: the fields of ``fake_quantize_layout``, in order."""
+quant_min and quant_max: the fields of ``fake_quantize_layout``, in order. What takes one returns
+whether its scales and zero points can be computed with; else it has done nothing."""
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -23,11 +24,15 @@ cdef extern from "fake_quantize.h" nogil:
         const float *real_zero_points
         int64_t quant_min, quant_max
 
-    int fake_quantize_forward(const fake_quantize_kernels *, const float *, float *,
+    ctypedef enum status "enum fake_quantize_status":
+        FAKE_QUANTIZE_DONE
+        FAKE_QUANTIZE_NO_MEMORY
+
+    status fake_quantize_forward(const fake_quantize_kernels *, const float *, float *,
                               const fake_quantize_layout *, int)
-    int fake_quantize_backward(const fake_quantize_kernels *, const float *, const float *,
+    status fake_quantize_backward(const fake_quantize_kernels *, const float *, const float *,
                                float *, const fake_quantize_layout *, int)
-    int fake_quantize_learn(const fake_quantize_kernels *, const float *, const float *, float *,
+    status fake_quantize_learn(const fake_quantize_kernels *, const float *, const float *, float *,
                             float *, float *, double, const fake_quantize_layout *, int)
 
     ctypedef struct running_range:
@@ -68,35 +73,38 @@ cdef fake_quantize_layout layout_of(fields):
                                 <const float *><size_t>real_zero_points, quant_min, quant_max)
 
 
+cdef bint done(status result):
+    if result == FAKE_QUANTIZE_NO_MEMORY:
+        raise MemoryError
+    return result == FAKE_QUANTIZE_DONE
+
+
 def forward(size_t x, size_t y, layout, int threads):
     cdef fake_quantize_layout fields = layout_of(layout)
-    cdef int failed
+    cdef status result
     with nogil:
-        failed = fake_quantize_forward(kernels, <const float *>x, <float *>y, &fields, threads)
-    if failed:
-        raise MemoryError
+        result = fake_quantize_forward(kernels, <const float *>x, <float *>y, &fields, threads)
+    return done(result)
 
 
 def backward(size_t grad, size_t x, size_t grad_x, layout, int threads):
     cdef fake_quantize_layout fields = layout_of(layout)
-    cdef int failed
+    cdef status result
     with nogil:
-        failed = fake_quantize_backward(kernels, <const float *>grad, <const float *>x,
+        result = fake_quantize_backward(kernels, <const float *>grad, <const float *>x,
                                         <float *>grad_x, &fields, threads)
-    if failed:
-        raise MemoryError
+    return done(result)
 
 
 def learn(size_t grad, size_t x, size_t grad_x, size_t grad_scale, size_t grad_zero_point,
           double grad_factor, layout, int threads):
     cdef fake_quantize_layout fields = layout_of(layout)
-    cdef int failed
+    cdef status result
     with nogil:
-        failed = fake_quantize_learn(kernels, <const float *>grad, <const float *>x,
+        result = fake_quantize_learn(kernels, <const float *>grad, <const float *>x,
                                      <float *>grad_x, <float *>grad_scale,
                                      <float *>grad_zero_point, grad_factor, &fields, threads)
-    if failed:
-        raise MemoryError
+    return done(result)
 
 
 def follow_range(size_t lowest, size_t highest, int64_t channels, float averaging_constant,

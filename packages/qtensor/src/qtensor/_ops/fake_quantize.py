@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import _fake_quantize
 from .._threads import num_threads
-from ._checks import check_channel_values, check_parameters
+from ._checks import check_channel_values
 from ._layout import laid_out_as, outer_channels_inner
 from ._registry import operator
 
@@ -79,17 +79,15 @@ class _Layout:
         real = zero_point.is_floating_point()
         self.scale = scale.to(torch.float32).contiguous()
         self.zero_point = zero_point.to(torch.float32 if real else torch.int64).contiguous()
-        if axis is not None:
-            check_channel_values(self.scale, self.zero_point, quant_min, quant_max)
-        elif real:
-            check_parameters(self.scale.item(), 0, 0, 0)
-        else:
-            value = int(self.zero_point.item())
-            check_parameters(self.scale.item(), value, quant_min, quant_max)
         shape = (1, 1, output.numel()) if axis is None else outer_channels_inner(output, axis)
         address = self.zero_point.data_ptr()
         addresses = (0, address) if real else (address, 0)
         self.fields = shape, self.scale.data_ptr(), *addresses, quant_min, quant_max
+
+    def explain(self) -> None:
+        """Raise ``ValueError`` about the parameters that the kernel refused."""
+        bounds = self.fields[-2:]
+        check_channel_values(self.scale.reshape(-1), self.zero_point.reshape(-1), *bounds)
 
 
 def _needs_reference(input: Tensor) -> bool:
@@ -208,7 +206,9 @@ def fake_quantize_cpu(
         return output
     input = laid_out_as(input, output)
     layout = _Layout(output, *parameters)
-    _fake_quantize.forward(input.data_ptr(), output.data_ptr(), layout.fields, num_threads())
+    addresses = input.data_ptr(), output.data_ptr()
+    if not _fake_quantize.forward(*addresses, layout.fields, num_threads()):
+        layout.explain()
     return output
 
 
@@ -282,7 +282,8 @@ def fake_quantize_backward_cpu(
     grad, input = laid_out_as(grad, output), laid_out_as(input, output)
     layout = _Layout(output, *parameters)
     addresses = grad.data_ptr(), input.data_ptr(), output.data_ptr()
-    _fake_quantize.backward(*addresses, layout.fields, num_threads())
+    if not _fake_quantize.backward(*addresses, layout.fields, num_threads()):
+        layout.explain()
     return output
 
 

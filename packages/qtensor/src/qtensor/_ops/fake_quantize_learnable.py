@@ -165,16 +165,10 @@ def fake_quantize_learnable_backward_cpu(
     rounded = _rounded(zero_point, quant_min, quant_max)
     layout = _Layout(output, scale, rounded, axis, quant_min, quant_max)
     sums = torch.empty(2, scale.numel())
-    _fake_quantize.learn(
-        grad.data_ptr(),
-        input.data_ptr(),
-        output.data_ptr(),
-        sums[0].data_ptr(),
-        sums[1].data_ptr(),
-        grad_factor,
-        layout.fields,
-        num_threads(),
-    )
+    tensors = grad.data_ptr(), input.data_ptr(), output.data_ptr()
+    results = sums[0].data_ptr(), sums[1].data_ptr()
+    if not _fake_quantize.learn(*tensors, *results, grad_factor, layout.fields, num_threads()):
+        layout.explain()
     shaped = sums.reshape(2, *scale.shape)
     return output, grad_scale.copy_(shaped[0]), grad_zero_point.copy_(shaped[1].view_as(zero_point))
 

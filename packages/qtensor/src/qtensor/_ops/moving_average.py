@@ -106,7 +106,7 @@ def _follow_range_cpu(
         _EPS,
         *(tensor.data_ptr() for tensor in running.tensors),
     )
-    torch.autograd.graph.increment_version(running.tensors)
+    torch.autograd.graph.increment_version([t for t in running.tensors if not t.is_inference()])
 
 
 def _follow_range_reference(

@@ -23,3 +23,11 @@ def direct(*arguments: Any) -> bool:
     """
     # The compiler comes first: it then sees nothing of what follows.
     return not _is_compiling() and unobserved() and readable(arguments)
+
+
+def direct_but_for_gradients(*arguments: Any) -> bool:
+    """Whether :func:`direct` would be true if no tensor needed a gradient."""
+    if _is_compiling():
+        return False
+    with torch.no_grad():
+        return direct(*arguments)

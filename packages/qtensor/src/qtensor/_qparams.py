@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -135,6 +136,29 @@ def qparams_of(
 ) -> QParams:
     """Parameters from plain values; saved files name this function."""
     return QParams(scale, zero_point, QDTYPES[dtype], axis, quant_min, quant_max)
+
+
+def per_tensor_qparams(
+    scale: float | Tensor,
+    zero_point: int | Tensor,
+    dtype: QDType,
+    quant_min: int | None = None,
+    quant_max: int | None = None,
+) -> QParams:
+    """``QParams(scale, zero_point, dtype, None, …)``; of plain numbers, made and checked once."""
+    plain = type(scale) is float and type(zero_point) is int
+    made = _remembered if plain and not torch.compiler.is_compiling() else _made
+    return made(scale, zero_point, dtype, quant_min, quant_max)
+
+
+def _made(
+    scale: Any, zero_point: Any, dtype: QDType, quant_min: int | None, quant_max: int | None
+) -> QParams:
+    bounds: Any = quant_min, quant_max  # None means the dtype's
+    return QParams(scale, zero_point, dtype, None, *bounds)
+
+
+_remembered = lru_cache(maxsize=4096)(_made)
 
 
 def _equal(a: float | Tensor, b: float | Tensor) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ._dtypes import QDType, as_qdtype
 from ._ops import quantize as _ops
 from ._ops.decomposed import choose_qparams
-from ._qparams import QParams
+from ._qparams import QParams, per_tensor_qparams
 from ._qtensor import QTensor
 
 _EPS = torch.finfo(torch.float32).eps
@@ -81,8 +81,7 @@ def quantize_per_tensor(
             quantize_per_tensor(*each, dtype, quant_min, quant_max)
             for each in zip(input, scale, zero_point, strict=True)
         ]
-    qparams = QParams(scale, zero_point, dtype, None, quant_min, quant_max)  # type: ignore[arg-type]
-    return quantize(input, qparams)
+    return quantize(input, per_tensor_qparams(scale, zero_point, dtype, quant_min, quant_max))
 
 
 def quantize_per_tensor_dynamic(

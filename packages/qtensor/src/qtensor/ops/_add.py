@@ -4,7 +4,7 @@ import torch
 
 from .._arguments import quantized
 from .._ops.add import add as _add
-from .._qparams import QParams
+from .._qparams import QParams, per_tensor_qparams
 from .._qtensor import QTensor, parameters, wrapped
 from ._unary import apply
 
@@ -29,13 +29,13 @@ def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         tensor([2., 2.])
     """
     a = quantized(qa, "add", "qa")
-    return add_to(a, qb, QParams(scale, zero_point, parameters(a).dtype))
+    return add_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype))
 
 
 def add_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """:func:`add` followed by ReLU, in one pass."""
     a = quantized(qa, "add_relu", "qa")
-    return add_to(a, qb, QParams(scale, zero_point, parameters(a).dtype), 0.0)
+    return add_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype), 0.0)
 
 
 def add_to(

@@ -4,7 +4,7 @@ import torch
 
 from .._arguments import quantized
 from .._ops.mul import mul as _mul
-from .._qparams import QParams
+from .._qparams import QParams, per_tensor_qparams
 from .._qtensor import QTensor, parameters, wrapped
 from ._unary import apply
 
@@ -29,13 +29,13 @@ def mul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         tensor([1., 1.])
     """
     a = quantized(qa, "mul", "qa")
-    return mul_to(a, qb, QParams(scale, zero_point, parameters(a).dtype))
+    return mul_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype))
 
 
 def mul_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
     """:func:`mul` followed by ReLU, in one pass."""
     a = quantized(qa, "mul_relu", "qa")
-    return mul_to(a, qb, QParams(scale, zero_point, parameters(a).dtype), 0.0)
+    return mul_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype), 0.0)
 
 
 def mul_to(

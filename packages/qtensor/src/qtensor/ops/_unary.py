@@ -10,7 +10,7 @@ from .._arguments import quantized, requantization
 from .._ops.prelu import prelu as _prelu
 from .._ops.softmax import softmax as _softmax
 from .._ops.unary import unary, values_of
-from .._qparams import QParams
+from .._qparams import QParams, per_tensor_qparams
 from .._qtensor import QTensor, parameters, wrapped
 
 
@@ -88,7 +88,7 @@ def fitting(q: QTensor, function: str, *arguments: float) -> QParams:
 
 
 def _output(q: QTensor, caller: str, scale: float, zero_point: int) -> QParams:
-    return QParams(scale, zero_point, parameters(quantized(q, caller, "qx")).dtype)
+    return per_tensor_qparams(scale, zero_point, parameters(quantized(q, caller, "qx")).dtype)
 
 
 def celu(qx: QTensor, output_scale: float, output_zero_point: int, alpha: float = 1.0) -> QTensor:

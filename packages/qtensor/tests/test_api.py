@@ -16,13 +16,14 @@ LEGACY = {
     "nn.quantized.reference": "Linear Conv2d Embedding",
     "nn.intrinsic": """
         ConvReLU2d LinearReLU ConvBn2d ConvBnReLU2d LinearBn1d ConvAdd2d ConvAddReLU2d
-        ConvHardtanh2d LinearHardtanh
+        ConvHardtanh2d LinearHardtanh LinearLeakyReLU LinearTanh
     """,
     "nn.intrinsic.quantized": """
         ConvReLU2d ConvAdd2d ConvAddReLU2d ConvHardtanh2d LinearReLU LinearHardtanh
+        LinearLeakyReLU LinearTanh
     """,
     "nn.intrinsic.quantized.dynamic": "LinearReLU",
-    "ops": "linear conv2d add add_relu add_scalar mul mul_scalar matmul cat",
+    "ops": "linear linear_relu linear_leaky_relu linear_tanh linear_dynamic conv2d add add_relu add_scalar mul mul_scalar matmul cat",
 }
 
 

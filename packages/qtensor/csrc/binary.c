@@ -26,6 +26,13 @@ static void copy_run(const uint8_t *from, int64_t stride, uint8_t *to, int64_t n
     }
 }
 
+/* The first `period` bytes again and again, up to n: what is there already is copied at once. */
+static void repeat(uint8_t *block, int64_t period, int64_t n) {
+    for (int64_t done = period; done < n; done *= 2) {
+        memcpy(block + done, block, done < n - done ? done : n - done);
+    }
+}
+
 /* Elements begin ... begin + n of the output's order, gathered in `block`; or where they are, if
  * they lie in that order already. */
 static const uint8_t *elements(const operand *x, int64_t begin, int64_t n, uint8_t *block) {
@@ -43,6 +50,13 @@ static const uint8_t *elements(const operand *x, int64_t begin, int64_t n, uint8
     for (int64_t done = 0; done < n;) {
         const int64_t left = x->sizes[last] - index[last], run = left < n - done ? left : n - done;
         copy_run(from, x->strides[last], block + done, run);
+        if (last > 0 && x->strides[last - 1] == 0 && run == x->sizes[last]) {
+            const int64_t rows = x->sizes[last - 1] - index[last - 1], whole = (n - done) / run;
+            const int64_t repeats = rows < whole ? rows : whole;
+            repeat(block + done, run, repeats * run);
+            done += (repeats - 1) * run;
+            index[last - 1] += repeats - 1;
+        }
         done += run;
         index[last] += run;
         from += run * x->strides[last];

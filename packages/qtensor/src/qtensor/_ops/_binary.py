@@ -44,18 +44,23 @@ def check(
 
 def empty_result(a: Tensor, b: Tensor) -> Tensor:
     """An output of the broadcast shape, in the memory format of the operand that has it."""
-    if a.shape == b.shape:
-        return torch.empty_like(a)
-    try:
-        shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        raise ValueError(
-            f"expected shapes that broadcast together, got {tuple(a.shape)} and {tuple(b.shape)}"
-        ) from None
+    shape = _broadcast_shape(a, b)
     for operand in (a, b):
         if operand.shape == shape:
             return torch.empty_like(operand)
     return a.new_empty(shape)
+
+
+def _broadcast_shape(a: Tensor, b: Tensor) -> tuple[int, ...]:
+    """``torch.broadcast_shapes``, which takes as long as multiplying 100 000 values."""
+    longer, shorter = (a, b) if a.ndim >= b.ndim else (b, a)
+    padded = (1,) * (longer.ndim - shorter.ndim) + tuple(shorter.shape)
+    pairs = list(zip(longer.shape, padded, strict=True))
+    if any(x != y and x != 1 and y != 1 for x, y in pairs):
+        raise ValueError(
+            f"expected shapes that broadcast together, got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    return tuple(y if x == 1 else x for x, y in pairs)
 
 
 def binary_fake(

@@ -76,8 +76,7 @@ typedef struct {
     const cut *cut;
 } map_context;
 
-static void map_range(const void *context, int64_t begin, int64_t end) {
-    const map_context *c = context;
+static void map_chunk(const map_context *c, int64_t begin, int64_t end) {
     const int64_t call = c->cut->spread ? c->cut->width : c->cut->inner;
     while (begin < end) {
         const int64_t within = begin % call, left = call - within;
@@ -91,6 +90,17 @@ static void map_range(const void *context, int64_t begin, int64_t end) {
             c->kernels->forward(c->x + begin, c->result + begin, n, &params, c->cut->spread);
         }
         begin += n;
+    }
+}
+
+enum { CHUNK = 1 << 16 };
+
+/* From the end: that is what the cache holds of a tensor just written, or just observed. */
+static void map_range(const void *context, int64_t begin, int64_t end) {
+    while (end > begin) {
+        const int64_t start = end - begin > CHUNK ? end - CHUNK : begin;
+        map_chunk(context, start, end);
+        end = start;
     }
 }
 

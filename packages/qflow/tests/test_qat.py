@@ -163,6 +163,20 @@ def test_embeddings_train(batch: Tensor) -> None:
     torch.testing.assert_close(converted(indices), expected, atol=0.02, rtol=0)
 
 
+def test_dynamic_quantization_trains_with_rounded_inputs() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).train()
+    mapping = qflow.QConfigMapping().set_global(qflow.default_dynamic_qat_qconfig)
+    x = torch.randn(6, 4)
+    prepared = qflow.prepare_qat_fx(model, mapping, (x,))
+    assert sum("input_fake_quantize" in name for name, _ in prepared.named_children()) == 2
+    train(prepared, x, 3)
+    expected = prepared.eval()(x)
+    converted = qflow.convert_fx(prepared)
+    assert type(converted.get_submodule("2")) is nnq.dynamic.Linear
+    assert not any(isinstance(module, qflow.FakeQuantizeBase) for module in converted.modules())
+    torch.testing.assert_close(converted(x), expected, atol=0.05, rtol=0)
+
+
 def test_calling_it_wrongly(batch: Tensor) -> None:
     model = Network().eval()
     mapping = qflow.get_default_qat_qconfig_mapping("x86")

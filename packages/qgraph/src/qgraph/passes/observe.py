@@ -8,6 +8,8 @@ from typing import Any
 
 from torch.fx import GraphModule, Node
 
+from qobserve import FakeQuantizeBase
+
 from .._graph import add_module, shallow_copy
 from .._plan import Decision, NodePlan, Plan
 
@@ -38,6 +40,8 @@ def observe(
         path = paths[node_plan.output]
         if path is not None:
             _insert(model, plan, node, path)
+    if is_qat:
+        _round_dynamic_inputs(model, plan)
     return model, tuple(paths)
 
 
@@ -78,6 +82,21 @@ def _swap_for_training(model: GraphModule, plan: Plan) -> None:
             trained = qat_class.from_float(module)
             trained.weight_fake_quant.name = f"{node.target}.weight"
             model.set_submodule(node.target, trained)
+
+
+def _round_dynamic_inputs(model: GraphModule, plan: Plan) -> None:
+    """What will be quantized at run time is trained with its own range, batch by batch."""
+    for node in list(model.graph.nodes):
+        node_plan = plan.nodes.get(node.name)  # none for the calls of observers
+        if node_plan is None or node_plan.decision is not Decision.DYNAMIC:
+            continue
+        module: Any = node_plan.qconfig.activation()
+        if isinstance(module, FakeQuantizeBase):
+            module.name = f"{_label(node_plan)}.input"
+            path = add_module(model, f"{node.name}_input_fake_quantize", module)
+            tensor = node.args[0]
+            with model.graph.inserting_before(node):
+                node.replace_input_with(tensor, model.graph.call_module(path, (tensor,)))
 
 
 def _add_observer(model: GraphModule, plan: Plan, place: int) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from qobserve import FakeQuantizeBase
 from qtensor.nn.quantized import Quantize
 
 from .._custom_config import ConvertCustomConfig
@@ -61,6 +62,9 @@ class _Reference:
                 self._replace_observer(node)
             elif node.name in self.plan.nodes:
                 self._visit(node, self.plan.nodes[node.name])
+            elif node.op == "call_module" and self._rounds(node):  # as the quantized module will
+                node.replace_all_uses_with(node.args[0])
+                self.graph.erase_node(node)
         for node in self.graph.nodes:
             if node.name in self.plan.nodes:
                 self._read_quantized(node, self.plan.nodes[node.name])
@@ -95,6 +99,9 @@ class _Reference:
                 node.replace_input_with(read, quantized)
 
     # Activations.
+
+    def _rounds(self, node: Node) -> bool:
+        return isinstance(self.model.get_submodule(str(node.target)), FakeQuantizeBase)
 
     def _replace_observer(self, node: Node) -> None:
         tensor: Any = node.args[0]

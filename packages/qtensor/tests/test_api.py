@@ -23,7 +23,10 @@ LEGACY = {
         LinearLeakyReLU LinearTanh
     """,
     "nn.intrinsic.quantized.dynamic": "LinearReLU",
-    "ops": "linear linear_relu linear_leaky_relu linear_tanh linear_dynamic conv2d add add_relu add_scalar mul mul_scalar matmul cat",
+    "ops": """
+        linear linear_relu linear_leaky_relu linear_tanh linear_dynamic conv2d add add_relu
+        add_scalar mul mul_scalar matmul cat
+    """,
 }
 
 

@@ -291,3 +291,19 @@ def test_another_device():
     with pytest.raises((ValueError, RuntimeError), match=r"on cpu|device"):
         layer(torch.randn(3, 24))
     assert before.shape == (3, 20)
+
+
+def test_modules_made_in_inference_mode_count_changes():
+    with torch.inference_mode():
+        for layer in layers():
+            source = layers()[type(layer) is nnqd.Linear]
+            layer.set_weight_bias(source.weight(), torch.randn(20))
+            layer.load_state_dict(
+                {k: v.clone() for k, v in layer.state_dict().items()}, assign=True
+            )
+            layer.to(torch.float64).float()
+            assert not any(buffer.is_inference() for buffer in layer.buffers())
+            run(layer)
+            layer.qweight.mul_(2)
+            layer.float_bias.add_(1)
+            assert torch.equal(run(layer), fresh(layer))

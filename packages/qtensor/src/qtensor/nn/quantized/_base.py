@@ -143,6 +143,18 @@ class WeightModule(nn.Module):
         self.register_buffer("weight_zero_points", None)
         self.register_buffer("float_bias", torch.zeros(out, device=device) if bias else None)
         self._packed = PackedWeights()
+        self._keep_versions()
+
+    def _keep_versions(self) -> None:
+        """Puts copies that count changes in the place of inference tensors, which do not.
+
+        The packed form of a weight that does not count them would have to be compared with it in
+        every call.
+        """
+        for name, tensor in self._buffers.items():
+            if tensor is not None and tensor.is_inference():
+                with torch.inference_mode(False):
+                    self._buffers[name] = tensor.clone()
 
     def _weight_arguments(self) -> tuple[Any, ...]:
         """What kernels take; looking buffers up as attributes would cost a microsecond each."""
@@ -196,6 +208,7 @@ class WeightModule(nn.Module):
         self.qweight, self.weight_scales = integers.detach(), scales.detach()
         self.weight_zero_points = zero_points
         self.float_bias = None if bias is None else bias.detach().to(torch.float32)
+        self._keep_versions()
 
     def _load_from_state_dict(self, state_dict: State, prefix: str, *rest: Any) -> None:
         # How the weight is quantized is a property of what is loaded, not of this module.
@@ -206,9 +219,12 @@ class WeightModule(nn.Module):
             if loaded is not None and loaded.shape in ((1,), self.qweight.shape[:1]):
                 setattr(self, name, torch.empty_like(loaded, device=self.qweight.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        self._keep_versions()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]
+        super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call]  # torch's
+        self._keep_versions()
+        return self
 
 
 def keeping_dtypes(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -14,6 +14,7 @@ PARAMETERS = [
     (1 / 3, 255, qtensor.quint8),
     (0.7, -128, qtensor.qint8),
     (1e-3, 0, qtensor.qint8),
+    (3e38, 0, qtensor.qint8),
 ]
 
 
@@ -57,3 +58,14 @@ def test_other_tensors_are_compared_in_float():
     with qtensor.fallback("silent"):
         assert torch.equal(a > b, a.dequantize() > b.dequantize())
         assert torch.equal(b.dequantize() > a, b.dequantize() > a.dequantize())
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_export(strict):
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return qtensor.quantize_per_tensor(x, 0.07, 10, qtensor.quint8) > 0.33
+
+    x = torch.randn(4, 5)
+    program = torch.export.export(Model(), (x,), strict=strict)
+    assert torch.equal(program.module()(x), Model()(x))

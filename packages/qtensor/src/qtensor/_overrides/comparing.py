@@ -2,7 +2,9 @@
 values they stand for. Others are compared in float."""
 
 import math
+import struct
 from bisect import bisect_left, bisect_right
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,20 +27,39 @@ def _bytes(x: Any) -> bool:
     return isinstance(x, QTensor) and x._axis is None and parameters(x).dtype.storage.itemsize == 1
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch's
+@lru_cache(maxsize=1024)
+def _around(
+    scale: float, zero_point: int, lowest: int, highest: int, number: float
+) -> tuple[int, int]:
+    """How many integers stand for less than the number, and how many for no more than it."""
+    step = _single(scale)
+    values = [_single((i - zero_point) * step) for i in range(lowest, highest + 1)]
+    return bisect_left(values, number), bisect_right(values, number)
+
+
+def _single(value: float) -> float:
+    """Rounded to float32. A product of a float32 and a small integer is exact before that."""
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
 def _with_number(name: str, input: QTensor, number: float) -> Tensor:
     """Compares with the integers between which the number lies."""
     qparams, integers = parameters(input), input.int_repr()
     lowest, highest = qparams.dtype.quant_min, qparams.dtype.quant_max
-    every = torch.arange(lowest, highest + 1, dtype=torch.int32, device="cpu")
-    values = QTensor(every.to(integers.dtype), qparams).dequantize().tolist()
     if math.isnan(number):
         return torch.full_like(integers, name == "ne", dtype=torch.bool)
-    below, upto = bisect_left(values, number), bisect_right(values, number)  # how many are
+    scale, zero_point = float(qparams.scale), int(qparams.zero_point)
+    below, upto = _around(scale, zero_point, lowest, highest, number)
+    count = highest - lowest + 1
     first, last = {
         "lt": (0, below),
         "le": (0, upto),
-        "gt": (upto, len(values)),
-        "ge": (below, len(values)),
+        "gt": (upto, count),
+        "ge": (below, count),
     }.get(name, (below, upto))
     if first >= last:
         within = torch.zeros_like(integers, dtype=torch.bool)

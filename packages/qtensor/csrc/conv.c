@@ -293,7 +293,7 @@ static bool readable_in_place(const source *s) {
     const packed *w = s->product->weights;
     int64_t length = w->depthwise ? c->channels : w->run_length, reach = length;
     if (s->kind != INPUT_U8 || c->channel_stride != 1) return false;
-    if (length % (w->depthwise ? CHANNELS : STEP)) return false;
+    if (length % (w->depthwise ? DEPTHWISE_CHANNELS : STEP)) return false;
     if (joined(s) && c->axes[2].input_stride != c->channels) return false;
     for (int a = 0; a < AXES; a++) {
         const conv_axis *axis = &c->axes[a];

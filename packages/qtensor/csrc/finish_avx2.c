@@ -2,6 +2,7 @@
 #ifdef __AVX2__
 #include <float.h>
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #include "activation.h"
@@ -139,9 +140,59 @@ static void requantize_some(const int32_t *acc, const finish *f, const uint8_t *
     memcpy(out, bytes, (size_t)f->columns);
 }
 
+/* ---- the usual case: a whole panel, nothing added, no activation ---- */
+
+typedef struct {
+    __m256 multiplier[2], bias[2];
+    __m256i zero_point, lowest, highest, flip; /* the bounds as unsigned bytes */
+} plain_finish;
+
+static inline __m256i plain_row(const int32_t *acc, const plain_finish *p) {
+    __m256 low = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)acc));
+    __m256 high = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(acc + 8)));
+    low = _mm256_add_ps(_mm256_mul_ps(low, p->multiplier[0]), p->bias[0]);
+    high = _mm256_add_ps(_mm256_mul_ps(high, p->multiplier[1]), p->bias[1]);
+    __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
+    return _mm256_adds_epi16(both, p->zero_point);
+}
+
+/* Rounding keeps the order of numbers, so the bounds may as well be applied after it, to 32 bytes
+ * at once. That holds where no result leaves the range of int32, which is checked for whatever the
+ * sums may be; a NaN fails it. Returns whether it did the work. */
+static bool requantize_plain(const int32_t *acc, int rows, const finish *restrict f,
+                             uint8_t *restrict out) {
+    const int shift = f->zero_point + 128 * f->is_signed; /* of a result to its unsigned byte */
+    const __m256 sign = _mm256_set1_ps(-0.0f), limit = _mm256_set1_ps(0x1p30f);
+    plain_finish p = {
+        .zero_point = _mm256_set1_epi16((int16_t)shift),
+        .lowest = _mm256_set1_epi8((int8_t)((int)rintf(f->lowest) + shift)),
+        .highest = _mm256_set1_epi8((int8_t)((int)rintf(f->highest) + shift)),
+        .flip = _mm256_set1_epi8((int8_t)(-128 * f->is_signed)),
+    };
+    for (int half = 0; half < 2; half++) {
+        p.multiplier[half] = _mm256_loadu_ps(f->multiplier + 8 * half);
+        p.bias[half] = _mm256_loadu_ps(f->bias + 8 * half);
+        __m256 most = _mm256_mul_ps(_mm256_andnot_ps(sign, p.multiplier[half]),
+                                    _mm256_set1_ps(0x1p31f));
+        most = _mm256_add_ps(most, _mm256_andnot_ps(sign, p.bias[half]));
+        if (_mm256_movemask_ps(_mm256_cmp_ps(most, limit, _CMP_LT_OQ)) != 0xff) return false;
+    }
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (int r = 0; r < rows; r += 2, acc += 2 * CHANNELS, out += 2 * f->stride) {
+        __m256i bytes = _mm256_packus_epi16(plain_row(acc, &p), plain_row(acc + CHANNELS, &p));
+        bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, p.lowest), p.highest);
+        bytes = _mm256_xor_si256(_mm256_permutevar8x32_epi32(bytes, order), p.flip);
+        _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(bytes));
+        _mm_storeu_si128((__m128i *)(out + f->stride), _mm256_extracti128_si256(bytes, 1));
+    }
+    return true;
+}
+
 void requantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
                      const uint8_t *residual, uint8_t *restrict out) {
     int r = 0;
+    if (f->columns == CHANNELS && !residual && !f->activation && rows > 1)
+        r = requantize_plain(acc, rows & ~1, f, out) ? rows & ~1 : 0;
     for (; f->columns == CHANNELS && r + 1 < rows; r += 2) {
         const int32_t *sums = acc + r * CHANNELS;
         int64_t first = r * f->stride, second = first + f->stride;

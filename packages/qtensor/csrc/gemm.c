@@ -103,11 +103,12 @@ static void prepare_zero_points(walk *w, int64_t index, int columns) {
 
 static void prepare_panel(walk *w, int64_t index) {
     const packed *weights = w->p->weights;
-    int64_t group = index / weights->group_panels, within = index % weights->group_panels;
+    int64_t group = weights->depthwise ? 0 : index / weights->group_panels;
+    int64_t within = index - group * weights->group_panels;
     int columns = (int)smaller(weights->channels - within * CHANNELS, CHANNELS);
     w->index = index;
     w->channel = group * weights->channels + within * CHANNELS;
-    w->input_offset = group * weights->group_stride + within * weights->panel_stride;
+    w->input_offset = weights->depthwise ? w->channel : group * weights->group_stride;
     prepare_finish(w, columns);
     prepare_zero_points(w, index, columns);
 }
@@ -120,7 +121,7 @@ static void sum_chunks(const walk *w, const uint8_t *const *rows, int count, int
     memset(sums, 0, MAX_ROWS * CHANNELS * sizeof *sums);
     for (int64_t chunk = 0; chunk < weights->chunks; chunk++) {
         int32_t acc[MAX_ROWS * CHANNELS];
-        (weights->depthwise ? k->depthwise : k->dense)(rows, count, &w->panels[chunk], zeros, acc);
+        k->dense(rows, count, &w->panels[chunk], zeros, acc);
         for (int i = 0; i < count * CHANNELS; i++) sums[i] += acc[i];
     }
 }
@@ -153,21 +154,10 @@ static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *
         memcpy(out + r * f->stride, acc + r * CHANNELS, (size_t)f->columns * sizeof *out);
 }
 
-/* The usual case: 32 bits hold every sum, so wrapping arithmetic is exact. */
-static void short_sums(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
+/* From sums to output. */
+static void finish_rows(const walk *w, const int32_t *acc, int64_t row, int count) {
     const product *p = w->p;
     const kernels *k = p->kernels;
-    const packed *weights = p->weights;
-    _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
-    (weights->depthwise ? k->depthwise : k->dense)(rows, count, w->panels, w->start, acc);
-    const int32_t *zero_points = w->rows->zero_points;
-    if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor);
-    if (weights->ones) {
-        int32_t sums[MAX_ROWS];
-        for (int r = 0; r < count; r++) sums[r] = (int32_t)w->row_sums[row + r];
-        k->rank_one(acc, count, sums, w->row_factor);
-    }
-
     int64_t at = place(w, row);
     const uint8_t *residual = p->residual ? p->residual + at : NULL;
     if (p->kind == OUTPUT_BYTES)
@@ -176,6 +166,21 @@ static void short_sums(const walk *w, const uint8_t *const *rows, int64_t row, i
         k->dequantize(acc, count, &w->finish, w->rows->scales + row, (float *)p->output + at);
     else
         store_int32(acc, count, &w->finish, (int32_t *)p->output + at);
+}
+
+/* The usual case: 32 bits hold every sum, so wrapping arithmetic is exact. */
+static void short_sums(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
+    const kernels *k = w->p->kernels;
+    _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
+    k->dense(rows, count, w->panels, w->start, acc);
+    const int32_t *zero_points = w->rows->zero_points;
+    if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor);
+    if (w->p->weights->ones) {
+        int32_t sums[MAX_ROWS];
+        for (int r = 0; r < count; r++) sums[r] = (int32_t)w->row_sums[row + r];
+        k->rank_one(acc, count, sums, w->row_factor);
+    }
+    finish_rows(w, acc, row, count);
 }
 
 /* K is too long for 32 bits. */
@@ -206,6 +211,11 @@ static void long_sums(const walk *w, const uint8_t *const *rows, int64_t row, in
         store_int32(low, count, &w->finish, (int32_t *)p->output + at);
 }
 
+/* How many rows from this one on are equally far apart in the output, and no more than fit. */
+static int64_t rows_at_once(const row_block *rows, int64_t row) {
+    return smaller(smaller(rows->count - row, rows->line - row % rows->line), MAX_ROWS);
+}
+
 /* Computes panels first_panel <= i < end_panel of the outputs of a block of rows. */
 static void multiply(const product *p, const row_block *rows, int64_t first_panel, int64_t end_panel,
               void *scratch) {
@@ -223,10 +233,40 @@ static void multiply(const product *p, const row_block *rows, int64_t first_pane
         }
         locate(&w, weights->panels + i, weights->groups * weights->group_panels);
         for (int64_t row = 0, count; row < rows->count; row += count) {
-            count = smaller(smaller(rows->count - row, rows->line - row % rows->line), MAX_ROWS);
+            count = rows_at_once(rows, row);
             const uint8_t *pointers[MAX_ROWS];
             row_pointers(&w, row, (int)count, pointers);
             (weights->chunks == 1 ? short_sums : long_sums)(&w, pointers, row, (int)count);
+        }
+    }
+}
+
+/* The same for a depthwise product, whose zero points are part of its weights. */
+static void multiply_depthwise(const product *p, const row_block *rows, int64_t first_panel,
+                               int64_t end_panel, void *scratch) {
+    const packed *weights = p->weights;
+    walk halves[HALVES];
+    for (int h = 0; h < HALVES; h++) {
+        halves[h] = (walk){.p = p, .rows = rows, .panels = scratch};
+        halves[h].offsets = (int32_t *)(halves[h].panels + 1);
+        prepare(&halves[h]);
+    }
+    for (int64_t i = first_panel; i < end_panel; i++) {
+        _Alignas(64) int32_t start[DEPTHWISE_CHANNELS] = {0}, acc[HALVES * HALF_SUMS];
+        int used = (int)smaller(divide_up(weights->channels - i * DEPTHWISE_CHANNELS, CHANNELS),
+                                HALVES);
+        for (int h = 0; h < used; h++) {
+            prepare_panel(&halves[h], i * HALVES + h);
+            memcpy(start + h * CHANNELS, halves[h].start, sizeof halves[h].start);
+        }
+        locate(halves, weights->panels + i, 0);
+        for (int64_t row = 0, count; row < rows->count; row += count) {
+            count = rows_at_once(rows, row);
+            const uint8_t *pointers[MAX_ROWS];
+            row_pointers(halves, row, (int)count, pointers);
+            p->kernels->depthwise(pointers, (int)count, halves[0].panels, start, acc);
+            for (int h = 0; h < used; h++)
+                finish_rows(&halves[h], acc + h * HALF_SUMS, row, (int)count);
         }
     }
 }
@@ -249,7 +289,8 @@ static bool run_tasks(const job *j, int64_t parts, int64_t *next) {
         int64_t block = task / parts, part = task % parts;
         if (block != staged) rows = j->stage(j->source, block, memory + scratch);
         staged = block;
-        multiply(j->product, &rows, panels * part / parts, panels * (part + 1) / parts, memory);
+        (weights->depthwise ? multiply_depthwise : multiply)(
+            j->product, &rows, panels * part / parts, panels * (part + 1) / parts, memory);
     }
     free(memory);
     return true;

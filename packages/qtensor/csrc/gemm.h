@@ -18,6 +18,8 @@ enum {
     CHANNELS = 16,   /* output channels of a panel */
     STEP = 4,        /* activation bytes of a step */
     STEP_BYTES = 64, /* weight bytes of a step: CHANNELS * STEP */
+    WIDE_BYTES = 2 * STEP_BYTES, /* of a wide step, whose weights are kept in 16 bits */
+    DEPTHWISE_CHANNELS = 2 * CHANNELS, /* of a depthwise panel */
     MAX_ROWS = 32,   /* rows that one call of a kernel works on */
     MAX_CHUNK = 32768, /* longest K that int32 sums exactly, whatever the zero points: README.md */
     TASKS_PER_THREAD = 4, /* so that threads which are held up delay the others little */
@@ -35,13 +37,16 @@ typedef struct {
     int32_t wide;           /* steps whose products need 32 bits from the start */
     int32_t offset_count;   /* of all steps */
     const int32_t *offsets; /* of each step, from the row's base */
-    const int8_t *weights;  /* 64 bytes a step, 64-byte aligned */
+    const int8_t *weights;  /* 64 bytes a step, 128 if it is wide; 64-byte aligned */
 } panel;
 
 /* acc[row][channel] = start[channel] + the products of the row's activations and the panel's
  * weights, in wrapping 32-bit arithmetic. */
 typedef void multiply_function(const uint8_t *const *rows, int count, const panel *p,
                                const int32_t *start, int32_t *acc);
+
+/* A depthwise panel's sums are those of two ordinary panels, which are finished one by one. */
+enum { HALVES = DEPTHWISE_CHANNELS / CHANNELS, HALF_SUMS = MAX_ROWS * CHANNELS };
 
 /* Functions of the real result, before it is bounded: activation.h. */
 enum activation { NO_ACTIVATION, LEAKY_RELU, TANH, GELU, GELU_TANH };
@@ -80,7 +85,7 @@ typedef void float_rows_function(const float *rows, int count, int64_t k, const 
 typedef struct {
     const char *name;
     multiply_function *dense;     /* on what pack() makes */
-    multiply_function *depthwise; /* on what pack_depthwise() makes */
+    multiply_function *depthwise; /* on what pack_depthwise() makes; acc[half][row][channel] */
     /* out = values / divisor in double, rounded once */
     void (*divide)(const float *values, int count, double divisor, float *out);
     /* acc[r][c] += row[r] * channel[c], wrapping */
@@ -118,8 +123,8 @@ typedef struct {
     int64_t k;                /* weights of a channel */
     int64_t run_length;       /* K is made of runs of consecutive activations, each of this many */
     int64_t offset_count;     /* a panel's offsets are a permutation of 4 * (0, 1, 2 ...) */
+    int64_t step_bytes;       /* the most weight bytes of a step */
     int64_t group_stride;     /* activation bytes from one group to the next */
-    int64_t panel_stride;     /* and from one panel of a group to the next: 0 unless depthwise */
     bool depthwise;
     int64_t chunks;           /* K is cut so that 32 bits hold each chunk's sum; mostly 1 */
     panel *panels;            /* [chunks][groups][group_panels] */
@@ -136,7 +141,7 @@ typedef struct {
 packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t runs,
              int64_t run_length, int64_t group_stride, int amax, bool row_sums);
 /* For depthwise convolution; weights: [channels][taps], already without their zero points. A step
- * is here two taps of 16 channels, each tap with an offset of its own. */
+ * is here two taps of 32 channels, each tap with an offset of its own. */
 packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, int amax);
 void pack_free(packed *p);
 

@@ -34,8 +34,13 @@ static inline __m256i single_sum(__m256i a, __m256i w) {
     return _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1));
 }
 
-static inline __m256i widen(const int8_t *weights) {
-    return _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)weights));
+/* Both products before both additions: a fifth faster than in turns. */
+static inline __attribute__((always_inline)) void add_both(__m256i *acc, __m256i low,
+                                                           __m256i high) {
+    __asm__ volatile("" : "+x"(low), "+x"(high));
+    acc[0] = _mm256_add_epi32(acc[0], low);
+    acc[1] = _mm256_add_epi32(acc[1], high);
+    KEEP_ROWS_APART(acc);
 }
 
 static inline __attribute__((always_inline)) void tile(const uint8_t *const *rows, int count,
@@ -88,20 +93,16 @@ static inline __attribute__((always_inline)) void tile(const uint8_t *const *row
             }
         }
     }
-    for (int32_t s = p->wide; s > 0; s--, offset++, w += STEP_BYTES) {
+    for (int32_t s = p->wide; s > 0; s--, offset++, w += WIDE_BYTES) {
         int64_t first = offset[0];
-        __m256i w0 = widen(w), w1 = widen(w + 16), w2 = widen(w + 32), w3 = widen(w + 48);
+        __m256i w0 = load(w), w1 = load(w + 32), w2 = load(w + 64), w3 = load(w + 96);
 #pragma GCC unroll 4
         for (int r = 0; r < count; r++) {
             __m256i a0 = broadcast(a[r] + first);
             __m256i even = _mm256_and_si256(a0, _mm256_set1_epi16(0xff));
-            acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(even, w0));
-            acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(even, w2));
-            KEEP_ROWS_APART(acc[r]);
             __m256i odd = _mm256_srli_epi16(a0, 8);
-            acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(odd, w1));
-            acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(odd, w3));
-            KEEP_ROWS_APART(acc[r]);
+            add_both(acc[r], _mm256_madd_epi16(even, w0), _mm256_madd_epi16(even, w2));
+            add_both(acc[r], _mm256_madd_epi16(odd, w1), _mm256_madd_epi16(odd, w3));
         }
     }
 #pragma GCC unroll 4
@@ -122,25 +123,19 @@ static void dense(const uint8_t *const *rows, int count, const panel *p, const i
 
 /* ---- depthwise ----
  *
- * Two rows (output pixels) at a time, one in each half of a register. 16-bit sums of the channels
- * are widened into two accumulators, for even and for odd channels, which takes no shuffle. */
+ * One row (output pixel) of 32 channels at a time. 16-bit sums of the channels are widened into two
+ * accumulators, for even and for odd channels, which takes no shuffle. */
 
 typedef struct {
-    __m256i low, high; /* channels 0-7 and 8-15, the bytes of two taps for each */
+    __m256i low, high; /* channels 0-7 and 16-23, 8-15 and 24-31, the bytes of two taps for each */
 } taps;
 
-static inline __m256i both_halves(const int8_t *bytes) {
-    return _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)bytes));
+static inline __m256i load_bytes(const uint8_t *bytes) {
+    return _mm256_loadu_si256((const __m256i *)bytes);
 }
 
-static inline __m256i load_two(const uint8_t *first, const uint8_t *second) {
-    __m256i low = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)first));
-    return _mm256_inserti128_si256(low, _mm_loadu_si128((const __m128i *)second), 1);
-}
-
-static inline taps load_taps(const uint8_t *const *rows, const int32_t *offset) {
-    __m256i a = load_two(rows[0] + offset[0], rows[1] + offset[0]);
-    __m256i b = load_two(rows[0] + offset[1], rows[1] + offset[1]);
+static inline taps load_taps(const uint8_t *row, const int32_t *offset) {
+    __m256i a = load_bytes(row + offset[0]), b = load_bytes(row + offset[1]);
     return (taps){_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)};
 }
 
@@ -156,61 +151,54 @@ static inline void add_wide(__m256i *acc, __m256i bytes, const int8_t *weights) 
     const __m256i odd = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
     __m256i first = _mm256_shuffle_epi8(bytes, even), second = _mm256_shuffle_epi8(bytes, odd);
-    acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(first, both_halves(weights)));
-    acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(second, both_halves(weights + 16)));
+    acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(first, load(weights)));
+    acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(second, load(weights + 32)));
 }
 
-/* Eight channels of two rows, from their even and odd ones. */
-static inline void store_two(const __m256i *acc, const int32_t *start, int32_t *first,
-                             int32_t *second) {
-    __m256i from = _mm256_loadu_si256((const __m256i *)start);
+/* Eight channels of each half, from their even and odd ones. */
+static inline void store_eights(const __m256i *acc, const int32_t *start, int32_t *out) {
     __m256i low = _mm256_unpacklo_epi32(acc[0], acc[1]);
     __m256i high = _mm256_unpackhi_epi32(acc[0], acc[1]);
-    __m256i one = _mm256_permute2x128_si256(low, high, 0x20);
-    __m256i other = _mm256_permute2x128_si256(low, high, 0x31);
-    _mm256_storeu_si256((__m256i *)first, _mm256_add_epi32(one, from));
-    _mm256_storeu_si256((__m256i *)second, _mm256_add_epi32(other, from));
+    for (int h = 0; h < HALVES; h++) {
+        __m256i from = _mm256_loadu_si256((const __m256i *)(start + h * CHANNELS));
+        __m256i sums = h ? _mm256_permute2x128_si256(low, high, 0x31)
+                         : _mm256_permute2x128_si256(low, high, 0x20);
+        _mm256_storeu_si256((__m256i *)(out + h * HALF_SUMS), _mm256_add_epi32(sums, from));
+    }
 }
 
-static inline void depthwise_two(const uint8_t *const *rows, const panel *p, const int32_t *start,
-                                 int32_t *first, int32_t *second) {
-    enum { NARROW = STEP_BYTES / 2 };
+static inline void depthwise_row(const uint8_t *row, const panel *p, const int32_t *start,
+                                 int32_t *out) {
     __m256i acc[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
                       _mm256_setzero_si256()};
     const int32_t *offset = p->offsets;
     const int8_t *w = p->weights;
-    for (int32_t s = p->pairs; s > 0; s--, offset += 4, w += 2 * NARROW) {
-        taps x = load_taps(rows, offset), y = load_taps(rows, offset + 2);
-        __m256i low = _mm256_maddubs_epi16(x.low, both_halves(w));
-        __m256i high = _mm256_maddubs_epi16(x.high, both_halves(w + 16));
-        low = _mm256_add_epi16(low, _mm256_maddubs_epi16(y.low, both_halves(w + 32)));
-        high = _mm256_add_epi16(high, _mm256_maddubs_epi16(y.high, both_halves(w + 48)));
+    for (int32_t s = p->pairs; s > 0; s--, offset += 4, w += 2 * STEP_BYTES) {
+        taps x = load_taps(row, offset), y = load_taps(row, offset + 2);
+        __m256i low = _mm256_maddubs_epi16(x.low, load(w));
+        __m256i high = _mm256_maddubs_epi16(x.high, load(w + 32));
+        low = _mm256_add_epi16(low, _mm256_maddubs_epi16(y.low, load(w + 64)));
+        high = _mm256_add_epi16(high, _mm256_maddubs_epi16(y.high, load(w + 96)));
         widen_sum(acc, low);
         widen_sum(acc + 2, high);
     }
-    for (int32_t s = p->single[0]; s > 0; s--, offset += 2, w += NARROW) {
-        taps x = load_taps(rows, offset);
-        widen_sum(acc, _mm256_maddubs_epi16(x.low, both_halves(w)));
-        widen_sum(acc + 2, _mm256_maddubs_epi16(x.high, both_halves(w + 16)));
+    for (int32_t s = p->single[0]; s > 0; s--, offset += 2, w += STEP_BYTES) {
+        taps x = load_taps(row, offset);
+        widen_sum(acc, _mm256_maddubs_epi16(x.low, load(w)));
+        widen_sum(acc + 2, _mm256_maddubs_epi16(x.high, load(w + 32)));
     }
-    for (int32_t s = p->wide; s > 0; s--, offset += 2, w += STEP_BYTES) {
-        taps x = load_taps(rows, offset);
+    for (int32_t s = p->wide; s > 0; s--, offset += 2, w += WIDE_BYTES) {
+        taps x = load_taps(row, offset);
         add_wide(acc, x.low, w);
-        add_wide(acc + 2, x.high, w + 32);
+        add_wide(acc + 2, x.high, w + 64);
     }
-    store_two(acc, start, first, second);
-    store_two(acc + 2, start + 8, first + 8, second + 8);
+    store_eights(acc, start, out);
+    store_eights(acc + 2, start + 8, out + 8);
 }
 
 static void depthwise(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
                       int32_t *acc) {
-    for (; count >= 2; count -= 2, rows += 2, acc += 2 * CHANNELS)
-        depthwise_two(rows, p, start, acc, acc + CHANNELS);
-    if (count) {
-        int32_t unused[CHANNELS];
-        const uint8_t *const twice[2] = {rows[0], rows[0]};
-        depthwise_two(twice, p, start, acc, unused);
-    }
+    for (int r = 0; r < count; r++) depthwise_row(rows[r], p, start, acc + r * CHANNELS);
 }
 
 static void divide(const float *values, int count, double divisor, float *out) {

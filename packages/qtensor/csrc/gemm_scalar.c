@@ -12,9 +12,9 @@ static inline void add_step(const uint8_t *a, const uint8_t *order, const int8_t
 }
 
 /* See store_wide() in pack.c. */
-static inline void add_wide_step(const uint8_t *a, const int8_t *weights, uint32_t *acc) {
+static inline void add_wide_step(const uint8_t *a, const int16_t *weights, uint32_t *acc) {
     for (int c = 0; c < CHANNELS; c++) {
-        const int8_t *half = weights + c / 8 * 32 + c % 8 * 2;
+        const int16_t *half = weights + c / 8 * 32 + c % 8 * 2;
         acc[c] += (uint32_t)(a[0] * half[0] + a[2] * half[1]);
         acc[c] += (uint32_t)(a[1] * half[16] + a[3] * half[17]);
     }
@@ -32,19 +32,22 @@ static void dense(const uint8_t *const *rows, int count, const panel *p, const i
         for (int o = 0; o < ORDERS; o++)
             for (int32_t s = 0; s < p->single[o]; s++, weights += STEP_BYTES)
                 add_step(rows[r] + *offset++, step_orders[o], weights, sums);
-        for (int32_t s = 0; s < p->wide; s++, weights += STEP_BYTES)
-            add_wide_step(rows[r] + *offset++, weights, sums);
+        for (int32_t s = 0; s < p->wide; s++, weights += WIDE_BYTES)
+            add_wide_step(rows[r] + *offset++, (const int16_t *)weights, sums);
     }
 }
 
 /* See emit_taps() in pack.c. */
 static inline void add_taps(const uint8_t *row, const int32_t *offset, const int8_t *weights,
-                            bool wide, uint32_t *acc) {
+                            bool wide, uint32_t *sums) {
     const uint8_t *a = row + offset[0], *b = row + offset[1];
-    for (int c = 0; c < CHANNELS; c++) {
-        const int16_t *pair = (const int16_t *)weights + 2 * (c / 8 * 8 + c % 2 * 4 + c % 8 / 2);
-        int wa = wide ? pair[0] : weights[2 * c], wb = wide ? pair[1] : weights[2 * c + 1];
-        acc[c] += (uint32_t)(a[c] * wa + b[c] * wb);
+    for (int c = 0; c < DEPTHWISE_CHANNELS; c++) {
+        int half = c / 16, eight = c / 8 % 2, within = c % 8;
+        const int8_t *narrow = weights + 2 * (eight * 16 + half * 8 + within);
+        const int16_t *pair = (const int16_t *)weights +
+                              2 * (eight * 16 + within % 2 * 8 + half * 4 + within / 2);
+        int wa = wide ? pair[0] : narrow[0], wb = wide ? pair[1] : narrow[1];
+        sums[c] += (uint32_t)(a[c] * wa + b[c] * wb);
     }
 }
 
@@ -53,13 +56,16 @@ static void depthwise(const uint8_t *const *rows, int count, const panel *p, con
     for (int r = 0; r < count; r++) {
         const int32_t *offset = p->offsets;
         const int8_t *weights = p->weights;
-        uint32_t *sums = (uint32_t *)acc + r * CHANNELS;
-        memcpy(sums, start, CHANNELS * sizeof *start);
+        uint32_t sums[DEPTHWISE_CHANNELS];
+        memcpy(sums, start, sizeof sums);
         int32_t narrow = 2 * p->pairs + p->single[0];
-        for (int32_t s = 0; s < narrow; s++, offset += 2, weights += STEP_BYTES / 2)
+        for (int32_t s = 0; s < narrow; s++, offset += 2, weights += STEP_BYTES)
             add_taps(rows[r], offset, weights, false, sums);
-        for (int32_t s = 0; s < p->wide; s++, offset += 2, weights += STEP_BYTES)
+        for (int32_t s = 0; s < p->wide; s++, offset += 2, weights += WIDE_BYTES)
             add_taps(rows[r], offset, weights, true, sums);
+        for (int h = 0; h < HALVES; h++)
+            memcpy(acc + h * HALF_SUMS + r * CHANNELS, sums + h * CHANNELS,
+                   CHANNELS * sizeof *sums);
     }
 }
 

@@ -27,7 +27,7 @@ static int64_t chunk_steps(const matmul_shape *m, int64_t chunk) {
 static bool allocate(const matmul_shape *m, matrix *x) {
     int64_t steps = steps_of(m), panels = divide_up(m->columns, CHANNELS);
     int64_t chunks = larger(divide_up(steps, CHUNK_STEPS), 1);
-    size_t weights = (size_t)((panels + 1) * steps * STEP_BYTES);
+    size_t weights = (size_t)((panels + 1) * steps * WIDE_BYTES);
     size_t headers = (size_t)(chunks * (panels + 1)) * sizeof(panel);
     size_t sums = (size_t)(panels * CHANNELS) * sizeof(int64_t);
     size_t bytes = weights + headers + sums + (size_t)steps * sizeof(int32_t);
@@ -48,13 +48,13 @@ static bool allocate(const matmul_shape *m, matrix *x) {
         header[i] = (panel){.wide = count, .offset_count = count,
                             .offsets = offsets + chunk * CHUNK_STEPS,
                             .weights = x->weights +
-                                       (column * steps + chunk * CHUNK_STEPS) * STEP_BYTES};
+                                       (column * steps + chunk * CHUNK_STEPS) * WIDE_BYTES};
     }
     return true;
 }
 
 /* The layout of a wide step: store_wide() in pack.c. */
-static inline void store(const int8_t rows[STEP][CHANNELS], int8_t *out) {
+static inline void store(const int8_t rows[STEP][CHANNELS], int16_t *out) {
     for (int half = 0; half < 2; half++, out += 32) {
         for (int c = 0; c < 8; c++) {
             out[2 * c] = rows[0][half * 8 + c];
@@ -90,17 +90,17 @@ static void fill(const matmul_shape *m, const uint8_t *b, matrix *x) {
     for (int64_t i = 0; i < panels; i++) {
         int64_t *sums = x->packed.sums + i * CHANNELS;
         memset(sums, 0, CHANNELS * sizeof *sums);
-        for (int64_t s = 0; s < steps; s++, out += STEP_BYTES) {
+        for (int64_t s = 0; s < steps; s++, out += WIDE_BYTES) {
             load(m, b, s * STEP, i * CHANNELS, rows);
-            store(rows, out);
+            store(rows, (int16_t *)out);
             for (int c = 0; c < CHANNELS; c++)
                 sums[c] += rows[0][c] + rows[1][c] + rows[2][c] + rows[3][c];
         }
     }
-    for (int64_t s = 0; s < steps; s++, out += STEP_BYTES) {
+    for (int64_t s = 0; s < steps; s++, out += WIDE_BYTES) {
         memset(rows, 0, sizeof rows);
         for (int64_t r = 0; r < smaller(m->k - s * STEP, STEP); r++) rows[r][0] = 1;
-        store(rows, out);
+        store(rows, (int16_t *)out);
     }
 }
 

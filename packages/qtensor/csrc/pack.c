@@ -36,6 +36,12 @@ static limits limits_for(int amax) {
     return (limits){32767 / amax, 32768 / amax};
 }
 
+/* Whether a step of int8 weights may be unsafe even alone. */
+static bool may_be_wide(int amax) {
+    limits limit = limits_for(amax);
+    return limit.positive < 2 * INT8_MAX || limit.negative < -2 * INT8_MIN;
+}
+
 const uint8_t step_orders[ORDERS][STEP] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 3, 1, 2}};
 
 static step_sums sum_step(const int8_t *weights, const uint8_t *order) {
@@ -129,11 +135,12 @@ static void plan_steps(schedule *s, const int8_t *raw, int32_t steps, limits lim
     pair_steps(s, safe, limit);
 }
 
-/* For each half of the channels: the weights of activations 0 and 2, then those of 1 and 3. The
- * kernel widens 16 bytes at a time and finds them paired as the activations are. */
-static void store_wide(const int8_t *step, int8_t *out) {
+/* For each half of the channels: the weights of activations 0 and 2, then those of 1 and 3, which
+ * is how the kernel widens the activations. In 16 bits: to widen the weights for every tile costs
+ * a sixth of the time. */
+static void store_wide(const int8_t *step, int16_t *out) {
     for (int c = 0; c < CHANNELS; c++) {
-        int8_t *half = out + c / 8 * 32 + c % 8 * 2;
+        int16_t *half = out + c / 8 * 32 + c % 8 * 2;
         half[0] = step[c * STEP];
         half[1] = step[c * STEP + 2];
         half[16] = step[c * STEP + 1];
@@ -156,9 +163,9 @@ static void emit(writer *w, int32_t step, const uint8_t *order) {
         for (int i = 0; i < STEP_BYTES; i++)
             w->weights[i] = from[i / STEP * STEP + order[i % STEP]];
     } else {
-        store_wide(from, w->weights);
+        store_wide(from, (int16_t *)w->weights);
     }
-    w->weights += STEP_BYTES;
+    w->weights += order ? STEP_BYTES : WIDE_BYTES;
     *w->offset++ = STEP * (w->first + step);
 }
 
@@ -228,14 +235,18 @@ static void *carve(arena *a, int64_t count, size_t size) {
     return piece;
 }
 
+static int64_t panel_sums(const packed *p) {
+    return p->groups * p->group_panels * (p->depthwise ? DEPTHWISE_CHANNELS : CHANNELS);
+}
+
 static void carve_packed(packed *p, arena *a, int32_t **offsets, int8_t **weights, bool ones) {
     int64_t panels = p->groups * p->group_panels;
     p->panels = carve(a, p->chunks * panels, sizeof(panel));
     p->ones = ones ? carve(a, p->chunks, sizeof(panel)) : NULL;
-    p->sums = carve(a, panels * CHANNELS, sizeof(int64_t));
+    p->sums = carve(a, panel_sums(p), sizeof(int64_t));
     int64_t count = p->offset_count * (panels + ones);
     *offsets = carve(a, count, sizeof(int32_t));
-    *weights = carve(a, count, STEP_BYTES);
+    *weights = carve(a, count, (size_t)p->step_bytes);
 }
 
 /* Allocates what the sizes in *p ask for. */
@@ -253,7 +264,7 @@ static packed *allocate(packed sizes, int32_t **offsets, int8_t **weights, bool 
     p->memory = memory;
     p->bytes = (int64_t)measure.used;
     carve_packed(p, &(arena){memory, 0}, offsets, weights, ones);
-    memset(p->sums, 0, (size_t)(p->groups * p->group_panels * CHANNELS) * sizeof(int64_t));
+    memset(p->sums, 0, (size_t)panel_sums(p) * sizeof(int64_t));
     return p;
 }
 
@@ -279,8 +290,9 @@ static panel pack_panel(packer *packer, int64_t first, int64_t steps) {
     plan_steps(&packer->plan, packer->raw, (int32_t)steps, limits_for(packer->amax), ORDERS);
     writer w = {packer->raw, (int32_t)first, packer->offsets, packer->weights};
     packer->offsets += steps;
-    packer->weights += steps * STEP_BYTES;
-    return emit_panel(w, &packer->plan, (int32_t)steps);
+    panel p = emit_panel(w, &packer->plan, (int32_t)steps);
+    packer->weights += steps * STEP_BYTES + p.wide * (WIDE_BYTES - STEP_BYTES);
+    return p;
 }
 
 static void count_steps(packed *p, const panel *done) {
@@ -317,7 +329,8 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
                     .run_length = run_length, .offset_count = steps,
                     .group_stride = group_stride,
                     .group_panels = (channels + CHANNELS - 1) / CHANNELS,
-                    .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1};
+                    .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1,
+                    .step_bytes = may_be_wide(amax) ? WIDE_BYTES : STEP_BYTES};
 
     packer packer = {.amax = amax};
     arena measure = {0};
@@ -331,6 +344,7 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
             pack_chunk(p, &packer, weights, run_length, first,
                        left < CHUNK_STEPS ? left : CHUNK_STEPS, chunk);
         }
+        p->bytes = (char *)packer.weights - (char *)p->memory; /* the rest was never touched */
     }
     free(workspace);
     return p;
@@ -338,10 +352,10 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
 
 /* ---- depthwise ----
  *
- * Two taps of 16 channels make a step: 16 lanes, one for each channel. The plan is that of any
- * other step, with the rest of its 32 lanes empty. A narrow step has 32 bytes, channel by channel
- * the weights of both taps. A wide one has 64: the same in 16 bits, of channels 0 2 4 6, 1 3 5 7,
- * 8 10 12 14, 9 11 13 15, which is how the kernel widens 16-bit sums. */
+ * Two taps of 32 channels make a step: 32 lanes, one for each channel, which are planned like those
+ * of any other step. The kernel joins the bytes of two taps in each 16-byte half of a register, so
+ * weights come in the order of channels 0-7, 16-23, 8-15, 24-31; those of a wide step in 16 bits
+ * and 0 2 4 6, 16 18 20 22, 1 3 5 7, 17 19 21 23 and so on, which is how it widens 16-bit sums. */
 
 typedef struct {
     const int16_t *weights; /* of the panel's first channel */
@@ -354,17 +368,22 @@ static int16_t tap_weight(const depthwise_writer *w, int64_t channel, int64_t ta
     return channel < w->channels && tap < w->taps ? w->weights[channel * w->taps + tap] : 0;
 }
 
+static int wide_place(int channel) {
+    int half = channel / 16, eight = channel / 8 % 2, within = channel % 8;
+    return eight * 16 + within % 2 * 8 + half * 4 + within / 2;
+}
+
 static void emit_taps(depthwise_writer *w, int32_t step, bool wide) {
-    for (int i = 0; i < 2 * CHANNELS; i++) {
-        int channel = i / 2, tap = 2 * step + i % 2;
-        int16_t weight = tap_weight(w, channel, tap);
-        int place = channel / 8 * 8 + channel % 2 * 4 + channel % 8 / 2;
+    for (int i = 0; i < 2 * DEPTHWISE_CHANNELS; i++) {
+        int channel = i / 2;
+        int16_t weight = tap_weight(w, channel, 2 * step + i % 2);
+        int half = channel / 16, eight = channel / 8 % 2, within = channel % 8;
         if (wide)
-            ((int16_t *)w->out)[2 * place + i % 2] = weight;
+            ((int16_t *)w->out)[2 * wide_place(channel) + i % 2] = weight;
         else
-            w->out[i] = (int8_t)weight;
+            w->out[2 * (eight * 16 + half * 8 + within) + i % 2] = (int8_t)weight;
     }
-    w->out += wide ? STEP_BYTES : STEP_BYTES / 2;
+    w->out += wide ? WIDE_BYTES : STEP_BYTES;
     *w->offset++ = STEP * 2 * step;
     *w->offset++ = STEP * (2 * step + (2 * step + 1 < w->taps)); /* or the same, weight 0 */
 }
@@ -394,8 +413,8 @@ packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, i
     int64_t steps = (taps + 1) / 2;
     packed sizes = {.groups = 1, .channels = channels, .k = taps, .run_length = 1, .chunks = 1,
                     .offset_count = 2 * steps,
-                    .group_panels = (channels + CHANNELS - 1) / CHANNELS,
-                    .panel_stride = CHANNELS, .depthwise = true};
+                    .step_bytes = WIDE_BYTES, .depthwise = true,
+                    .group_panels = divide_up(channels, DEPTHWISE_CHANNELS)};
     limits limit = limits_for(amax);
     for (int64_t i = 0; i < channels * taps; i++) /* zero points can make 9 bits of 8 */
         if (weights[i] != (int8_t)weights[i]) limit = (limits){0, 0};
@@ -409,14 +428,14 @@ packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, i
     if (p) {
         int8_t *raw = carve_schedule(&plan, &(arena){workspace, 0}, steps);
         for (int64_t i = 0; i < p->group_panels; i++) {
-            w.weights = weights + i * CHANNELS * taps;
-            w.channels = channels - i * CHANNELS;
+            w.weights = weights + i * DEPTHWISE_CHANNELS * taps;
+            w.channels = channels - i * DEPTHWISE_CHANNELS;
             memset(raw, 0, (size_t)steps * STEP_BYTES);
-            for (int64_t j = 0; j < taps * CHANNELS; j++) {
-                int64_t tap = j / CHANNELS, channel = j % CHANNELS;
+            for (int64_t j = 0; j < taps * DEPTHWISE_CHANNELS; j++) {
+                int64_t tap = j / DEPTHWISE_CHANNELS, channel = j % DEPTHWISE_CHANNELS;
                 int16_t weight = tap_weight(&w, channel, tap);
                 raw[tap / 2 * STEP_BYTES + 2 * channel + tap % 2] = (int8_t)weight;
-                p->sums[i * CHANNELS + channel] += weight;
+                p->sums[i * DEPTHWISE_CHANNELS + channel] += weight;
             }
             plan_steps(&plan, raw, (int32_t)steps, limit, 1);
             p->panels[i] = emit_depthwise(&w, &plan, (int32_t)steps);

@@ -72,9 +72,10 @@ def fuse_modules(
         ValueError: a batch norm is to be folded in training mode.
 
     Example:
-        >>> import qflow, torch
+        >>> import torch
+        >>> from qflow.fuse_modules import fuse_modules
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()).eval()
-        >>> [type(module).__name__ for module in qflow.fuse_modules(model, ["0", "1"])]
+        >>> [type(module).__name__ for module in fuse_modules(model, ["0", "1"])]
         ['ConvReLU2d', 'Identity']
     """
     return _fuse(model, modules_to_fuse, inplace, fuser_func, fuse_custom_config_dict, False)

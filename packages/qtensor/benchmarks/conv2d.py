@@ -1,7 +1,19 @@
-"""int8 convolution beside torch's fbgemm kernels: ``python benchmarks/conv2d.py``."""
+"""int8 convolution beside fbgemm, ONNX Runtime and float: ``python benchmarks/conv2d.py``."""
 
+import numpy as np
 import torch
-from _peer import AMAX, kaiming_weight, peer_input, peer_weight, thread_counts
+import torch.nn.functional as F
+from _peer import (
+    AMAX,
+    SECONDS,
+    kaiming_weight,
+    onnx_operator,
+    onnx_parameters,
+    onnx_weight,
+    peer_input,
+    peer_weight,
+    thread_counts,
+)
 from torch import Tensor
 
 from qtensor._ops.conv import conv2d
@@ -13,15 +25,22 @@ SHAPES = (  # N, C, H = W, O, kernel, stride, groups
     (1, 256, 14, 256, 3, 1, 1),
     (1, 64, 56, 256, 1, 1, 1),
     (1, 3, 224, 64, 7, 2, 1),
-    (1, 96, 56, 96, 3, 1, 96),
     (1, 512, 7, 512, 3, 1, 1),
+    (1, 96, 56, 96, 3, 1, 96),
+    (1, 96, 56, 96, 5, 1, 96),
+    # Neighbours, which nothing was tuned for.
+    (1, 128, 28, 128, 3, 1, 1),
+    (2, 48, 40, 80, 3, 2, 1),
+    (1, 256, 28, 96, 1, 1, 1),
+    (1, 144, 28, 144, 3, 1, 144),
+    (1, 144, 28, 144, 5, 2, 144),
 )
 
 
 def time_conv2d(
     n: int, c: int, size: int, o: int, kernel: int, stride: int, groups: int, amax: int
 ) -> tuple[dict[str, float], int, str]:
-    """Medians of ours and fbgemm's, the operations, and how our products are summed."""
+    """Medians of ours and the peers', the operations, and how our products are summed."""
     weight, scales = kaiming_weight(o, c // groups, kernel, kernel)
     bias = torch.randn(o)
     input = torch.randint(0, amax + 1, (n, c, size, size)).to(torch.uint8)
@@ -41,9 +60,31 @@ def time_conv2d(
     def fbgemm() -> Tensor:
         return torch.ops.quantized.conv2d(quantized, packed, output_scale, 60)
 
+    real_weight = (weight * scales.view(-1, 1, 1, 1)).contiguous(memory_format=torch.channels_last)
+    real_input = input.float()
+
+    def real() -> Tensor:
+        return F.conv2d(real_input, real_weight, bias, *geometry)
+
+    operands = [*onnx_parameters(input_scale, 30), *onnx_weight(weight, scales)]
+    operands += onnx_parameters(output_scale, 60)
+    operands.append((bias / (scales * input_scale)).round().numpy().astype(np.int32))
+    onnx = onnx_operator(
+        "QLinearConv",
+        "com.microsoft",  # its variant that reads channels-last images
+        input.permute(0, 2, 3, 1).contiguous(),
+        operands,
+        channels_last=1,
+        strides=strides,
+        pads=(*padding, *padding),
+        group=groups,
+        kernel_shape=(kernel, kernel),
+    )
+
+    candidates = {"ours": ours, "fbgemm": fbgemm, "onnxruntime": onnx, "float": real}
     operations = 2 * ours().numel() * weight[0].numel()
     steps = str(schedule_stats(weight, amax, groups))
-    return compare({"ours": ours, "fbgemm": fbgemm}), operations, steps
+    return compare(candidates, seconds=SECONDS), operations, steps
 
 
 def main() -> None:
@@ -51,12 +92,11 @@ def main() -> None:
     for amax in AMAX:
         table = Table(f"int8 conv2d NxCxHxO kernel/stride, activations 0…{amax}", peer="fbgemm")
         for count in counts:
-            for n, c, size, o, kernel, stride, groups in SHAPES:
-                label = f"{n}x{c}x{size}x{o} {kernel}/{stride}" + " depthwise" * (groups > 1)
+            for shape in SHAPES:
+                n, c, size, o, kernel, stride, groups = shape
+                label = f"{n}x{c}x{size}x{o} {kernel}/{stride}" + " dw" * (groups > 1)
                 with threads(count):
-                    timings, operations, steps = time_conv2d(
-                        n, c, size, o, kernel, stride, groups, amax
-                    )
+                    timings, operations, steps = time_conv2d(*shape, amax)
                     table.add(label, timings, operations=operations, steps=steps)
         table.print()
 

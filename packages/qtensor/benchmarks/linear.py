@@ -1,7 +1,19 @@
-"""int8 linear layers beside torch's fbgemm kernels: ``python benchmarks/linear.py``."""
+"""int8 linear layers beside fbgemm, ONNX Runtime and float: ``python benchmarks/linear.py``."""
 
 import torch
-from _peer import AMAX, kaiming_weight, peer_input, peer_weight, thread_counts
+import torch.nn.functional as F
+from _peer import (
+    AMAX,
+    SECONDS,
+    kaiming_weight,
+    minilm_weight,
+    onnx_operator,
+    onnx_parameters,
+    onnx_weight,
+    peer_input,
+    peer_weight,
+    thread_counts,
+)
 from torch import Tensor
 
 from qtensor._ops.linear import linear
@@ -15,14 +27,26 @@ SHAPES = (  # M, K, N
     (128, 768, 768),
     (128, 768, 3072),
     (512, 1024, 1024),
+    # Neighbours, which nothing was tuned for.
+    (1, 512, 2000),
+    (1, 4096, 1024),
+    (5, 640, 1000),
+    (60, 1000, 500),
+    (200, 512, 2048),
 )
+MINILM = {
+    "query": "0.attention.self.query",
+    "up": "2.intermediate.dense",
+    "down": "5.output.dense",
+}
 
 
-def time_linear(m: int, k: int, n: int, amax: int) -> tuple[dict[str, float], str]:
-    """Medians of ours and fbgemm's, and how our products are summed."""
-    weight, scales = kaiming_weight(n, k)
-    bias = torch.randn(n)
-    input = torch.randint(0, amax + 1, (m, k)).to(torch.uint8)
+def time_linear(
+    m: int, weight: Tensor, scales: Tensor, amax: int
+) -> tuple[dict[str, float], int, str]:
+    """Medians of ours and the peers', the operations, and how our products are summed."""
+    bias = torch.randn(len(weight))
+    input = torch.randint(0, amax + 1, (m, weight.shape[1])).to(torch.uint8)
     input_scale, output_scale, cache = 4 / amax, 0.05, PackedWeights()
     output = (output_scale, 60, 0, 255, torch.uint8)
 
@@ -35,19 +59,35 @@ def time_linear(m: int, k: int, n: int, amax: int) -> tuple[dict[str, float], st
     def fbgemm() -> Tensor:
         return torch.ops.quantized.linear(quantized, packed, output_scale, 60)
 
-    return compare({"ours": ours, "fbgemm": fbgemm}), str(schedule_stats(weight, amax))
+    real_input, real_weight = input.float(), weight * scales.unsqueeze(1)
+
+    def real() -> Tensor:
+        return F.linear(real_input, real_weight, bias)
+
+    operands = [*onnx_parameters(input_scale, 30), *onnx_weight(weight.t().contiguous(), scales)]
+    operands += onnx_parameters(output_scale, 60)  # there is no bias
+    onnx = onnx_operator("QLinearMatMul", "", input, operands)
+
+    candidates = {"ours": ours, "fbgemm": fbgemm, "onnxruntime": onnx, "float": real}
+    operations = 2 * m * weight.numel()
+    return compare(candidates, seconds=SECONDS), operations, str(schedule_stats(weight, amax))
 
 
 def main() -> None:
     counts = thread_counts(__doc__)
     for amax in AMAX:
         table = Table(f"int8 linear MxKxN, activations 0…{amax}", peer="fbgemm")
+        real = Table(f"MiniLM's weights, 128 rows, activations 0…{amax}", peer="fbgemm")
         for count in counts:
-            for m, k, n in SHAPES:
-                with threads(count):
-                    timings, steps = time_linear(m, k, n, amax)
-                    table.add(f"{m}x{k}x{n}", timings, operations=2 * m * k * n, steps=steps)
+            with threads(count):
+                for m, k, n in SHAPES:
+                    timings, operations, steps = time_linear(m, *kaiming_weight(n, k), amax)
+                    table.add(f"{m}x{k}x{n}", timings, operations=operations, steps=steps)
+                for label, name in MINILM.items():
+                    timings, operations, steps = time_linear(128, *minilm_weight(name), amax)
+                    real.add(label, timings, operations=operations, steps=steps)
         table.print()
+        real.print()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ typedef struct {
     int32_t *offsets;  /* theirs, one chunk's after the other's */
     int64_t *row_sums; /* [rows]: of the activations, if weights have zero points */
     int64_t channels;  /* of the output */
-    double ratio, bias_divisor; /* of weight scales to multipliers, of biases */
     finish finish;
     int64_t index;        /* of the panel */
     int64_t channel;      /* its first one, in the output */
@@ -72,8 +71,6 @@ static void prepare(walk *w) {
     bool bytes = p->kind == OUTPUT_BYTES;
     w->finish.scale = bytes ? (float)p->output_scale : 1.0f;
     w->finish.inverse_scale = bytes ? (float)(1.0 / p->output_scale) : 1.0f;
-    w->ratio = bytes ? p->input_scale / p->output_scale : 1.0;
-    w->bias_divisor = bytes ? p->output_scale : 1.0;
 }
 
 static void prepare_finish(walk *w, int columns) {
@@ -81,10 +78,9 @@ static void prepare_finish(walk *w, int columns) {
     finish *f = &w->finish;
     f->columns = columns;
     if (p->kind == OUTPUT_INT32) return;
-    const float *scales = p->weight_scales + w->channel * p->weight_scale_stride;
-    for (int c = 0; c < columns; c++)
-        f->multiplier[c] = (float)((double)scales[c * p->weight_scale_stride] * w->ratio);
-    if (p->bias) p->kernels->divide(p->bias + w->channel, columns, w->bias_divisor, f->bias);
+    const float *multipliers = p->multipliers + w->channel * p->multiplier_stride;
+    for (int c = 0; c < columns; c++) f->multiplier[c] = multipliers[c * p->multiplier_stride];
+    if (p->bias) memcpy(f->bias, p->bias + w->channel, (size_t)columns * sizeof *f->bias);
 }
 
 static void prepare_zero_points(walk *w, int64_t index, int columns) {

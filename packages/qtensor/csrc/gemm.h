@@ -86,8 +86,6 @@ typedef struct {
     const char *name;
     multiply_function *dense;     /* on what pack() makes */
     multiply_function *depthwise; /* on what pack_depthwise() makes; acc[half][row][channel] */
-    /* out = values / divisor in double, rounded once */
-    void (*divide)(const float *values, int count, double divisor, float *out);
     /* acc[r][c] += row[r] * channel[c], wrapping */
     void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
     requantize_function *requantize;
@@ -158,10 +156,10 @@ typedef struct {
     void *output;             /* [rows][groups * channels] */
     int32_t input_zero_point; /* of the bytes as the kernels read them */
     const int64_t *weight_zero_points; /* per channel, or NULL if all are zero */
-    const float *weight_scales;
-    int64_t weight_scale_stride; /* 0: one scale for all channels */
-    const float *bias;        /* or NULL */
-    double input_scale, output_scale;
+    const float *multipliers; /* of the sums, per channel */
+    int64_t multiplier_stride; /* 0: one for all channels */
+    const float *bias;        /* in the output's steps; or NULL */
+    double output_scale;
     int32_t output_zero_point;
     float lowest, highest;
     const uint8_t *residual;

@@ -201,16 +201,6 @@ static void depthwise(const uint8_t *const *rows, int count, const panel *p, con
     for (int r = 0; r < count; r++) depthwise_row(rows[r], p, start, acc + r * CHANNELS);
 }
 
-static void divide(const float *values, int count, double divisor, float *out) {
-    const __m256d by = _mm256_set1_pd(divisor);
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        __m256d four = _mm256_cvtps_pd(_mm_loadu_ps(values + i));
-        _mm_storeu_ps(out + i, _mm256_cvtpd_ps(_mm256_div_pd(four, by)));
-    }
-    for (; i < count; i++) out[i] = (float)((double)values[i] / divisor);
-}
-
 static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < CHANNELS; c += 8) {
@@ -275,7 +265,6 @@ const kernels avx2_kernels = {
     .name = "avx2",
     .dense = dense,
     .depthwise = depthwise,
-    .divide = divide,
     .rank_one = rank_one,
     .requantize = requantize_avx2,
     .dequantize = dequantize_avx2,

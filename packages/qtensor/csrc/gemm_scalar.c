@@ -69,10 +69,6 @@ static void depthwise(const uint8_t *const *rows, int count, const panel *p, con
     }
 }
 
-static void divide(const float *values, int count, double divisor, float *out) {
-    for (int i = 0; i < count; i++) out[i] = (float)((double)values[i] / divisor);
-}
-
 static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
     uint32_t *sums = (uint32_t *)acc;
     for (int r = 0; r < rows; r++)
@@ -103,7 +99,6 @@ const kernels scalar_kernels = {
     .name = "scalar",
     .dense = dense,
     .depthwise = depthwise,
-    .divide = divide,
     .rank_one = rank_one,
     .requantize = requantize_scalar,
     .dequantize = dequantize_scalar,

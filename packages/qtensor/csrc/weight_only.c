@@ -13,7 +13,7 @@ static finish finish_of(const product *p, int64_t channel, int64_t channels) {
                 .negative_slope = p->negative_slope, .scale = 1, .inverse_scale = 1,
                 .stride = channels, .columns = (int32_t)smaller(channels - channel, CHANNELS)};
     for (int c = 0; c < f.columns; c++) {
-        f.multiplier[c] = p->weight_scales[(channel + c) * p->weight_scale_stride];
+        f.multiplier[c] = p->multipliers[(channel + c) * p->multiplier_stride];
         if (p->bias) f.bias[c] = p->bias[channel + c];
     }
     return f;

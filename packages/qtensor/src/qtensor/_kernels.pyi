@@ -39,9 +39,8 @@ class Product:
     ) -> None: ...
     def scale(
         self,
-        weight_scales: Tensor,
+        multipliers: Tensor,
         bias: Tensor | None,
-        input_scale: float,
         lowest: float,
         highest: float,
     ) -> None: ...

@@ -36,10 +36,9 @@ cdef extern from "gemm.h" nogil:
         void *output
         int32_t input_zero_point
         const int64_t *weight_zero_points
-        const float *weight_scales
-        int64_t weight_scale_stride
+        const float *multipliers
+        int64_t multiplier_stride
         const float *bias
-        double input_scale
         double output_scale
         int32_t output_zero_point
         float lowest
@@ -211,12 +210,12 @@ cdef class Product:
         self._tensors.append(tensor)
         return tensor.data_ptr()
 
-    def scale(self, weight_scales, bias, double input_scale, float lowest, float highest):
-        """What both of the following need."""
-        self._product.weight_scales = <const float *>self._address(weight_scales)
-        self._product.weight_scale_stride = weight_scales.shape[0] > 1
+    def scale(self, multipliers, bias, float lowest, float highest):
+        """What both of the following need: factors of the sums, for each channel or one for all,
+        and what is added after that (float32 tensors, or None for no bias)."""
+        self._product.multipliers = <const float *>self._address(multipliers)
+        self._product.multiplier_stride = multipliers.shape[0] > 1
         self._product.bias = <const float *>self._address(bias)
-        self._product.input_scale = input_scale
         self._product.lowest = lowest
         self._product.highest = highest
 

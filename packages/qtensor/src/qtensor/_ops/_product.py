@@ -77,14 +77,23 @@ class Requantization(NamedTuple):
             self.activation_max,
         )
 
+    def _multipliers(self) -> Tensor:
+        ratio = self.input_scale / self.output_scale
+        return (self.weight_scales.double() * ratio).float().contiguous()
+
+    def _scaled_bias(self) -> Tensor | None:
+        if self.bias is None:
+            return None
+        return (self.bias.double() / self.output_scale).float().contiguous()
+
     def reference(self, sums: Tensor, channel_axis: int) -> Tensor:
         """The formula in plain torch, on exact integer sums given as float64."""
         channels = [1] * sums.dim()
         channels[channel_axis] = -1
-        multipliers = (self.weight_scales.double() * (self.input_scale / self.output_scale)).float()
-        t = sums.float() * multipliers.view(channels)
-        if self.bias is not None:
-            t = t + (self.bias.double() / self.output_scale).float().view(channels)
+        t = sums.float() * self._multipliers().view(channels)
+        bias = self._scaled_bias()
+        if bias is not None:
+            t = t + bias.view(channels)
         if self.residual is not None:
             centred = (self.residual.int() - self.residual_zero_point).float()
             t = t + centred * t.new_tensor(self.residual_scale / self.output_scale)
@@ -96,9 +105,7 @@ class Requantization(NamedTuple):
 
     def ask(self, call: _kernels.Product) -> None:
         """Makes a kernel call requantize."""
-        call.scale(
-            self.weight_scales.contiguous(), contiguous(self.bias), self.input_scale, *self.bounds()
-        )
+        call.scale(self._multipliers(), self._scaled_bias(), *self.bounds())
         call.requantize(
             self.output_scale,
             self.output_zero_point,

@@ -134,7 +134,7 @@ def prepare_linear_dynamic(
     call = _kernels.Product(0, contiguous(weight_zero_points))
     lowest = -_INFINITY if activation_min is None else activation_min
     highest = _INFINITY if activation_max is None else activation_max
-    call.scale(weight_scales.contiguous(), contiguous(bias), 1.0, lowest, highest)
+    call.scale(weight_scales.contiguous(), contiguous(bias), lowest, highest)
     call.dequantize()
     call.activate(ACTIVATIONS.index(activation), negative_slope)
     # The kernel clamps what it quantizes to quant_max, which proves the bound.

@@ -193,3 +193,11 @@ def test_in_one_call(batch: Tensor) -> None:
     model.qconfig = qflow.get_default_qat_qconfig("x86")
     quantized = qflow.quantize_qat(model, train, (batch,))
     assert quantized(batch).shape == (16, 4) and not quantized.training
+
+
+def test_defaults_as_dictionaries() -> None:
+    with pytest.warns(FutureWarning, match="use get_default_qat_qconfig_mapping in place of"):
+        as_dictionary = qflow.get_default_qat_qconfig_dict("fbgemm")
+    assert as_dictionary[""] == qflow.get_default_qat_qconfig("fbgemm")
+    with pytest.warns(FutureWarning, match="use get_default_qconfig_mapping in place of"):
+        assert qflow.get_default_qconfig_dict()[""] == qflow.get_default_qconfig("x86")

@@ -87,6 +87,7 @@ from .observer import (
 from .observer import default_weight_observer as default_weight_observer
 from .qconfig import QConfig as QConfig
 from .qconfig import QConfigAny as QConfigAny
+from .qconfig import QConfigDynamic as QConfigDynamic
 from .qconfig import default_activation_only_qconfig as default_activation_only_qconfig
 from .qconfig import default_debug_qconfig as default_debug_qconfig
 from .qconfig import default_dynamic_qat_qconfig as default_dynamic_qat_qconfig
@@ -108,9 +109,16 @@ from .qconfig import default_reuse_input_qconfig as default_reuse_input_qconfig
 from .qconfig import default_symmetric_qnnpack_qat_qconfig as default_symmetric_qnnpack_qat_qconfig
 from .qconfig import default_symmetric_qnnpack_qconfig as default_symmetric_qnnpack_qconfig
 from .qconfig import default_weight_only_qconfig as default_weight_only_qconfig
+from .qconfig import float16_dynamic_qconfig as float16_dynamic_qconfig
+from .qconfig import float16_static_qconfig as float16_static_qconfig
 from .qconfig import float_qparams_weight_only_qconfig as float_qparams_weight_only_qconfig
+from .qconfig import (
+    float_qparams_weight_only_qconfig_4bit as float_qparams_weight_only_qconfig_4bit,
+)
 from .qconfig import get_default_qat_qconfig as get_default_qat_qconfig
+from .qconfig import get_default_qat_qconfig_dict as get_default_qat_qconfig_dict
 from .qconfig import get_default_qconfig as get_default_qconfig
+from .qconfig import get_default_qconfig_dict as get_default_qconfig_dict
 from .qconfig import per_channel_dynamic_qconfig as per_channel_dynamic_qconfig
 from .qconfig import qconfig_equals as qconfig_equals
 from .qconfig_mapping import QConfigMapping as QConfigMapping

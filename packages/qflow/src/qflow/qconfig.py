@@ -1,8 +1,12 @@
 """How a layer's activations and weight are observed: the qconfig, and the usual ones."""
 
+import warnings
+from typing import Any
+
 from qobserve import (
     QConfig,
     QConfigAny,
+    QConfigDynamic,
     default_activation_only_qconfig,
     default_debug_qconfig,
     default_dynamic_qat_qconfig,
@@ -20,16 +24,22 @@ from qobserve import (
     default_symmetric_qnnpack_qat_qconfig,
     default_symmetric_qnnpack_qconfig,
     default_weight_only_qconfig,
+    float16_dynamic_qconfig,
+    float16_static_qconfig,
     float_qparams_weight_only_qconfig,
+    float_qparams_weight_only_qconfig_4bit,
     get_default_qat_qconfig,
     get_default_qconfig,
     per_channel_dynamic_qconfig,
     qconfig_equals,
 )
 
+from .qconfig_mapping import get_default_qat_qconfig_mapping, get_default_qconfig_mapping
+
 __all__ = [
     "QConfig",
     "QConfigAny",
+    "QConfigDynamic",
     "default_activation_only_qconfig",
     "default_debug_qconfig",
     "default_dynamic_qat_qconfig",
@@ -47,9 +57,38 @@ __all__ = [
     "default_symmetric_qnnpack_qat_qconfig",
     "default_symmetric_qnnpack_qconfig",
     "default_weight_only_qconfig",
+    "float16_dynamic_qconfig",
+    "float16_static_qconfig",
     "float_qparams_weight_only_qconfig",
+    "float_qparams_weight_only_qconfig_4bit",
     "get_default_qat_qconfig",
+    "get_default_qat_qconfig_dict",
     "get_default_qconfig",
+    "get_default_qconfig_dict",
     "per_channel_dynamic_qconfig",
     "qconfig_equals",
 ]
+
+
+def get_default_qconfig_dict(backend: str = "x86", version: int = 0) -> dict[str, Any]:
+    """:func:`qflow.get_default_qconfig_mapping` as a dictionary, the form of old.
+
+    Warns:
+        FutureWarning: always.
+    """
+    _warn("get_default_qconfig_dict", "get_default_qconfig_mapping")
+    return get_default_qconfig_mapping(backend, version).to_dict()
+
+
+def get_default_qat_qconfig_dict(backend: str = "x86", version: int = 1) -> dict[str, Any]:
+    """:func:`qflow.get_default_qat_qconfig_mapping` as a dictionary, the form of old.
+
+    Warns:
+        FutureWarning: always.
+    """
+    _warn("get_default_qat_qconfig_dict", "get_default_qat_qconfig_mapping")
+    return get_default_qat_qconfig_mapping(backend, version).to_dict()
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(f"use {new} in place of {old}", FutureWarning, stacklevel=3)

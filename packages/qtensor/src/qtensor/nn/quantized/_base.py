@@ -126,9 +126,9 @@ class WeightModule(nn.Module):
     - ``weight_zero_points``: int64 of the same shape, or ``None`` where all are zero
     - ``float_bias``: float32, ``(out,)``, or ``None``
 
-    The packed form that kernels use is a cache: never saved or copied, and made anew when
-    ``qweight`` is replaced or written to. A write through ``.data`` or NumPy cannot be seen:
-    call :func:`qtensor.repack` after one.
+    What kernels use of them is a cache: never saved or copied, and made anew when a buffer is
+    replaced or written to. A write through ``.data`` or NumPy cannot be seen: call
+    :func:`qtensor.repack` after one.
     """
 
     qweight: Tensor
@@ -243,8 +243,8 @@ def keeping_dtypes(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
 def repack(module: nn.Module) -> nn.Module:
     """Forgets every packed weight in ``module``, so that kernels pack anew on their next call.
 
-    Needed only after writing to a weight through ``.data``, NumPy or a raw pointer, which torch
-    does not count as a change.
+    Needed only after writing to a weight, its scales or a bias through ``.data``, NumPy or a raw
+    pointer, which torch does not count as a change.
 
     Args:
         module: any module; all its submodules are visited.

@@ -30,12 +30,19 @@ def quantized(x: Any, caller: str, argument: str = "input") -> QTensor:
     return x
 
 
-def weight_arguments(weight: QTensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What kernels take for ``weight``: integers, scales, and zero points unless all are zero."""
-    if not isinstance(weight, QTensor) or parameters(weight).axis not in (None, 0):
+def weight_arguments(weight: QTensor, axis: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What kernels take for ``weight``: integers, scales, and zero points unless all are zero.
+
+    Args:
+        weight: quantized per tensor, or per channel along ``axis``.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(weight, QTensor) or parameters(weight).axis not in (None, axis):
         given = f"axis {weight.q_per_channel_axis()}" if isinstance(weight, QTensor) else "floats"
         raise TypeError(
-            f"expected a weight quantized per tensor or per channel along axis 0, got {given}"
+            f"expected a weight quantized per tensor or per channel along axis {axis}, got {given}"
         )
     qparams, device = parameters(weight), weight.device
     scales = torch.as_tensor(qparams.scale, dtype=torch.float32, device=device).reshape(-1)

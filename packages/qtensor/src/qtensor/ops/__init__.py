@@ -13,7 +13,12 @@ from ._cat import cat as cat
 from ._cat import cat_relu as cat_relu
 from ._cat import cat_to as cat_to
 from ._cat import stack as stack
+from ._conv import conv1d as conv1d
 from ._conv import conv2d as conv2d
+from ._conv import conv3d as conv3d
+from ._conv import conv_transpose1d as conv_transpose1d
+from ._conv import conv_transpose2d as conv_transpose2d
+from ._conv import conv_transpose3d as conv_transpose3d
 from ._linear import linear as linear
 from ._linear import linear_dynamic as linear_dynamic
 from ._linear import linear_leaky_relu as linear_leaky_relu

@@ -1,67 +1,136 @@
-"""Convolution of quantized tensors."""
+"""Convolutions of quantized tensors, plain and transposed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
-from torch.nn.modules.utils import _pair
 
 from .._arguments import quantized, requantization, weight_arguments
 from .._dtypes import QDType, quint8
-from .._ops import conv as _conv
+from .._ops import conv
 from .._qparams import QParams
 from .._qtensor import QTensor
 
 _Ints = int | Sequence[int]
 
 
-def conv2d(
+def _each(value: _Ints, axes: int) -> tuple[int, ...]:
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def _plain(axes: int) -> Callable[..., QTensor]:
+    operator = (conv.conv1d, conv.conv2d, conv.conv3d)[axes - 1]
+
+    def function(
+        input: QTensor,
+        weight: QTensor,
+        bias: Tensor | None = None,
+        stride: _Ints = 1,
+        padding: _Ints = 0,
+        dilation: _Ints = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        scale: float = 1.0,
+        zero_point: int = 0,
+        dtype: QDType = quint8,
+        activation_min: float | None = None,
+        activation_max: float | None = None,
+    ) -> QTensor:
+        """A quantized convolution; padding stands for 0.
+
+        Args:
+            input: shape ``(N, C, S)`` of the spatial axes S, quint8 or qint8; best where a pixel's
+                channels lie together, as in ``channels_last`` memory format.
+            weight: shape ``(O, C / groups, kernel)``, qint8, per tensor or per channel of axis 0.
+            bias: float32, shape ``(O,)``.
+            stride, padding, dilation, groups: as in :func:`torch.nn.functional.conv2d`.
+            padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+            scale, zero_point, dtype: the output's parameters.
+            activation_min, activation_max: bounds on the real output, such as 0 for ReLU.
+
+        Returns:
+            Shape ``(N, O, S')``, channels last in memory.
+
+        Raises:
+            TypeError: ``input`` or ``weight`` is not quantized so.
+            ValueError: shapes do not fit, or the padding mode is not known.
+        """
+        sizes = (_each(value, axes) for value in (stride, padding, dilation))
+        geometry = (*sizes, groups, padding_mode)
+        bounds = (activation_min, activation_max)
+        return _call(operator, input, weight, 0, bias, geometry, scale, zero_point, dtype, bounds)
+
+    return _named(function, operator)
+
+
+def _transposed(axes: int) -> Callable[..., QTensor]:
+    operator = (conv.conv_transpose1d, conv.conv_transpose2d, conv.conv_transpose3d)[axes - 1]
+
+    def function(
+        input: QTensor,
+        weight: QTensor,
+        bias: Tensor | None = None,
+        stride: _Ints = 1,
+        padding: _Ints = 0,
+        output_padding: _Ints = 0,
+        groups: int = 1,
+        dilation: _Ints = 1,
+        scale: float = 1.0,
+        zero_point: int = 0,
+        dtype: QDType = quint8,
+        activation_min: float | None = None,
+        activation_max: float | None = None,
+    ) -> QTensor:
+        """A quantized transposed convolution.
+
+        Args:
+            input: shape ``(N, C, S)`` of the spatial axes S, quint8 or qint8.
+            weight: shape ``(C, O / groups, kernel)``, qint8, per tensor or per channel of axis 1.
+            bias: float32, shape ``(O,)``.
+            stride, padding, output_padding, groups, dilation: as in
+                :func:`torch.nn.functional.conv_transpose2d`.
+            scale, zero_point, dtype: the output's parameters.
+            activation_min, activation_max: bounds on the real output, such as 0 for ReLU.
+
+        Returns:
+            Shape ``(N, O, S')``, channels last in memory.
+
+        Raises:
+            TypeError: ``input`` or ``weight`` is not quantized so.
+            ValueError: shapes do not fit.
+        """
+        sizes = (_each(value, axes) for value in (stride, padding, output_padding))
+        geometry = (*sizes, groups, _each(dilation, axes))
+        bounds = (activation_min, activation_max)
+        return _call(operator, input, weight, 1, bias, geometry, scale, zero_point, dtype, bounds)
+
+    return _named(function, operator)
+
+
+def _call(
+    operator: Callable[..., Tensor],
     input: QTensor,
     weight: QTensor,
-    bias: Tensor | None = None,
-    stride: _Ints = 1,
-    padding: _Ints = 0,
-    dilation: _Ints = 1,
-    groups: int = 1,
-    padding_mode: str = "zeros",
-    scale: float = 1.0,
-    zero_point: int = 0,
-    dtype: QDType = quint8,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
+    channel_axis: int,
+    bias: Tensor | None,
+    geometry: tuple[Any, ...],
+    scale: float,
+    zero_point: int,
+    dtype: QDType,
+    bounds: tuple[float | None, float | None],
 ) -> QTensor:
-    """A quantized two-dimensional convolution; padding stands for 0.
+    x, output = quantized(input, operator.__name__), QParams(scale, zero_point, dtype)
+    parameters = weight_arguments(weight, channel_axis)
+    operands = (x._data, x._scale, x._zero_point, *parameters, bias)
+    return QTensor(operator(*operands, *geometry, *requantization(output), *bounds), output)
 
-    Args:
-        input: shape ``(N, C, H, W)``, quint8 or qint8, best in ``channels_last`` memory format.
-        weight: shape ``(O, C / groups, kh, kw)``, qint8, per tensor or per channel of axis 0.
-        bias: float32, shape ``(O,)``.
-        stride, padding, dilation, groups: as in :func:`torch.nn.functional.conv2d`.
-        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
-        scale, zero_point, dtype: the output's parameters.
-        activation_min, activation_max: bounds on the real output, such as 0 for ReLU.
 
-    Returns:
-        Shape ``(N, O, H', W')`` in ``channels_last`` memory format.
+def _named(
+    function: Callable[..., QTensor], operator: Callable[..., Tensor]
+) -> Callable[..., QTensor]:
+    function.__name__ = function.__qualname__ = operator.__name__
+    return function
 
-    Raises:
-        TypeError: ``input`` or ``weight`` is not quantized so.
-        ValueError: shapes do not fit, or another padding mode.
-    """
-    x = quantized(input, "conv2d")
-    output = QParams(scale, zero_point, dtype)
-    data = _conv.conv2d(
-        x._data,
-        x._scale,
-        x._zero_point,
-        *weight_arguments(weight),
-        bias,
-        _pair(stride),
-        _pair(padding),
-        _pair(dilation),
-        groups,
-        padding_mode,
-        *requantization(output),
-        activation_min,
-        activation_max,
-    )
-    return QTensor(data, output)
+
+conv1d, conv2d, conv3d = (_plain(axes) for axes in (1, 2, 3))
+conv_transpose1d, conv_transpose2d, conv_transpose3d = (_transposed(axes) for axes in (1, 2, 3))

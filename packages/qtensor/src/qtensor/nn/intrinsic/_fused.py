@@ -21,40 +21,113 @@ class _FusedModule(nn.Sequential):
         super().__init__(*parts)
 
 
-class ConvReLU2d(_FusedModule):
-    """A convolution and a ReLU."""
-
-    _kinds = (nn.Conv2d, nn.ReLU)
-
+class _ConvReLU(_FusedModule):
     def __init__(self, conv: nn.Module, relu: nn.Module) -> None:
         super().__init__(conv, relu)
 
 
-class ConvHardtanh2d(_FusedModule):
-    """A convolution and a Hardtanh, of which ReLU6 is one."""
-
-    _kinds = (nn.Conv2d, nn.Hardtanh)
-
+class _ConvHardtanh(_FusedModule):
     def __init__(self, conv: nn.Module, hardtanh: nn.Module) -> None:
         super().__init__(conv, hardtanh)
 
 
-class ConvBn2d(_FusedModule):
-    """A convolution and a batch norm, for quantization-aware training."""
-
-    _kinds = (nn.Conv2d, nn.BatchNorm2d)
-
+class _ConvBn(_FusedModule):
     def __init__(self, conv: nn.Module, bn: nn.Module) -> None:
         super().__init__(conv, bn)
 
 
-class ConvBnReLU2d(_FusedModule):
-    """A convolution, a batch norm and a ReLU, for quantization-aware training."""
+class _ConvBnReLU(_FusedModule):
+    def __init__(self, conv: nn.Module, bn: nn.Module, relu: nn.Module) -> None:
+        super().__init__(conv, bn, relu)
+
+
+class _BNReLU(_FusedModule):
+    def __init__(self, batch_norm: nn.Module, relu: nn.Module) -> None:
+        super().__init__(batch_norm, relu)
+
+
+class ConvReLU1d(_ConvReLU):
+    """A one-dimensional convolution and a ReLU."""
+
+    _kinds = (nn.Conv1d, nn.ReLU)
+
+
+class ConvReLU2d(_ConvReLU):
+    """A two-dimensional convolution and a ReLU."""
+
+    _kinds = (nn.Conv2d, nn.ReLU)
+
+
+class ConvReLU3d(_ConvReLU):
+    """A three-dimensional convolution and a ReLU."""
+
+    _kinds = (nn.Conv3d, nn.ReLU)
+
+
+class ConvHardtanh1d(_ConvHardtanh):
+    """A one-dimensional convolution and a Hardtanh, of which ReLU6 is one."""
+
+    _kinds = (nn.Conv1d, nn.Hardtanh)
+
+
+class ConvHardtanh2d(_ConvHardtanh):
+    """A two-dimensional convolution and a Hardtanh, of which ReLU6 is one."""
+
+    _kinds = (nn.Conv2d, nn.Hardtanh)
+
+
+class ConvHardtanh3d(_ConvHardtanh):
+    """A three-dimensional convolution and a Hardtanh, of which ReLU6 is one."""
+
+    _kinds = (nn.Conv3d, nn.Hardtanh)
+
+
+class ConvBn1d(_ConvBn):
+    """A one-dimensional convolution and a batch norm, for quantization-aware training."""
+
+    _kinds = (nn.Conv1d, nn.BatchNorm1d)
+
+
+class ConvBn2d(_ConvBn):
+    """A two-dimensional convolution and a batch norm, for quantization-aware training."""
+
+    _kinds = (nn.Conv2d, nn.BatchNorm2d)
+
+
+class ConvBn3d(_ConvBn):
+    """A three-dimensional convolution and a batch norm, for quantization-aware training."""
+
+    _kinds = (nn.Conv3d, nn.BatchNorm3d)
+
+
+class ConvBnReLU1d(_ConvBnReLU):
+    """A one-dimensional convolution, a batch norm and a ReLU, for training."""
+
+    _kinds = (nn.Conv1d, nn.BatchNorm1d, nn.ReLU)
+
+
+class ConvBnReLU2d(_ConvBnReLU):
+    """A two-dimensional convolution, a batch norm and a ReLU, for training."""
 
     _kinds = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)
 
-    def __init__(self, conv: nn.Module, bn: nn.Module, relu: nn.Module) -> None:
-        super().__init__(conv, bn, relu)
+
+class ConvBnReLU3d(_ConvBnReLU):
+    """A three-dimensional convolution, a batch norm and a ReLU, for training."""
+
+    _kinds = (nn.Conv3d, nn.BatchNorm3d, nn.ReLU)
+
+
+class BNReLU2d(_BNReLU):
+    """A batch norm of images and a ReLU."""
+
+    _kinds = (nn.BatchNorm2d, nn.ReLU)
+
+
+class BNReLU3d(_BNReLU):
+    """A batch norm of volumes and a ReLU."""
+
+    _kinds = (nn.BatchNorm3d, nn.ReLU)
 
 
 class ConvAdd2d(_FusedModule):

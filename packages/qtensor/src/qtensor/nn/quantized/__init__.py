@@ -13,7 +13,12 @@ from ._activations import Sigmoid as Sigmoid
 from ._activations import Softmax as Softmax
 from ._base import OutputModule as OutputModule
 from ._base import float_form as float_form
+from ._conv import Conv1d as Conv1d
 from ._conv import Conv2d as Conv2d
+from ._conv import Conv3d as Conv3d
+from ._conv import ConvTranspose1d as ConvTranspose1d
+from ._conv import ConvTranspose2d as ConvTranspose2d
+from ._conv import ConvTranspose3d as ConvTranspose3d
 from ._conversions import DeQuantize as DeQuantize
 from ._conversions import Quantize as Quantize
 from ._dropout import Dropout as Dropout

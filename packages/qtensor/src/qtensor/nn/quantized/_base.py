@@ -121,8 +121,8 @@ class WeightModule(nn.Module):
     ``weight()`` and ``bias()`` are methods, as they have always been on quantized modules. The
     buffers behind them, which are also the names in a state dict, are ordinary tensors:
 
-    - ``qweight``: int8, ``(out, …)``
-    - ``weight_scales``: float32, ``(out,)`` or ``(1,)``
+    - ``qweight``: int8, ``(out, …)``; of a transposed convolution ``(in, out / groups, …)``
+    - ``weight_scales``: float32, one for each index of the axis with ``out``, or ``(1,)``
     - ``weight_zero_points``: int64 of the same shape, or ``None`` where all are zero
     - ``float_bias``: float32, ``(out,)``, or ``None``
 
@@ -136,10 +136,15 @@ class WeightModule(nn.Module):
     weight_zero_points: Tensor | None
     float_bias: Tensor | None
 
-    def _init_weight(self, shape: Sequence[int], bias: bool, device: Any = None) -> None:
-        out = shape[0]
+    _channel_axis: ClassVar[int] = 0  # of the weight: the axis of output channels
+
+    def _init_weight(
+        self, shape: Sequence[int], bias: bool, device: Any = None, out: int | None = None
+    ) -> None:
+        channels = shape[self._channel_axis]
+        self._out = out = out or channels
         self.register_buffer("qweight", torch.zeros(*shape, dtype=torch.int8, device=device))
-        self.register_buffer("weight_scales", torch.ones(out, device=device))
+        self.register_buffer("weight_scales", torch.ones(channels, device=device))
         self.register_buffer("weight_zero_points", None)
         self.register_buffer("float_bias", torch.zeros(out, device=device) if bias else None)
         self._packed = PackedWeights()
@@ -173,7 +178,7 @@ class WeightModule(nn.Module):
             zeros = torch.zeros_like(scales, dtype=torch.int64)
         if len(scales) == 1:
             return QTensor(self.qweight, QParams(scales, zeros, qint8))
-        return QTensor(self.qweight, QParams(scales, zeros, qint8, axis=0))
+        return QTensor(self.qweight, QParams(scales, zeros, qint8, axis=self._channel_axis))
 
     def bias(self) -> Tensor | None:
         """The bias: float32, shape ``(out,)``, or ``None``."""
@@ -183,19 +188,20 @@ class WeightModule(nn.Module):
         """Replaces weight and bias.
 
         Args:
-            qweight: qint8, the shape of this module's weight; per tensor, or per channel axis 0.
+            qweight: qint8, the shape of this module's weight; per tensor, or per channel along
+                its axis of output channels (0, of transposed convolutions 1).
             bias: float, shape ``(out,)``, or ``None``.
 
         Raises:
             TypeError: ``qweight`` is not quantized so.
             ValueError: a shape is not this module's.
         """
-        integers, scales, zero_points = weight_arguments(qweight)
+        integers, scales, zero_points = weight_arguments(qweight, self._channel_axis)
         if qweight.qdtype is not qint8:
             raise TypeError(
                 f"{type(self).__name__} expects a weight of {qint8}, got {qweight.qdtype}"
             )
-        out = (self.qweight.shape[0],)
+        out = (self._out,)
         for name, given, expected in (
             ("weight", qweight.shape, self.qweight.shape),
             ("bias", out if bias is None else bias.shape, out),
@@ -216,7 +222,8 @@ class WeightModule(nn.Module):
             self.weight_zero_points = None
         for name in ("weight_scales", "weight_zero_points"):
             loaded = state_dict.get(prefix + name)
-            if loaded is not None and loaded.shape in ((1,), self.qweight.shape[:1]):
+            channels = (self.qweight.shape[self._channel_axis],)
+            if loaded is not None and loaded.shape in ((1,), channels):
                 setattr(self, name, torch.empty_like(loaded, device=self.qweight.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._keep_versions()
@@ -370,6 +377,8 @@ def quantized_weight(module: nn.Module, use_precomputed_fake_quant: bool = False
                 "say how to quantize its weight; it has neither"
             )
         observer = qconfig.weight()
+        if getattr(inner, "transposed", False) and hasattr(observer, "ch_axis"):
+            observer.ch_axis = 1  # a qconfig is for all layers; here are this one's channels
         use_precomputed_fake_quant = False  # it has seen nothing yet
     weight = inner.weight.detach().to(torch.float32)
     if not use_precomputed_fake_quant:

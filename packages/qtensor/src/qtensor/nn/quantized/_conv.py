@@ -1,22 +1,240 @@
-"""The quantized two-dimensional convolution."""
+"""Quantized convolutions of one to three dimensions, plain and transposed."""
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
-from torch import nn
-from torch.nn.modules.utils import _pair
+from torch import Tensor, nn
 
 from ..._arguments import quantized, requantization
-from ..._ops.conv import conv2d
+from ..._kernels import PADDING_MODES
+from ..._ops import conv
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ._base import QuantizedLayer, unfused
+from ._base import QuantizedLayer, WeightModule, unfused
 
 Ints = int | Sequence[int]
-_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-class Conv2d(QuantizedLayer):
+class ConvLayer(WeightModule):
+    """The sizes and the geometry of a convolution, whatever it computes on.
+
+    Every subclass sets the number of spatial axes, and comes in through :class:`PlainConv` or
+    :class:`TransposedConv`, which have torch's constructor arguments.
+    """
+
+    _name: ClassVar[str]
+    _axes: ClassVar[int]
+    _operator: ClassVar[Callable[..., Tensor]]
+    output_padding: tuple[int, ...]
+
+    def _init_conv(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Ints,
+        stride: Ints,
+        padding: Ints | str,
+        dilation: Ints,
+        groups: int,
+        padding_mode: str,
+    ) -> None:
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{self._name}: expected in_channels and out_channels divisible by groups, got "
+                f"{in_channels}, {out_channels} and groups={groups}"
+            )
+        if padding_mode not in PADDING_MODES:
+            raise ValueError(
+                f"{self._name}: expected padding_mode to be one of "
+                f"{', '.join(PADDING_MODES)}, got {padding_mode!r}"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = self._each(kernel_size)
+        self.stride = self._each(stride)
+        self.dilation = self._each(dilation)
+        self.padding = self._padding(padding)
+        self.output_padding = self._each(0)
+        self.groups = groups
+        self.padding_mode = padding_mode
+
+    def _each(self, value: Ints) -> tuple[int, ...]:
+        """One value for each axis."""
+        return (value,) * self._axes if isinstance(value, int) else tuple(value)
+
+    def _padding(self, padding: Ints | str) -> tuple[int, ...]:
+        if not isinstance(padding, str):
+            return self._each(padding)
+        if padding == "valid":
+            return self._each(0)
+        both = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        if padding != "same" or any(total % 2 for total in both):
+            raise ValueError(
+                f"{self._name}: expected numbers, 'valid', or 'same' with an odd kernel, got "
+                f"padding={padding!r} for kernel_size={self.kernel_size}"
+            )
+        return tuple(total // 2 for total in both)
+
+    def _geometry(self) -> tuple[Any, ...]:
+        """The arguments of the operator that tell it."""
+        raise NotImplementedError
+
+    def _describe(self, more: str) -> str:
+        """Sizes, ``more``, and the geometry where it is not the default."""
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
+            f"stride={self.stride}{more}",
+        ]
+        defaults = {
+            "padding": self._each(0),
+            "dilation": self._each(1),
+            "output_padding": self._each(0),
+            "groups": 1,
+            "padding_mode": "zeros",
+        }
+        for name, default in defaults.items():
+            if getattr(self, name) != default:
+                parts.append(f"{name}={getattr(self, name)}")
+        if self.float_bias is None:
+            parts.append("bias=False")
+        return ", ".join(parts)
+
+
+class PlainConv(ConvLayer):
+    """A convolution with the constructor arguments of :class:`torch.nn.Conv2d`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Ints,
+        stride: Ints = 1,
+        padding: Ints | str = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        sizes = (in_channels, out_channels, kernel_size)
+        self._init_conv(*sizes, stride, padding, dilation, groups, padding_mode)
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self._init_weight(shape, bias, device)
+
+    def _geometry(self) -> tuple[Any, ...]:
+        return self.stride, self.padding, self.dilation, self.groups, self.padding_mode
+
+    @classmethod
+    def _shaped_like(cls, mod: nn.Module) -> Self:
+        inner = unfused(mod)
+        return cls(
+            inner.in_channels,
+            inner.out_channels,
+            inner.kernel_size,
+            inner.stride,
+            inner.padding,
+            inner.dilation,
+            inner.groups,
+            inner.bias is not None,
+            inner.padding_mode,
+        )
+
+
+class TransposedConv(ConvLayer):
+    """A convolution with the constructor arguments of :class:`torch.nn.ConvTranspose2d`."""
+
+    _channel_axis = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Ints,
+        stride: Ints = 1,
+        padding: Ints = 0,
+        output_padding: Ints = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Ints = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        sizes = (in_channels, out_channels, kernel_size)
+        self._init_conv(*sizes, stride, padding, dilation, groups, padding_mode)
+        if padding_mode != "zeros":
+            raise ValueError(f"{self._name}: expected padding_mode 'zeros', got {padding_mode!r}")
+        self.output_padding = self._each(output_padding)
+        shape = (in_channels, out_channels // groups, *self.kernel_size)
+        self._init_weight(shape, bias, device, out_channels)
+
+    def _geometry(self) -> tuple[Any, ...]:
+        return self.stride, self.padding, self.output_padding, self.groups, self.dilation
+
+    @classmethod
+    def _shaped_like(cls, mod: nn.Module) -> Self:
+        inner = unfused(mod)
+        return cls(
+            inner.in_channels,
+            inner.out_channels,
+            inner.kernel_size,
+            inner.stride,
+            inner.padding,
+            inner.output_padding,
+            inner.groups,
+            inner.bias is not None,
+            inner.dilation,
+            inner.padding_mode,
+        )
+
+
+class _QuantizedConv(ConvLayer, QuantizedLayer):
+    """A convolution on integers: int8 weights, 8-bit activations, exact sums."""
+
+    output_qparams = QParams(1.0, 0)  # until there are others
+
+    def forward(self, x: QTensor) -> QTensor:
+        """Shape ``(N, in_channels, S)`` to ``(N, out_channels, S')``, of the spatial axes S."""
+        return self._convolve(x)
+
+    def _convolve(self, x: QTensor, *residual: Any) -> QTensor:
+        x, output = quantized(x, self._name), self.output_qparams
+        added = residual or (None, 1.0, 0)
+        result = type(self)._operator(
+            x._data,
+            x._scale,
+            x._zero_point,
+            *self._weight_arguments(),
+            *self._geometry(),
+            *requantization(output),
+            self.activation_min,
+            self.activation_max,
+            *added,
+            self.activation,
+            self.negative_slope,
+            cache=self._packed,
+        )
+        return QTensor(result, output)
+
+    def extra_repr(self) -> str:
+        """Sizes, geometry where it is not the default, and output parameters."""
+        return self._describe(f", {super().extra_repr()}")
+
+
+class Conv1d(PlainConv, _QuantizedConv):
+    """A one-dimensional convolution on integers; all as in :class:`Conv2d` but for the shapes.
+
+    Shape:
+        Input ``(N, in_channels, L)``, output ``(N, out_channels, L')``, channels last in memory.
+    """
+
+    _name, _axes, _operator = "QuantizedConv1d", 1, conv.conv1d
+
+
+class Conv2d(PlainConv, _QuantizedConv):
     """A convolution on integers: int8 weights, 8-bit activations, exact sums.
 
     Args:
@@ -42,106 +260,54 @@ class Conv2d(QuantizedLayer):
         torch.Size([1, 8, 5, 5])
     """
 
-    _name = "QuantizedConv2d"
+    _name, _axes, _operator = "QuantizedConv2d", 2, conv.conv2d
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Ints,
-        stride: Ints = 1,
-        padding: Ints | str = 0,
-        dilation: Ints = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"{self._name}: expected in_channels and out_channels divisible by groups, got "
-                f"{in_channels}, {out_channels} and groups={groups}"
-            )
-        if padding_mode not in _PADDING_MODES:
-            raise ValueError(
-                f"{self._name}: expected padding_mode to be one of "
-                f"{', '.join(_PADDING_MODES)}, got {padding_mode!r}"
-            )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(stride)
-        self.dilation = _pair(dilation)
-        self.padding = self._padding(padding)
-        self.groups = groups
-        self.padding_mode = padding_mode
-        self.output_qparams = QParams(1.0, 0)
-        self._init_weight((out_channels, in_channels // groups, *self.kernel_size), bias, device)
 
-    def _padding(self, padding: Ints | str) -> Any:
-        if not isinstance(padding, str):
-            return _pair(padding)
-        if padding == "valid":
-            return (0, 0)
-        both = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        if padding != "same" or any(total % 2 for total in both):
-            raise ValueError(
-                f"{self._name}: expected numbers, 'valid', or 'same' with an odd kernel, got "
-                f"padding={padding!r} for kernel_size={self.kernel_size}"
-            )
-        return tuple(total // 2 for total in both)
+class Conv3d(PlainConv, _QuantizedConv):
+    """A three-dimensional convolution on integers; all as in :class:`Conv2d` but for the shapes.
 
-    def forward(self, x: QTensor) -> QTensor:
-        """Shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""
-        return self._convolve(x)
+    Shape:
+        Input ``(N, in_channels, D, H, W)``, output ``(N, out_channels, D', H', W')`` in
+        ``channels_last_3d`` memory format.
+    """
 
-    def _convolve(self, x: QTensor, *residual: Any) -> QTensor:
-        x, output = quantized(x, self._name), self.output_qparams
-        result = conv2d(
-            x._data,
-            x._scale,
-            x._zero_point,
-            *self._weight_arguments(),
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.padding_mode,
-            *requantization(output),
-            self.activation_min,
-            self.activation_max,
-            *residual,
-            cache=self._packed,
-        )
-        return QTensor(result, output)
+    _name, _axes, _operator = "QuantizedConv3d", 3, conv.conv3d
 
-    @classmethod
-    def _shaped_like(cls, mod: nn.Module) -> Self:
-        inner = unfused(mod)
-        return cls(
-            inner.in_channels,
-            inner.out_channels,
-            inner.kernel_size,
-            inner.stride,
-            inner.padding,
-            inner.dilation,
-            inner.groups,
-            inner.bias is not None,
-            inner.padding_mode,
-        )
 
-    def extra_repr(self) -> str:
-        """Sizes, geometry where it is not the default, and output parameters."""
-        parts = [
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
-            f"stride={self.stride}, {super().extra_repr()}",
-        ]
-        defaults = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
-        for name, default in defaults.items():
-            if getattr(self, name) != default:
-                parts.append(f"{name}={getattr(self, name)}")
-        if self.float_bias is None:
-            parts.append("bias=False")
-        return ", ".join(parts)
+class ConvTranspose1d(TransposedConv, _QuantizedConv):
+    """A one-dimensional transposed convolution on integers; see :class:`ConvTranspose2d`."""
+
+    _name, _axes, _operator = "QuantizedConvTranspose1d", 1, conv.conv_transpose1d
+
+
+class ConvTranspose2d(TransposedConv, _QuantizedConv):
+    """A transposed convolution on integers: int8 weights, 8-bit activations, exact sums.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias,
+        dilation, device: as in :class:`torch.nn.ConvTranspose2d`.
+        padding_mode: ``"zeros"``.
+        dtype: ignored; weights are int8.
+
+    Its weight has the shape ``(in_channels, out_channels / groups, kh, kw)``; per channel it is
+    quantized along axis 1, so that groups share their channels' parameters.
+
+    Shape:
+        Input ``(N, in_channels, H, W)``, output ``(N, out_channels, H', W')`` in
+        ``channels_last`` memory format, both quantized per tensor.
+
+    Example:
+        >>> import torch, qtensor
+        >>> layer = qtensor.nn.quantized.ConvTranspose2d(3, 8, 2, stride=2)
+        >>> x = qtensor.quantize_per_tensor(torch.ones(1, 3, 5, 5), 0.1, 0, qtensor.quint8)
+        >>> layer(x).shape
+        torch.Size([1, 8, 10, 10])
+    """
+
+    _name, _axes, _operator = "QuantizedConvTranspose2d", 2, conv.conv_transpose2d
+
+
+class ConvTranspose3d(TransposedConv, _QuantizedConv):
+    """A three-dimensional transposed convolution on integers; see :class:`ConvTranspose2d`."""
+
+    _name, _axes, _operator = "QuantizedConvTranspose3d", 3, conv.conv_transpose3d

@@ -1,6 +1,14 @@
 """Quantized layers with what follows them fused in."""
 
 from . import dynamic as dynamic
+from ._conv import ConvAdd2d as ConvAdd2d
+from ._conv import ConvAddReLU2d as ConvAddReLU2d
+from ._conv import ConvHardtanh1d as ConvHardtanh1d
+from ._conv import ConvHardtanh2d as ConvHardtanh2d
+from ._conv import ConvHardtanh3d as ConvHardtanh3d
+from ._conv import ConvReLU1d as ConvReLU1d
+from ._conv import ConvReLU2d as ConvReLU2d
+from ._conv import ConvReLU3d as ConvReLU3d
 from ._linear import LinearAdd as LinearAdd
 from ._linear import LinearAddReLU as LinearAddReLU
 from ._linear import LinearGELU as LinearGELU
@@ -8,7 +16,3 @@ from ._linear import LinearHardtanh as LinearHardtanh
 from ._linear import LinearLeakyReLU as LinearLeakyReLU
 from ._linear import LinearReLU as LinearReLU
 from ._linear import LinearTanh as LinearTanh
-from ._modules import ConvAdd2d as ConvAdd2d
-from ._modules import ConvAddReLU2d as ConvAddReLU2d
-from ._modules import ConvHardtanh2d as ConvHardtanh2d
-from ._modules import ConvReLU2d as ConvReLU2d

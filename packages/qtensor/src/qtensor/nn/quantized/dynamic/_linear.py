@@ -1,16 +1,14 @@
 """The dynamically quantized linear layer."""
 
-from typing import Any, Self
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...._dtypes import QDType, qint8
 from ...._ops.linear_dynamic import linear_dynamic
-from .._base import float_form, quantized_weight
 from .._float_linear import FloatLinear
+from ._base import DynamicLayer
 
 
-class Linear(FloatLinear):
+class Linear(DynamicLayer, FloatLinear):
     """``x @ weight.T + bias`` with int8 weights; activations are quantized on the fly, per row.
 
     Args:
@@ -55,48 +53,13 @@ class Linear(FloatLinear):
         return linear_dynamic(
             self._checked(x),
             *self._weight_arguments(),
-            127 if self.reduce_range else 255,
+            self._quant_max,
             self.per_row,
             *self._finish_arguments(),
             cache=self._packed,
         )
 
-    @classmethod
-    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
-        """From a float linear layer with a ``qconfig``.
-
-        Args:
-            mod: a linear layer, or a fused container that begins with one; its
-                ``qconfig.weight()`` says how to quantize the weight, and its
-                ``qconfig.activation()`` (by ``quant_min`` and ``quant_max``) the range.
-            use_precomputed_fake_quant: do not show the weight to its ``weight_fake_quant`` again.
-
-        Raises:
-            ValueError: ``mod`` has no ``qconfig``.
-        """
-        mod = float_form(mod)
-        qweight = quantized_weight(mod, use_precomputed_fake_quant)
-        made = cls._made(mod, qweight)
-        made.reduce_range = _reduces_range(getattr(mod, "qconfig", None))
-        return made
-
-    @classmethod
-    def from_reference(cls, ref_qlinear: nn.Module, *, reduce_range: bool = False) -> Self:
-        """From a reference layer (or a fused container of one): has ``get_quantized_weight()``."""
-        made = super().from_reference(ref_qlinear)
-        made.reduce_range = reduce_range
-        return made
-
     def extra_repr(self) -> str:
         """Sizes, dtype and the weight's scheme, and what is not the default."""
         text = super().extra_repr() + (", reduce_range=True" if self.reduce_range else "")
         return text + ("" if self.per_row else ", per_row=False")
-
-
-def _reduces_range(qconfig: Any) -> bool:
-    """Whether the activations of ``qconfig`` use at most 7 bits."""
-    if qconfig is None or qconfig.activation is None:
-        return False
-    observer = qconfig.activation()
-    low, high = getattr(observer, "quant_min", None), getattr(observer, "quant_max", None)
-    return low is not None and high is not None and high - low <= 127

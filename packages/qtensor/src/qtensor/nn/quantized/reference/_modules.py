@@ -111,62 +111,6 @@ class Linear(ReferenceModule, nn.Linear):
         return "QuantizedLinear(Reference)"
 
 
-class Conv2d(ReferenceModule, nn.Conv2d):
-    """A float convolution on its quantized-dequantized weight.
-
-    Args:
-        in_channels … dtype: as in :class:`torch.nn.Conv2d`.
-        weight_qparams: how to quantize the weight; see :class:`ReferenceModule`.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: Any = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-        weight_qparams: dict[str, Any] | None = None,
-    ) -> None:
-        geometry = (kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        super().__init__(in_channels, out_channels, *geometry, device, dtype)
-        self._init_weight_qparams(weight_qparams, device)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shape ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``, float32."""
-        result: Tensor = self._conv_forward(x, self.get_weight(), self.bias)
-        return result
-
-    @classmethod
-    def from_float(cls, float_conv: nn.Conv2d, weight_qparams: dict[str, Any]) -> Self:
-        """From a float convolution and how to quantize its weight."""
-        weight = float_conv.weight
-        made = cls(
-            float_conv.in_channels,
-            float_conv.out_channels,
-            float_conv.kernel_size,
-            float_conv.stride,
-            float_conv.padding,
-            float_conv.dilation,
-            float_conv.groups,
-            float_conv.bias is not None,
-            float_conv.padding_mode,
-            weight.device,
-            weight.dtype,
-            weight_qparams,
-        )
-        return made._take_parameters(float_conv)
-
-    def _get_name(self) -> str:
-        return "QuantizedConv2d(Reference)"
-
-
 class Embedding(ReferenceModule, nn.Embedding):
     """A float embedding on its quantized-dequantized table.
 

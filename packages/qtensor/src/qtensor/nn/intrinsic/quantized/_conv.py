@@ -1,9 +1,16 @@
-"""Quantized layers with what follows them fused into the kernel's last step."""
+"""Quantized convolutions with what follows them fused into the kernel's last step."""
 
 from ...._arguments import quantized
 from ...._qtensor import QTensor
-from ...quantized import Conv2d
+from ...quantized import Conv1d, Conv2d, Conv3d
 from ._activations import Hardtanh
+
+
+class ConvReLU1d(Conv1d):
+    """:class:`qtensor.nn.quantized.Conv1d` followed by ReLU."""
+
+    _name = "QuantizedConvReLU1d"
+    activation_min = 0.0
 
 
 class ConvReLU2d(Conv2d):
@@ -13,10 +20,29 @@ class ConvReLU2d(Conv2d):
     activation_min = 0.0
 
 
+class ConvReLU3d(Conv3d):
+    """:class:`qtensor.nn.quantized.Conv3d` followed by ReLU."""
+
+    _name = "QuantizedConvReLU3d"
+    activation_min = 0.0
+
+
+class ConvHardtanh1d(Hardtanh, Conv1d):
+    """:class:`qtensor.nn.quantized.Conv1d` followed by Hardtanh, of which ReLU6 is one."""
+
+    _name = "QuantizedConvHardtanh1d"
+
+
 class ConvHardtanh2d(Hardtanh, Conv2d):
     """:class:`qtensor.nn.quantized.Conv2d` followed by Hardtanh, of which ReLU6 is one."""
 
     _name = "QuantizedConvHardtanh2d"
+
+
+class ConvHardtanh3d(Hardtanh, Conv3d):
+    """:class:`qtensor.nn.quantized.Conv3d` followed by Hardtanh, of which ReLU6 is one."""
+
+    _name = "QuantizedConvHardtanh3d"
 
 
 class ConvAdd2d(Conv2d):

@@ -1,0 +1,52 @@
+"""What dynamically quantized layers share."""
+
+from typing import Any, Self
+
+from torch import nn
+
+from .._base import float_form, quantized_weight
+from .._float_layer import FloatLayer
+
+
+class DynamicLayer(FloatLayer):
+    """A layer with an int8 weight that quantizes its float input on the fly."""
+
+    reduce_range: bool
+
+    @property
+    def _quant_max(self) -> int:
+        return 127 if self.reduce_range else 255
+
+    @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
+        """From a float layer with a ``qconfig``.
+
+        Args:
+            mod: a layer, or a fused container that begins with one; its ``qconfig.weight()`` says
+                how to quantize the weight, and its ``qconfig.activation()`` (by ``quant_min`` and
+                ``quant_max``) the range.
+            use_precomputed_fake_quant: do not show the weight to its ``weight_fake_quant`` again.
+
+        Raises:
+            ValueError: ``mod`` has no ``qconfig``.
+        """
+        mod = float_form(mod)
+        made = cls._made(mod, quantized_weight(mod, use_precomputed_fake_quant))
+        made.reduce_range = _reduces_range(getattr(mod, "qconfig", None))
+        return made
+
+    @classmethod
+    def from_reference(cls, reference: nn.Module, *, reduce_range: bool = False) -> Self:
+        """From a reference layer (or a fused container of one): has ``get_quantized_weight()``."""
+        made = super().from_reference(reference)
+        made.reduce_range = reduce_range
+        return made
+
+
+def _reduces_range(qconfig: Any) -> bool:
+    """Whether the activations of ``qconfig`` use at most 7 bits."""
+    if qconfig is None or qconfig.activation is None:
+        return False
+    observer = qconfig.activation()
+    low, high = getattr(observer, "quant_min", None), getattr(observer, "quant_max", None)
+    return low is not None and high is not None and high - low <= 127

@@ -45,6 +45,13 @@ def test_prepare_and_convert(batch: Tensor) -> None:
     assert not hasattr(model.head, "activation_post_process")
 
 
+def test_containers_are_observed_once(batch: Tensor) -> None:
+    prepared = qflow.prepare(fused())
+    prepared(batch)
+    values = batch.shape[0] * 8 * 4 * 4
+    assert int(prepared.body[0].activation_post_process.count) == values
+
+
 def test_in_one_call(batch: Tensor) -> None:
     model = fused()
     quantized = qflow.quantize(model, lambda prepared, x: prepared(x), (batch,))

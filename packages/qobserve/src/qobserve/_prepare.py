@@ -80,7 +80,7 @@ def _observe(module: nn.Module, name: str, allow_list: frozenset[type[nn.Module]
             setattr(module, OBSERVER, _observer(qconfig, name, module))
             if is_memoryless(qconfig):  # it stands for quantization at run time, of the input
                 module.register_forward_pre_hook(observe_input, prepend=True)
-            else:
+            elif type(module).forward is not nn.Sequential.forward:  # which runs what it holds
                 module.register_forward_hook(observe_output, prepend=True)
             return
     for child_name, child in module.named_children():

@@ -43,7 +43,7 @@ CASES = {
         (7, 5),
     ),
 }
-for _dims in (2,):
+for _dims in (1, 2, 3):
 
     def _shape(dims=_dims):
         return (3, 4, *(5,) * dims)

@@ -8,7 +8,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from qtensor.nn import intrinsic as nni
 
-from ...qat import Conv2d
+from ...qat import Conv1d, Conv2d, Conv3d
 from ...qat._base import ThenReLU
 from ...qat._conv import CONV_HYPERPARAMETERS, _Conv
 from ._batch_norm import WithBatchNorm
@@ -104,6 +104,15 @@ class _ConvBn(WithBatchNorm, _ConvNd):
         return self._conv_forward(x, weight, None)
 
 
+class ConvReLU1d(_ConvReLU, Conv1d):
+    """A one-dimensional convolution and a ReLU; the weight trains fake-quantized.
+
+    Arguments and errors are those of the base class.
+    """
+
+    _FLOAT_MODULE = _FLOAT_FUSED = nni.ConvReLU1d
+
+
 class ConvReLU2d(_ConvReLU, Conv2d):
     """A two-dimensional convolution and a ReLU; the weight trains fake-quantized.
 
@@ -111,6 +120,26 @@ class ConvReLU2d(_ConvReLU, Conv2d):
     """
 
     _FLOAT_MODULE = _FLOAT_FUSED = nni.ConvReLU2d
+
+
+class ConvReLU3d(_ConvReLU, Conv3d):
+    """A three-dimensional convolution and a ReLU; the weight trains fake-quantized.
+
+    Arguments and errors are those of the base class.
+    """
+
+    _FLOAT_MODULE = _FLOAT_FUSED = nni.ConvReLU3d
+
+
+class ConvBn1d(_ConvBn, nn.Conv1d):
+    """A one-dimensional convolution and a batch norm; the folded weight trains fake-quantized.
+
+    Arguments and errors are those of the base class.
+    """
+
+    _FLOAT_MODULE: ClassVar[type[nn.Module]] = nni.ConvBn1d
+    _FLOAT_LAYER = nn.Conv1d
+    _BATCH_NORM = nn.BatchNorm1d
 
 
 class ConvBn2d(_ConvBn, nn.Conv2d):
@@ -124,8 +153,33 @@ class ConvBn2d(_ConvBn, nn.Conv2d):
     _BATCH_NORM = nn.BatchNorm2d
 
 
+class ConvBn3d(_ConvBn, nn.Conv3d):
+    """A three-dimensional convolution and a batch norm; the folded weight trains fake-quantized.
+
+    Arguments and errors are those of the base class.
+    """
+
+    _FLOAT_MODULE: ClassVar[type[nn.Module]] = nni.ConvBn3d
+    _FLOAT_LAYER = nn.Conv3d
+    _BATCH_NORM = nn.BatchNorm3d
+
+
+class ConvBnReLU1d(ThenReLU, ConvBn1d):
+    """:class:`ConvBn1d` and a ReLU."""
+
+    _FLOAT_MODULE = nni.ConvBnReLU1d
+    _FLOAT_FUSED = nni.ConvReLU1d
+
+
 class ConvBnReLU2d(ThenReLU, ConvBn2d):
     """:class:`ConvBn2d` and a ReLU."""
 
     _FLOAT_MODULE = nni.ConvBnReLU2d
     _FLOAT_FUSED = nni.ConvReLU2d
+
+
+class ConvBnReLU3d(ThenReLU, ConvBn3d):
+    """:class:`ConvBn3d` and a ReLU."""
+
+    _FLOAT_MODULE = nni.ConvBnReLU3d
+    _FLOAT_FUSED = nni.ConvReLU3d

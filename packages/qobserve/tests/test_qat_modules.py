@@ -166,15 +166,11 @@ def test_it_converts_to_what_it_trained(name):
     module.activation_post_process = qobserve.MinMaxObserver()
     module.activation_post_process(module(x))
     plain = module.to_float()
-    layer = plain[0] if isinstance(plain, nn.Sequential) else plain
-    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
-        pytest.skip("covered by the kinds above")
-    kinds = {nn.Linear: qtensor.nn.quantized.Linear, nn.Conv2d: qtensor.nn.quantized.Conv2d}
-    kinds |= {
-        nni.LinearReLU: nni.quantized.LinearReLU,
-        nni.ConvReLU2d: nni.quantized.ConvReLU2d,
-    }
-    quantized = kinds[type(plain)].from_float(module, use_precomputed_fake_quant=True)
+    fused = isinstance(plain, nn.Sequential)
+    kinds = nni.quantized if fused else qtensor.nn.quantized
+    quantized = getattr(kinds, type(plain).__name__).from_float(
+        module, use_precomputed_fake_quant=True
+    )
     qparams = qtensor.QParams(float(x.abs().max()) / 127, 0, qtensor.qint8)
     qx = qtensor.quantize_per_tensor(x, qparams.scale, 0, qtensor.qint8)
     expected = module(qx.dequantize())

@@ -53,13 +53,22 @@ _AFTER_CONV2D = (
 # fused then; its parts are trained, and computed, one by one.
 _TRAINED: dict[Any, type[nn.Module]] = {
     nn.Linear: nnqat.Linear,
+    nn.Conv1d: nnqat.Conv1d,
     nn.Conv2d: nnqat.Conv2d,
+    nn.Conv3d: nnqat.Conv3d,
     nn.Embedding: nnqat.Embedding,
+    nn.EmbeddingBag: nnqat.EmbeddingBag,
     nni.LinearReLU: nniqat.LinearReLU,
     nni.LinearBn1d: nniqat.LinearBn1d,
+    nni.ConvReLU1d: nniqat.ConvReLU1d,
     nni.ConvReLU2d: nniqat.ConvReLU2d,
+    nni.ConvReLU3d: nniqat.ConvReLU3d,
+    nni.ConvBn1d: nniqat.ConvBn1d,
     nni.ConvBn2d: nniqat.ConvBn2d,
+    nni.ConvBn3d: nniqat.ConvBn3d,
+    nni.ConvBnReLU1d: nniqat.ConvBnReLU1d,
     nni.ConvBnReLU2d: nniqat.ConvBnReLU2d,
+    nni.ConvBnReLU3d: nniqat.ConvBnReLU3d,
 }
 
 

@@ -151,9 +151,11 @@ static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *
 }
 
 /* From sums to output. */
-static void finish_rows(const walk *w, const int32_t *acc, int64_t row, int count) {
+static void finish_rows(const walk *w, int32_t *acc, int64_t row, int count) {
     const product *p = w->p;
     const kernels *k = p->kernels;
+    const int32_t *zero_points = w->rows->zero_points;
+    if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor);
     int64_t at = place(w, row);
     const uint8_t *residual = p->residual ? p->residual + at : NULL;
     if (p->kind == OUTPUT_BYTES)
@@ -169,8 +171,6 @@ static void short_sums(const walk *w, const uint8_t *const *rows, int64_t row, i
     const kernels *k = w->p->kernels;
     _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
     k->dense(rows, count, w->panels, w->start, acc);
-    const int32_t *zero_points = w->rows->zero_points;
-    if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor);
     if (w->p->weights->ones) {
         int32_t sums[MAX_ROWS];
         for (int r = 0; r < count; r++) sums[r] = (int32_t)w->row_sums[row + r];

@@ -60,10 +60,8 @@ Example:
 """
 
 
-def quantized_images(
-    input: Tensor, quant_max: int, per_image: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The integers without zero point as float64, the scales, and which images are finite.
+def quantized_images(input: Tensor, quant_max: int, per_image: bool) -> tuple[Tensor, Tensor]:
+    """The integers without zero point as float64, and the scales, which are NaN if not finite.
 
     The formulas are those of ``linear_dynamic``.
     """
@@ -80,7 +78,7 @@ def quantized_images(
     scale, zero_point = scale.view(shape), zero_point.view(shape)
     scaled = input * (1 / scale)
     q = torch.maximum(torch.minimum(scaled, quant_max - zero_point), -zero_point).round()
-    return q.nan_to_num(0).double(), scale, finite
+    return q.nan_to_num(0).double(), scale
 
 
 def _is_dense(sizes: tuple[int, ...], strides: tuple[int, ...]) -> bool:
@@ -133,7 +131,6 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         call.scale(
             _scales(weight_scales, geometry).contiguous(),
             contiguous(bias),
-            1.0,
             -_INFINITY if lowest is None else lowest,
             _INFINITY if highest is None else highest,
         )
@@ -171,7 +168,7 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         operands = (input, weight, weight_scales, weight_zero_points, bias)
         check(*operands, geometry, quant_max, activation, slope)
         channels = (-1, *[1] * axes)
-        q, scale, _ = quantized_images(input, quant_max, per_image)
+        q, scale = quantized_images(input, quant_max, per_image)
         sums = exact_sums(q, weight, weight_zero_points, geometry).float()
         y = sums * _scales(weight_scales, geometry).view(channels) * scale
         if bias is not None:

@@ -44,6 +44,15 @@ def linear():
     return nn.Linear(64, 10)
 
 
+def of_axes(name, **geometry):
+    torch.manual_seed(0)
+    return getattr(nn, name)(8, 12, 3, **geometry)
+
+
+def image(axes):
+    return torch.randn(2, 8, *[7] * axes, generator=torch.Generator().manual_seed(0))
+
+
 def relu_pair(module, fused):
     return getattr(legacy_nn.intrinsic, fused)(module, nn.ReLU())
 
@@ -56,6 +65,19 @@ CASES = {
         lambda: relu_pair(conv(), "ConvReLU2d"),
         X,
         "intrinsic.quantized.ConvReLU2d",
+    ),
+    "conv reflect": (lambda: conv(padding=2, padding_mode="reflect"), X, "quantized.Conv2d"),
+    "conv1d": (lambda: of_axes("Conv1d", padding=1), image(1), "quantized.Conv1d"),
+    "conv3d": (lambda: of_axes("Conv3d", stride=2, groups=2), image(3), "quantized.Conv3d"),
+    "conv1d relu": (
+        lambda: relu_pair(of_axes("Conv1d"), "ConvReLU1d"),
+        image(1),
+        "intrinsic.quantized.ConvReLU1d",
+    ),
+    "conv3d relu": (
+        lambda: relu_pair(of_axes("Conv3d", padding=1), "ConvReLU3d"),
+        image(3),
+        "intrinsic.quantized.ConvReLU3d",
     ),
     "linear": (linear, ROWS, "quantized.Linear"),
     "linear relu": (
@@ -94,6 +116,58 @@ def test_from_float_and_forward(case):
     expected = theirs(old).int_repr().int().clamp(max=127)
     difference = (result - expected).abs()
     assert difference.max() <= 1 and difference.float().mean() < 0.05
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_transposed(axes):
+    """Per tensor, without groups: the old ones know no more of them."""
+    module = of_axes(f"ConvTranspose{axes}d", stride=2, padding=1, output_padding=1)
+    weight = module.weight.detach()
+    scale = float(weight.abs().max() / 127)
+    x = image(axes)
+    parameters, output = (float((x.max() - x.min()) / 127), 64), (0.02, 64)
+    ours = getattr(qnn.quantized, module.__class__.__name__)(
+        8, 12, 3, stride=2, padding=1, output_padding=1
+    )
+    ours.set_weight_bias(qtensor.quantize_per_tensor(weight, scale, 0, qtensor.qint8), module.bias)
+    ours.scale, ours.zero_point = output
+    theirs = getattr(legacy_nn.quantized, module.__class__.__name__)(
+        8, 12, 3, stride=2, padding=1, output_padding=1
+    )
+    theirs.set_weight_bias(torch.quantize_per_tensor(weight, scale, 0, torch.qint8), module.bias)
+    theirs.scale, theirs.zero_point = output
+    assert str(ours) == str(theirs)
+    given = qtensor.quantize_per_tensor(x, *parameters, qtensor.quint8, 0, 127)
+    old = torch.quantize_per_tensor(given.dequantize(), *parameters, torch.quint8)
+    result = ours(given).int_repr()
+    difference = (result.int() - theirs(old).int_repr().int()).abs()
+    assert difference.max() <= 1 and difference.float().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["Conv1d", "Conv2d", "Conv3d"])
+def test_dynamic_conv_is_closer_to_float(name):
+    module = of_axes(name, padding=1)
+    module.qconfig = legacy.default_dynamic_qconfig
+    ours = getattr(qnn.quantized.dynamic, name).from_float(module)
+    theirs = getattr(legacy_nn.quantized.dynamic, name).from_float(module)
+    assert torch.equal(ours.weight().int_repr(), theirs.weight().int_repr())
+    axes = int(name[-2])
+    x = image(axes) * torch.tensor([1.0, 20.0]).view(-1, *[1] * (axes + 1))  # of two sizes
+    expected = module(x)
+    our_error, their_error = ((layer(x) - expected)[0].norm() for layer in (ours, theirs))
+    assert our_error < their_error
+
+
+def test_batch_norm():
+    module = nn.BatchNorm2d(8).eval()
+    nn.init.normal_(module.weight), nn.init.normal_(module.bias)
+    observed(module, X)
+    ours = qnn.quantized.BatchNorm2d.from_float(module)
+    theirs = legacy_nn.quantized.BatchNorm2d.from_float(module)
+    x = qtensor.quantize_per_tensor(X, 0.05, 64, qtensor.quint8)
+    old = torch.quantize_per_tensor(X, 0.05, 64, torch.quint8)
+    difference = ours(x).int_repr().int() - theirs(old).int_repr().int().clamp(max=127)
+    assert difference.abs().max() <= 1
 
 
 def test_dynamic_linear_is_closer_to_float():

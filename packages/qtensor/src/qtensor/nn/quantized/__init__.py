@@ -13,6 +13,8 @@ from ._activations import Sigmoid as Sigmoid
 from ._activations import Softmax as Softmax
 from ._base import OutputModule as OutputModule
 from ._base import float_form as float_form
+from ._batchnorm import BatchNorm2d as BatchNorm2d
+from ._batchnorm import BatchNorm3d as BatchNorm3d
 from ._conv import Conv1d as Conv1d
 from ._conv import Conv2d as Conv2d
 from ._conv import Conv3d as Conv3d

@@ -1,6 +1,8 @@
 """Quantized layers with what follows them fused in."""
 
 from . import dynamic as dynamic
+from ._batchnorm import BNReLU2d as BNReLU2d
+from ._batchnorm import BNReLU3d as BNReLU3d
 from ._conv import ConvAdd2d as ConvAdd2d
 from ._conv import ConvAddReLU2d as ConvAddReLU2d
 from ._conv import ConvHardtanh1d as ConvHardtanh1d

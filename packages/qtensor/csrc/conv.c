@@ -6,7 +6,7 @@
  *
  * Everything has three axes here; those that an image lacks have size 1. A transposed convolution
  * comes as several plain ones: the outputs of one phase, that is, of one remainder modulo the
- * stride, are a convolution of the input with some of the taps (phases() in _ops/_conv_axes.py).
+ * stride, are a convolution of the input with some of the taps: _ops/_conv_axes.py.
  */
 #include <stdlib.h>
 #include <string.h>

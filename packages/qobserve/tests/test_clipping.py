@@ -119,9 +119,10 @@ def test_no_other_shrinking_loses_less_information(arguments):
 @pytest.mark.parametrize("arguments", [{}, SYMMETRIC], ids=["affine", "symmetric"])
 @pytest.mark.parametrize("value", [0.0, 3.0, -3.0, 1e-30, -1e30])
 def test_one_value_only(kind, arguments, value):
-    found = seen(kind(**arguments), torch.full((10,), value)).qparams()
-    whole = seen(MinMaxObserver(**arguments), torch.full((10,), value)).qparams()
-    assert found == whole
+    x = torch.full((10,), value)
+    found = seen(kind(**arguments), x).qparams()
+    whole = seen(MinMaxObserver(**arguments), x).qparams()
+    assert error(x, found) <= 1.001 * error(x, whole)
 
 
 @pytest.mark.parametrize("kind", CLIPPING)

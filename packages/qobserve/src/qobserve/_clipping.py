@@ -55,8 +55,20 @@ class PercentileObserver(HistogramObserver):
         if not self.qscheme.symmetric:
             lowest, highest = density.quantiles(torch.tensor([left_out / 2, 1 - left_out / 2]))
             return lowest.item(), highest.item()
-        bound = density.of_magnitudes().quantiles(torch.tensor([1.0 - left_out])).item()
+        bound = self._magnitudes(density).quantiles(torch.tensor([1.0 - left_out])).item()
         return -bound, bound
+
+    def _magnitudes(self, density: Density) -> Density:
+        """The distribution of the absolute values: bin ``-1 - k`` is the mirror image of ``k``."""
+        bins = self._bins
+        index = torch.arange(bins.first, bins.first + bins.used)
+        index = torch.maximum(index, -1 - index)
+        first, last = int(index.min()), int(index.max())
+        counts = torch.zeros(last - first + 1, dtype=torch.float64)
+        counts.index_add_(0, index - first, density.counts)
+        edges = bins._replace(first=first, used=len(counts)).edges()
+        edges[-1] = density.edges.abs().max()  # the outer bin ends where the values do
+        return Density(edges, counts)
 
 
 class _ShrinkingObserver(HistogramObserver):

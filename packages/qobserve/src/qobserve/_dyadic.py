@@ -63,18 +63,19 @@ class DyadicBins(NamedTuple):
         return indices * math.ldexp(1.0, self.exponent)
 
 
-def rebinned(counts: Tensor, old: DyadicBins, new: DyadicBins, size: int) -> Tensor:
-    """The counts of ``old`` bins in ``new`` ones that are no finer.
+def add_rebinned(total: Tensor, new: DyadicBins, counts: Tensor, old: DyadicBins) -> None:
+    """Add the counts of ``old`` bins to those of ``new`` ones, which are no finer, in place.
 
     Args:
+        total: int64, shape ``(new.used,)`` or longer.
         counts: int64, shape ``(old.used,)`` or longer; 0 for what lies outside of ``new``.
-        size: how many counts to return, at least ``new.used``.
-
-    Returns:
-        int64, shape ``(size,)``.
     """
+    if new.exponent == old.exponent:
+        first = max(new.first, old.first)
+        end = min(new.first + new.used, old.first + old.used)
+        total[first - new.first : end - new.first] += counts[first - old.first : end - old.first]
+        return
     index = torch.arange(old.first, old.first + old.used, device=counts.device)
     # Every index is below 2^25, so that a shift of 63 already leaves only its sign.
     index = (index >> min(new.exponent - old.exponent, 63)) - new.first
-    result = torch.zeros(size, dtype=torch.int64, device=counts.device)
-    return result.index_add_(0, index.clamp(0, new.used - 1), counts[: old.used])
+    total.index_add_(0, index.clamp(0, new.used - 1), counts[: old.used])

@@ -9,7 +9,7 @@ from qtensor import per_tensor_affine, quint8
 from qtensor.statistics import aminmax, count_bins
 
 from ._affine import check_qscheme, symmetric_zero_point
-from ._dyadic import DyadicBins, rebinned
+from ._dyadic import DyadicBins, add_rebinned
 from ._running import RangeObserver, fill_unseen_range
 from ._search import Density, least_error_grid
 
@@ -90,41 +90,61 @@ class HistogramObserver(RangeObserver):
         counts = torch.zeros(bins, dtype=torch.int64, device=self.eps.device)
         self.register_buffer("histogram", counts)
 
-    # The grid follows from values, which a compiler does not know.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not say its type
     def update(self, x: Tensor) -> Tensor:
         """Count the finite values of ``x``; return how many are not finite.
 
         One pass, if they lie close enough to those seen before; else one more, once it is known
         which bins are needed.
         """
-        if self.has_seen_data:
-            counted = self._bins.window(self.bins)
+        if torch.compiler.is_compiling():
+            dropped: Tensor = self._update_uncompiled(x)
+            return dropped
+        return self._update(x)
+
+    # The grid follows from values, which a compiler does not know.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not say its type
+    def _update_uncompiled(self, x: Tensor) -> Tensor:
+        return self._update(x)
+
+    def _update(self, x: Tensor) -> Tensor:
+        seen = self._seen
+        counted = None
+        if seen[0] <= seen[1]:
+            bins = DyadicBins.covering(*seen, self.bins)
+            counted = bins.window(self.bins)
             counts, lowest, highest, dropped = count_bins(x, *counted)
         else:
-            counted = None
             lowest, highest, dropped = aminmax(x)
-        if lowest > highest:  # nothing is finite
+        low, high = lowest.item(), highest.item()
+        if low > high:  # nothing is finite
             return dropped
-        self.widen(lowest, highest)
-        if counted is None or not counted.hold(lowest.item(), highest.item()):
-            counted = self._bins
+        if low < seen[0] or high > seen[1]:
+            self.widen(lowest, highest)
+            bins = DyadicBins.covering(*self._seen, self.bins)
+        if counted is None or not counted.hold(low, high):
+            counted = bins
             counts = count_bins(x, *counted)[0]
-        self.histogram += rebinned(counts, counted, self._bins, self.bins)
+        add_rebinned(self.histogram, bins, counts, counted)
         return dropped
+
+    @property
+    def _seen(self) -> tuple[float, float]:
+        """The range seen."""
+        return self.min_val.item(), self.max_val.item()
 
     @property
     def _bins(self) -> DyadicBins:
         """Those that the histogram consists of."""
-        return DyadicBins.covering(self.min_val.item(), self.max_val.item(), self.bins)
+        return DyadicBins.covering(*self._seen, self.bins)
 
     def widen(self, lowest: Tensor, highest: Tensor) -> None:
         """Make the range, and the histogram, hold another range as well."""
         old = self._bins if self.has_seen_data else None
-        self.min_val.copy_(torch.minimum(self.min_val, lowest))
-        self.max_val.copy_(torch.maximum(self.max_val, highest))
+        torch.minimum(self.min_val, lowest, out=self.min_val)
+        torch.maximum(self.max_val, highest, out=self.max_val)
         if old is not None and (new := self._bins) != old:
-            self.histogram.copy_(rebinned(self.histogram, old, new, self.bins))
+            counts = self.histogram.clone()
+            add_rebinned(self.histogram.zero_(), new, counts, old)
 
     def merge(self, other: Self) -> None:
         """Take in all that ``other`` has seen, exactly as if this observer had seen it.
@@ -136,7 +156,7 @@ class HistogramObserver(RangeObserver):
         super().merge(other)
         if other.has_seen_data:
             counts = other.histogram.to(self.histogram.device)
-            self.histogram += rebinned(counts, other._bins, self._bins, self.bins)
+            add_rebinned(self.histogram, self._bins, counts, other._bins)
 
     def _check_mergeable(self, other: object) -> None:
         super()._check_mergeable(other)
@@ -156,15 +176,13 @@ class HistogramObserver(RangeObserver):
         """What has been seen, as a distribution with constant density within each bin."""
         bins = self._bins
         edges = bins.edges()
-        seen = self.min_val.item(), self.max_val.item()
-        edges[0], edges[-1] = seen  # the outer bins end where the values do
+        edges[0], edges[-1] = self._seen  # the outer bins end where the values do
         return Density(edges, self.histogram[: bins.used].to("cpu", torch.float64))
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Scale (float32) and zero point (int64), each of shape ``(1,)``; 1 and 0 if unseen."""
         # With more integers than bins, what clamping might gain cannot be seen.
-        too_coarse = self.quant_max - self.quant_min >= self.bins
-        if too_coarse or self.min_val >= self.max_val:  # nothing seen, or one value only
+        if not self.has_seen_data or self.quant_max - self.quant_min >= self.bins:
             return self._calculate_qparams(self.min_val, self.max_val)
         lowest, highest = self._choose_range(self.density())
         return self._calculate_qparams(

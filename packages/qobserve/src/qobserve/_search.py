@@ -62,14 +62,6 @@ class Density(NamedTuple):
         share = (wanted - below[bin_]) / self.counts[bin_].clamp(min=1.0)
         return self.edges[bin_] + share.clamp(0.0, 1.0) * (self.edges[1:] - self.edges[:-1])[bin_]
 
-    def of_magnitudes(self) -> "Density":
-        """The distribution of the absolute values."""
-        edges = torch.cat([self.edges.abs(), self.edges.new_zeros(1)])
-        edges = torch.unique(edges)  # sorted
-        mass = self.moments(edges[1:])[0] - self.moments(edges[:-1])[0]
-        mirrored = self.moments(-edges[:-1])[0] - self.moments(-edges[1:])[0]
-        return Density(edges, mass + mirrored)
-
 
 def _mean_powers(start: Tensor, end: Tensor) -> Tensor:
     """The means of 1, x and x² over ``start … end``."""

@@ -27,9 +27,7 @@ def pack_depthwise_weights(weights: int, channels: int, taps: int, amax: int) ->
 PADDING_MODES: tuple[str, ...]
 
 class ConvShape:
-    def __init__(
-        self, image: Sequence[int], axes: Sequence[Sequence[int]], mode: str
-    ) -> None: ...
+    def __init__(self, image: Sequence[int], axes: Sequence[Sequence[int]], mode: str) -> None: ...
 
 class Product:
     def __init__(

@@ -111,5 +111,7 @@ def test_a_cache_does_not_keep_the_weight_alive():
 def test_one_packing_for_many_threads():
     cache, weight = PackedWeights(), torch.ones(512, 512, dtype=torch.int8)
     with ThreadPoolExecutor(8) as pool:
-        packed = set(pool.map(lambda _: cache.forms(weight, None).get(127, weight, None), range(64)))
+        packed = set(
+            pool.map(lambda _: cache.forms(weight, None).get(127, weight, None), range(64))
+        )
     assert len(packed) == 1

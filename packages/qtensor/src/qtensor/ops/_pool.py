@@ -1,6 +1,6 @@
 """Pooling and dropout of quantized tensors, under their old names."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 
@@ -9,33 +9,35 @@ from .._qparams import QParams
 from .._qtensor import QTensor, parameters
 from ._requantize import requantize
 
+Ints = int | list[int] | tuple[int, ...]
+
 
 def max_pool1d(
     qx: QTensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    kernel_size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
     ceil_mode: bool,
 ) -> QTensor:
     """See :func:`torch.nn.functional.max_pool1d`; with the parameters of ``qx``."""
     q = quantized(qx, "max_pool1d", "qx")
-    pooled: QTensor = F.max_pool1d(q, kernel_size, stride, padding, dilation, ceil_mode)
-    return pooled
+    pooled: Any = F.max_pool1d(q, kernel_size, stride, padding, dilation, ceil_mode)
+    return pooled  # type: ignore[no-any-return]  # torch's function on a QTensor gives one
 
 
 def max_pool2d(
     qx: QTensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    kernel_size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
     ceil_mode: bool,
 ) -> QTensor:
     """See :func:`torch.nn.functional.max_pool2d`; with the parameters of ``qx``."""
     q = quantized(qx, "max_pool2d", "qx")
-    pooled: QTensor = F.max_pool2d(q, kernel_size, stride, padding, dilation, ceil_mode)
-    return pooled
+    pooled: Any = F.max_pool2d(q, kernel_size, stride, padding, dilation, ceil_mode)
+    return pooled  # type: ignore[no-any-return]  # torch's function on a QTensor gives one
 
 
 def dropout(

@@ -22,8 +22,8 @@ from ..._arguments import quantized
 from ..._dtypes import QDType, quint8
 from ..._qtensor import QTensor
 
-Ints = int | Sequence[int]
-Size = int | Sequence[int | None] | None
+Ints = int | list[int] | tuple[int, ...]
+Size = Any  # int, None, or a sequence of these: as many as there are axes
 
 
 # ---- pooling and resizing -----------------------------------------------------------------------

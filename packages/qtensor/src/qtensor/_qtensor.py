@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from ._dtypes import QDTYPES, QDType, QScheme
 from ._fallback import report_fallback
@@ -176,6 +176,8 @@ class QTensor(Tensor):
         kwargs = kwargs or {}
         on_integers = functions.get(func)
         if on_integers is not None:
+            if kwargs.get("out") is not None:
+                return _into(on_integers, func, args, kwargs)
             return on_integers(*args, **kwargs)
         if func in metadata or _is_internal(func):
             with torch._C.DisableTorchFunctionSubclass():
@@ -194,7 +196,7 @@ class QTensor(Tensor):
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
         on_integers = dispatched.get(name)
-        if on_integers is not None:
+        if on_integers is not None and "out" not in kwargs:
             return on_integers(func, *args, **kwargs)
         return in_float(func, name, args, kwargs)
 
@@ -329,6 +331,32 @@ def parameters(x: QTensor) -> QParams:
     return x._qparams
 
 
+def _into(
+    on_integers: Callable[..., Any],
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Writes a result into ``out``: into a QTensor with its own parameters, if it is one too."""
+    out = kwargs["out"]
+    rest = {name: value for name, value in kwargs.items() if name != "out"}
+    if not any(isinstance(x, QTensor) for x in tree_leaves((args, rest))):
+        return in_float(func, func.__name__, args, kwargs)
+    result = on_integers(*args, **rest)
+    several = isinstance(out, (tuple, list))
+    targets, parts = (out, result) if several else ((out,), (result,))
+    for target, part in zip(targets, parts, strict=True):
+        if isinstance(target, QTensor) and not isinstance(part, QTensor):
+            return in_float(func, func.__name__, args, kwargs)
+        if target.shape != part.shape:
+            raise ValueError(
+                f"{func.__name__} expects out of shape {tuple(part.shape)}, got "
+                f"{tuple(target.shape)}"
+            )
+        target.copy_(part)
+    return out
+
+
 def in_float(
     func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -347,7 +375,7 @@ def _to_float(x: Any) -> Any:
 
 
 _IN_PLACE = re.compile(
-    r"[^_].*[^_]_"  # add_
+    r"[^_](.*[^_])?_"  # add_, t_
     r"|__i(add|and|floordiv|lshift|matmul|mod|mul|or|pow|rshift|sub|truediv|xor)__"  # +=
     r"|__(setitem|set|delete)__"  # x[0] = …, x.data = …
 )

@@ -76,6 +76,26 @@ def clamp_(input: QTensor, min: float | None = None, max: float | None = None) -
     return _clamp(input, min, max, True)
 
 
+@stands_for("clamp_min")
+def clamp_min(input: QTensor, min: Any) -> Any:
+    return clamp(input, min=min)
+
+
+@stands_for("clamp_max")
+def clamp_max(input: QTensor, max: Any) -> Any:
+    return clamp(input, max=max)
+
+
+@stands_for("clamp_min_")
+def clamp_min_(input: QTensor, min: float) -> Any:
+    return _clamp(input, min, None, True)
+
+
+@stands_for("clamp_max_")
+def clamp_max_(input: QTensor, max: float) -> Any:
+    return _clamp(input, None, max, True)
+
+
 # ---- functions that are tables
 
 Rule = Callable[[QTensor, str, tuple[float, ...]], QParams]

@@ -30,3 +30,12 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
 
 
 functions.update(dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), _dropout))
+
+
+def _alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Any:
+    return _dropout(input, p, training, inplace)
+
+
+functions.update(dict.fromkeys((F.alpha_dropout, F.feature_alpha_dropout), _alpha_dropout))

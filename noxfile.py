@@ -185,7 +185,7 @@ def bench(session: nox.Session) -> None:
     """Time ours beside the peers. Arguments pick benchmarks by name: -- linear conv2d."""
     install_torch(session)
     packages = (f"packages/{name}" for name in PACKAGES)
-    install(session, *editable(*packages, f"{TESTING}[bench]"))
+    install(session, *editable(*packages, f"{TESTING}[bench]"), *group("bench"))
     for script in sorted(ROOT.glob("packages/*/benchmarks/[!_]*.py")):
         if not session.posargs or script.stem in session.posargs:
             session.run("python", str(script.relative_to(ROOT)))
@@ -196,7 +196,7 @@ def constraints(session: nox.Session) -> None:
     """Write constraints.txt anew, with the latest versions of everything but torch."""
     session.install("torch==2.13.0")
     names = {"hatchling", "cython"}
-    names.update(*(group(name) for name in ("demo", "types", "lint", "build")))
+    names.update(*(group(name) for name in ("demo", "bench", "types", "lint", "build")))
     projects = (*(f"packages/{package}" for package in PACKAGES), EXAMPLE)
     names.update(*(group("test", project) for project in projects))
     session.install(*sorted(names))

@@ -1,6 +1,7 @@
 /* The kernels of statistics.h for AVX2. */
 #include <immintrin.h>
 #include <math.h>
+#include <string.h>
 
 #include "statistics.h"
 
@@ -146,10 +147,12 @@ static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *
             _mm256_store_si256((__m256i *)(at + filled), _mm256_slli_epi32(bin, 2)); /* COUNTERS */
         }
         for (int64_t k = 0; k < filled; k += 4) {
-            counters[at[k]]++;
-            counters[at[k + 1] + (size_t)1]++;
-            counters[at[k + 2] + (size_t)2]++;
-            counters[at[k + 3] + (size_t)3]++;
+            uint64_t pairs[2]; /* half as many loads, which compete with those of the counters */
+            memcpy(pairs, at + k, sizeof pairs);
+            counters[(uint32_t)pairs[0]]++;
+            counters[(pairs[0] >> 32) + 1]++;
+            counters[(uint32_t)pairs[1] + (uint64_t)2]++;
+            counters[(pairs[1] >> 32) + 3]++;
         }
     }
     statistics_scalar.count(x + i, n - i, bins, counters);

@@ -347,15 +347,36 @@ def avg_pool_reference(
     """
     rule = ceil_mode, count_include_pad, divisor_override
     output = avg_pool_fake(input, zero_point, kernel_size, stride, padding, *rule)
-    centered = input.double() - zero_point
-    window: list[Any] = [list(kernel_size), list(stride), list(padding)]
-    if input.ndim == 3:  # torch's own for one dimension knows no divisor_override
-        centered = centered.unsqueeze(2)
-        for values, unit in zip(window, (1, 1, 0), strict=True):
-            values.insert(0, unit)
-    pool: Any = F.avg_pool3d if input.ndim == 5 else F.avg_pool2d
-    mean = pool(centered, *window, *rule).view(output.shape)
+    # Not torch's own, which in three dimensions refuses inputs smaller than a window.
+    sums = input.double() - zero_point
+    divisor = torch.ones((), dtype=torch.float64, device=input.device)
+    axes = _window_axes(
+        input.dtype, input.shape, kernel_size, stride, padding, [1] * (input.ndim - 2), ceil_mode
+    )
+    for dim, axis in enumerate(axes, 2):
+        sums = _window_sums(sums, dim, axis)
+        extents = torch.tensor(_extents(axis, count_include_pad), device=input.device)
+        divisor = divisor.unsqueeze(-1) * extents
+    if divisor_override is not None:
+        divisor = torch.tensor(divisor_override, device=input.device)
+    mean = sums / divisor
     return output.copy_(_rounded(mean, zero_point, input.dtype))
+
+
+def _window_sums(x: Tensor, dim: int, axis: Axis) -> Tensor:
+    size, count, kernel, stride, padding, _ = axis
+    beyond = max(0, (count - 1) * stride + kernel - size - padding)
+    around = [0, 0] * (x.ndim - dim - 1) + [padding, beyond]  # F.pad begins with the last dimension
+    return F.pad(x, around).unfold(dim, kernel, stride).narrow(dim, 0, count).sum(-1)
+
+
+def _extents(axis: Axis, count_padding: bool) -> list[int]:
+    """What each window along an axis counts as."""
+    size, count, kernel, stride, padding, _ = axis
+    starts = [i * stride - padding for i in range(count)]
+    if count_padding:
+        return [min(kernel, size + padding - start) for start in starts]
+    return [min(start + kernel, size) - max(start, 0) for start in starts]
 
 
 def _rounded(mean: Tensor, zero_point: int, dtype: torch.dtype) -> Tensor:

@@ -1,0 +1,1 @@
+"""Specification tests of pooling, means and interpolation."""

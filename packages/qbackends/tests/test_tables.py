@@ -58,12 +58,13 @@ def test_module_mappings() -> None:
     assert static[nni.ConvAddReLU2d] is nni.quantized.ConvAddReLU2d
     dynamic = qbackends.dynamic_module_mapping("fbgemm")
     # What was trained is converted as its float form is.
-    assert dynamic == {
-        nn.Linear: nnq.dynamic.Linear,
-        nnqat.Linear: nnq.dynamic.Linear,
-        nni.LinearReLU: nni.quantized.dynamic.LinearReLU,
-        nniqat.LinearReLU: nni.quantized.dynamic.LinearReLU,
-    }
+    for kind in (nn.Linear, nnqat.Linear):
+        assert dynamic[kind] is nnq.dynamic.Linear
+    for kind in (nni.LinearReLU, nniqat.LinearReLU):
+        assert dynamic[kind] is nni.quantized.dynamic.LinearReLU
+    for kind in (nn.Conv3d, nnqat.Conv3d):
+        assert dynamic[kind] is nnq.dynamic.Conv3d
+    assert nni.ConvReLU2d not in dynamic
     tables = dict.fromkeys((nn.Embedding, nnqat.Embedding), nnq.Embedding)
     assert qbackends.weight_only_module_mapping() == tables
     trained = qbackends.qat_module_mapping()

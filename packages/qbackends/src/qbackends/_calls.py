@@ -5,6 +5,7 @@ own signature, with ``None`` for the activation. ``*_refusal`` functions know th
 be quantized, and say why.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,30 +22,49 @@ def linear_from_call(input: None, weight: Tensor, bias: Tensor | None = None) ->
     return linear
 
 
-def conv2d_from_call(
-    input: None,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> nn.Conv2d:
-    """The ``nn.Conv2d`` that a call of ``F.conv2d`` stands for."""
-    out_channels, in_channels, *kernel_size = weight.shape
-    conv = nn.Conv2d(
-        in_channels * groups,
-        out_channels,
-        tuple(kernel_size),  # type: ignore[arg-type]  # two of them
-        stride,
-        padding,
-        dilation,
-        groups,
-        bias is not None,
-        device="meta",
-    )
-    _give(conv, weight, bias)
-    return conv
+def conv_from_call(kind: type[nn.Module]) -> Callable[..., nn.Module]:
+    """What makes the ``kind`` (``nn.Conv2d``, …) that a call of its function stands for."""
+
+    def from_call(
+        input: None,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> nn.Module:
+        out_channels, in_channels, *kernel_size = weight.shape
+        sizes = (in_channels * groups, out_channels, tuple(kernel_size))
+        geometry = (stride, padding, dilation, groups)
+        conv = kind(*sizes, *geometry, bias is not None, device="meta")
+        _give(conv, weight, bias)
+        return conv
+
+    return from_call
+
+
+def conv_transpose_from_call(kind: type[nn.Module]) -> Callable[..., nn.Module]:
+    """What makes the ``kind`` (``nn.ConvTranspose2d``, …) that a call stands for."""
+
+    def from_call(
+        input: None,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> nn.Module:
+        in_channels, out_channels, *kernel_size = weight.shape
+        sizes = (in_channels, out_channels * groups, tuple(kernel_size))
+        geometry = (stride, padding, output_padding, groups, bias is not None, dilation)
+        conv = kind(*sizes, *geometry, device="meta")
+        _give(conv, weight, bias)
+        return conv
+
+    return from_call
 
 
 def embedding_from_call(
@@ -113,24 +133,59 @@ def quantized_add_relu(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
     return ops.add_to(a, b, output, 0.0)
 
 
-def add_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """Additions are of two summands, without ``alpha`` or ``out``."""
-    return None if len(args) == 2 and not kwargs else "it is called with more than two summands"
+def mul_relu(a: Tensor, b: Tensor) -> Tensor:
+    """``relu(a * b)`` in float: what the two operators become when they are fused."""
+    return torch.relu(a * b)
 
 
-def conv2d_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
+def quantized_mul(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
+    """``a * b`` on integers."""
+    return ops.mul_to(a, b, output)
+
+
+def quantized_mul_relu(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
+    """``relu(a * b)`` on integers."""
+    return ops.mul_to(a, b, output, 0.0)
+
+
+def quantized_matmul(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
+    """``a @ b`` on integers."""
+    return ops.matmul_to(a, b, output)
+
+
+def two_tensors_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Sums and products are of two tensors, given by position, without ``alpha`` or ``out``."""
+    return None if len(args) == 2 and not kwargs else "it is called with more than two operands"
+
+
+def conv_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     """Even kernels cannot be padded to the same size on both sides alike."""
-    if module is not None and module.padding == "same":
-        both = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+    conv: Any = module[0] if isinstance(module, nn.Sequential) else module
+    if getattr(conv, "padding", None) == "same":
+        both = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
         if any(total % 2 for total in both):
             return "padding='same' of an even kernel has no quantized form"
     return None
 
 
+def conv_transpose_refusal(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """An output size of the call's own is another geometry than the module's."""
+    return "it is called with output_size" if len(args) > 1 or kwargs else None
+
+
+def batch_norm_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
+    """Batch norms on integers use their running statistics."""
+    missing = module is not None and module.running_mean is None
+    return "it has no running statistics" if missing else None
+
+
 def unfolded_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     """A batch norm can stay beside its layer only in quantization-aware training."""
-    trains = module is not None and module.training
-    return None if trains else "its batch norm is not folded; give the layers one by one"
+    if module is None or not module.training:
+        return "its batch norm is not folded; give the layers one by one"
+    return conv_refusal(module, args, kwargs)
 
 
 def embedding_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
@@ -138,7 +193,7 @@ def embedding_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     return None if module is None or module.max_norm is None else "max_norm renormalizes its rows"
 
 
-def max_pool2d_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:
+def max_pool_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:
     """Indices have no quantized form."""
     indices = kwargs.get("return_indices") or getattr(module, "return_indices", False)
     return "it returns indices too" if indices else None

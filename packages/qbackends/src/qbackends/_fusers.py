@@ -1,11 +1,16 @@
 """Folding a batch norm into the layer before it."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.fusion import (
+    fuse_conv_bn_eval,
+    fuse_conv_bn_weights,
+    fuse_linear_bn_eval,
+)
 
 
 def folding_batch_norm(
@@ -32,6 +37,24 @@ def _fold(
 ) -> nn.Module:
     if is_qat and training is not None:
         return training(layer, bn, *rest)
-    fold = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-    folded = fold(layer, bn)
+    folded = _fold_function(layer)(layer, bn)
     return folded if fused is None else fused(folded, *rest)
+
+
+def _fold_function(layer: nn.Module) -> Callable[..., nn.Module]:
+    if isinstance(layer, nn.Linear):
+        return fuse_linear_bn_eval
+    return _fold_transposed if getattr(layer, "transposed", False) else fuse_conv_bn_eval
+
+
+def _fold_transposed(layer: Any, bn: Any) -> nn.Module:
+    """Of the weight, ``(in, out / groups, …)``, each group's rows hold output channels of its own;
+    they are laid side by side, so that the batch norm meets all of them along axis 1."""
+    weight: Any = layer.weight.unflatten(0, (layer.groups, -1)).transpose(0, 1).flatten(1, 2)
+    statistics = (bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
+    weight, bias = fuse_conv_bn_weights(weight, layer.bias, *statistics, transpose=True)
+    weight = weight.unflatten(1, (layer.groups, -1)).transpose(0, 1).flatten(0, 1)
+    folded = copy.deepcopy(layer)
+    folded.weight = nn.Parameter(weight.detach(), layer.weight.requires_grad)
+    folded.bias = bias
+    return folded  # type: ignore[no-any-return]  # a copy of the layer

@@ -22,8 +22,8 @@ from ..._arguments import quantized
 from ..._dtypes import QDType, quint8
 from ..._qtensor import QTensor
 
-Ints = int | list[int] | tuple[int, ...]
-Size = Any  # int, None, or a sequence of these: as many as there are axes
+_Ints = int | list[int] | tuple[int, ...]
+_Size = Any  # int, None, or a sequence of these: as many as there are axes
 
 
 # ---- pooling and resizing -----------------------------------------------------------------------
@@ -31,9 +31,9 @@ Size = Any  # int, None, or a sequence of these: as many as there are axes
 
 def avg_pool2d(
     input: QTensor,
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Ints = 0,
+    kernel_size: _Ints,
+    stride: _Ints | None = None,
+    padding: _Ints = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -45,9 +45,9 @@ def avg_pool2d(
 
 def avg_pool3d(
     input: QTensor,
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Ints = 0,
+    kernel_size: _Ints,
+    stride: _Ints | None = None,
+    padding: _Ints = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -57,22 +57,22 @@ def avg_pool3d(
     return F.avg_pool3d(quantized(input, "avg_pool3d"), kernel_size, stride, padding, *rule)
 
 
-def adaptive_avg_pool2d(input: QTensor, output_size: Size) -> Any:
+def adaptive_avg_pool2d(input: QTensor, output_size: _Size) -> Any:
     """See :func:`torch.nn.functional.adaptive_avg_pool2d`; rounds once, ties to even."""
     return F.adaptive_avg_pool2d(quantized(input, "adaptive_avg_pool2d"), output_size)
 
 
-def adaptive_avg_pool3d(input: QTensor, output_size: Size) -> Any:
+def adaptive_avg_pool3d(input: QTensor, output_size: _Size) -> Any:
     """See :func:`torch.nn.functional.adaptive_avg_pool3d`; rounds once, ties to even."""
     return F.adaptive_avg_pool3d(quantized(input, "adaptive_avg_pool3d"), output_size)
 
 
 def max_pool1d(
     input: QTensor,
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Ints = 0,
-    dilation: Ints = 1,
+    kernel_size: _Ints,
+    stride: _Ints | None = None,
+    padding: _Ints = 0,
+    dilation: _Ints = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
@@ -84,10 +84,10 @@ def max_pool1d(
 
 def max_pool2d(
     input: QTensor,
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Ints = 0,
-    dilation: Ints = 1,
+    kernel_size: _Ints,
+    stride: _Ints | None = None,
+    padding: _Ints = 0,
+    dilation: _Ints = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
@@ -99,7 +99,7 @@ def max_pool2d(
 
 def interpolate(
     input: QTensor,
-    size: Ints | None = None,
+    size: _Ints | None = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
@@ -114,7 +114,7 @@ def interpolate(
 
 def upsample(
     input: QTensor,
-    size: Ints | None = None,
+    size: _Ints | None = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
@@ -125,7 +125,7 @@ def upsample(
 
 def upsample_bilinear(
     input: QTensor,
-    size: Ints | None = None,
+    size: _Ints | None = None,
     scale_factor: float | Sequence[float] | None = None,
 ) -> Any:
     """:func:`interpolate` of mode ``"bilinear"`` with corners aligned."""
@@ -134,7 +134,7 @@ def upsample_bilinear(
 
 def upsample_nearest(
     input: QTensor,
-    size: Ints | None = None,
+    size: _Ints | None = None,
     scale_factor: float | Sequence[float] | None = None,
 ) -> Any:
     """:func:`interpolate` of mode ``"nearest"``."""
@@ -164,9 +164,9 @@ def conv1d(
     input: QTensor,
     weight: QTensor,
     bias: Tensor | None,
-    stride: Ints = 1,
-    padding: Ints = 0,
-    dilation: Ints = 1,
+    stride: _Ints = 1,
+    padding: _Ints = 0,
+    dilation: _Ints = 1,
     groups: int = 1,
     padding_mode: str = "zeros",
     scale: float = 1.0,
@@ -182,9 +182,9 @@ def conv2d(
     input: QTensor,
     weight: QTensor,
     bias: Tensor | None,
-    stride: Ints = 1,
-    padding: Ints = 0,
-    dilation: Ints = 1,
+    stride: _Ints = 1,
+    padding: _Ints = 0,
+    dilation: _Ints = 1,
     groups: int = 1,
     padding_mode: str = "zeros",
     scale: float = 1.0,
@@ -200,9 +200,9 @@ def conv3d(
     input: QTensor,
     weight: QTensor,
     bias: Tensor | None,
-    stride: Ints = 1,
-    padding: Ints = 0,
-    dilation: Ints = 1,
+    stride: _Ints = 1,
+    padding: _Ints = 0,
+    dilation: _Ints = 1,
     groups: int = 1,
     padding_mode: str = "zeros",
     scale: float = 1.0,

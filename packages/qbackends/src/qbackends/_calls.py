@@ -193,6 +193,47 @@ def embedding_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     return None if module is None or module.max_norm is None else "max_norm renormalizes its rows"
 
 
+def quantized_softmax(
+    input: QTensor, dim: int, _stacklevel: int = 3, dtype: None = None, *, output: QParams
+) -> QTensor:
+    """``softmax(input, dim)`` on integers."""
+    return ops.softmax_to(input, dim, output)
+
+
+def softmax_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Softmax along an axis that has to be guessed, or of another dtype."""
+    if module is not None:
+        return None
+    if kwargs.get("dim", args[1] if len(args) > 1 else None) is None:
+        return "it is called without dim"
+    dtypes = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.dtype)]
+    return "it is called with dtype" if dtypes else None
+
+
+def clamp_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Bounds are numbers: integers of the input's parameters do not stand for tensors of them."""
+    bounds = (*args[1:], *(kwargs[name] for name in ("min", "max") if name in kwargs))
+    others = kwargs.keys() - {"min", "max"}
+    numbers = all(bound is None or isinstance(bound, int | float) for bound in bounds)
+    return None if numbers and not others else "it is called with tensors for bounds, or out"
+
+
+def mean_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:
+    """``dtype=`` and ``out=`` are of float results."""
+    others = kwargs.keys() & {"dtype", "out"}
+    return f"it is called with {', '.join(sorted(others))}" if others else None
+
+
+def interpolate_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Only nearest and linear interpolation are computed on integers."""
+    mode = getattr(module, "mode", None) or kwargs.get("mode")
+    mode = mode or (args[3] if len(args) > 3 else "nearest")
+    known = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear")
+    if kwargs.get("antialias") or mode not in known:
+        return f"mode {mode!r}, or antialiasing, has no quantized form"
+    return None
+
+
 def max_pool_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:
     """Indices have no quantized form."""
     indices = kwargs.get("return_indices") or getattr(module, "return_indices", False)

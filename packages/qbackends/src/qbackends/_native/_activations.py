@@ -6,10 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from qgraph import BackendPatternConfig
+from qgraph import BackendPatternConfig, DTypeConfig
+from qtensor import quint8
+from qtensor.nn import quantized as nnq
 
 from .. import _calls as calls
-from ._rows import sharing
+from .._elementwise import FUNCTIONS, Elementwise, Function
+from ._rows import ACTIVATIONS, sharing
 
 
 def activations() -> Iterator[BackendPatternConfig]:
@@ -17,3 +20,34 @@ def activations() -> Iterator[BackendPatternConfig]:
     yield sharing(nn.ReLU, F.relu, torch.relu, "relu").set_module_from_call(calls.relu_from_call)
     yield sharing(nn.ReLU6, F.relu6).set_module_from_call(calls.relu6_from_call)
     yield sharing(nn.Hardtanh, F.hardtanh).set_module_from_call(calls.hardtanh_from_call)
+    yield sharing(nn.Threshold, F.threshold)
+    yield sharing(torch.clamp, torch.clip, "clamp", "clip").set_refusal(calls.clamp_refusal)
+    yield from map(_elementwise, FUNCTIONS)
+    yield (
+        BackendPatternConfig(nn.PReLU)
+        .set_dtype_configs(ACTIVATIONS)
+        .set_quantized_module(nnq.PReLU)
+    )
+    yield (
+        BackendPatternConfig(nn.Softmax)
+        .set_spellings(F.softmax, torch.softmax, "softmax")
+        .set_dtype_configs(ACTIVATIONS)
+        .set_refusal(calls.softmax_refusal)
+        .set_quantized_module(nnq.Softmax)
+        .set_quantized_function(calls.quantized_softmax)
+    )
+
+
+def _elementwise(function: Function) -> BackendPatternConfig:
+    row = (
+        BackendPatternConfig(function.kind)
+        .set_spellings(*function.spellings)
+        .set_dtype_configs(ACTIVATIONS)
+        .set_module_from_call(function.from_call)
+        .set_quantized_module(function.quantized_module or Elementwise)
+        .set_quantized_function(function.quantized)
+    )
+    if function.fixed is not None:
+        # They are of quint8, as they always were.
+        row.set_fixed_qparams(function.fixed).set_dtype_configs([DTypeConfig(quint8, quint8)])
+    return row

@@ -12,12 +12,32 @@ from qgraph import BackendPatternConfig
 from .. import _calls as calls
 from ._rows import sharing
 
+_PADS = tuple(
+    getattr(nn, f"{mode}Pad{dims}d")
+    for mode in ("Zero", "Constant", "Reflection", "Replication", "Circular")
+    for dims in (1, 2, 3)
+)
+
 
 def pooling() -> Iterator[BackendPatternConfig]:
     """Maxima and means of images."""
-    yield sharing(nn.MaxPool2d, F.max_pool2d, torch.max_pool2d).set_refusal(calls.max_pool_refusal)
-    yield sharing(nn.AvgPool2d, F.avg_pool2d)
-    yield sharing(nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d)
+    for dims in (1, 2, 3):
+        yield sharing(
+            getattr(nn, f"MaxPool{dims}d"),
+            getattr(F, f"max_pool{dims}d"),
+            getattr(torch, f"max_pool{dims}d"),
+        ).set_refusal(calls.max_pool_refusal)
+        yield sharing(
+            getattr(nn, f"AdaptiveMaxPool{dims}d"), getattr(F, f"adaptive_max_pool{dims}d")
+        ).set_refusal(calls.max_pool_refusal)
+        yield sharing(getattr(nn, f"AvgPool{dims}d"), getattr(F, f"avg_pool{dims}d"))
+        yield sharing(
+            getattr(nn, f"AdaptiveAvgPool{dims}d"), getattr(F, f"adaptive_avg_pool{dims}d")
+        )
+    yield sharing(torch.mean, "mean").set_refusal(calls.mean_refusal)
+    yield sharing(
+        nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, F.interpolate
+    ).set_refusal(calls.interpolate_refusal)
 
 
 def moving_values() -> Iterator[BackendPatternConfig]:
@@ -34,6 +54,10 @@ def moving_values() -> Iterator[BackendPatternConfig]:
     yield sharing("contiguous")
     yield sharing("repeat")
     yield sharing("expand")
+    yield sharing(nn.PixelShuffle, F.pixel_shuffle, torch.pixel_shuffle)
+    yield sharing(nn.PixelUnshuffle, F.pixel_unshuffle, torch.pixel_unshuffle)
+    yield sharing(nn.ChannelShuffle, F.channel_shuffle, torch.channel_shuffle)
+    yield sharing(*_PADS, F.pad)
     yield sharing(nn.Identity)
     yield sharing(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, F.dropout).set_refusal(
         calls.dropout_refusal

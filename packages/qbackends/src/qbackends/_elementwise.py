@@ -1,0 +1,129 @@
+"""Functions of each value, which qtensor computes as tables of 256 bytes.
+
+``FUNCTIONS`` is all there is to say about one; its row of the native table is made from that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from qtensor import QParams, QTensor, ops
+from qtensor.nn import quantized as nnq
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function that :func:`qtensor.ops.apply` knows.
+
+    Attributes:
+        kind: its float module.
+        name: what ``apply`` calls it.
+        spellings: the other ways of writing it.
+        defaults: its arguments besides the input, which are attributes of the module too.
+        quantized_module: of ``kind``; :class:`Elementwise` where qtensor has none.
+        fixed: the parameters of its output, where its range is known beforehand.
+    """
+
+    kind: type[nn.Module]
+    name: str
+    spellings: tuple[Callable[..., Any] | str, ...] = ()
+    defaults: tuple[tuple[str, Any], ...] = ()
+    quantized_module: type[nn.Module] | None = None
+    fixed: QParams | None = None
+
+    def from_call(self, input: None, *args: Any, **kwargs: Any) -> nn.Module:
+        """The float module that a call stands for."""
+        return self.kind(**self._values(args, kwargs))
+
+    def quantized(self, input: QTensor, *args: Any, output: QParams, **kwargs: Any) -> QTensor:
+        """A call, on integers."""
+        name, arguments = self._applied(self._values(args, kwargs))
+        return ops.apply(input, name, output, *arguments)
+
+    def of_module(self, module: nn.Module) -> tuple[str, tuple[float, ...]]:
+        """What ``apply`` takes for ``module``: the function's name and arguments."""
+        return self._applied({name: getattr(module, name) for name, _ in self.defaults})
+
+    def _values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = dict(zip([name for name, _ in self.defaults], args, strict=False)) | kwargs
+        return {name: given.get(name, default) for name, default in self.defaults}
+
+    def _applied(self, values: dict[str, Any]) -> tuple[str, tuple[float, ...]]:
+        approximate = values.pop("approximate", "none")  # of GELU: another function
+        name = self.name if approximate == "none" else f"{self.name}_{approximate}"
+        return name, tuple(map(float, values.values()))
+
+
+_ALPHA = (("alpha", 1.0),)
+
+FUNCTIONS = (
+    Function(nn.CELU, "celu", (F.celu, torch.celu), _ALPHA),
+    Function(nn.ELU, "elu", (F.elu,), _ALPHA, nnq.ELU),
+    Function(nn.GELU, "gelu", (F.gelu,), (("approximate", "none"),)),
+    Function(nn.Hardsigmoid, "hardsigmoid", (F.hardsigmoid,), fixed=QParams(1.0 / 256.0, 0)),
+    Function(nn.Hardswish, "hardswish", (F.hardswish,), (), nnq.Hardswish),
+    Function(
+        nn.LeakyReLU, "leaky_relu", (F.leaky_relu,), (("negative_slope", 0.01),), nnq.LeakyReLU
+    ),
+    Function(nn.Mish, "mish", (F.mish,)),
+    Function(nn.SELU, "selu", (F.selu, torch.selu)),
+    Function(
+        nn.Sigmoid,
+        "sigmoid",
+        (torch.sigmoid, F.sigmoid, "sigmoid"),
+        (),
+        nnq.Sigmoid,
+        QParams(1.0 / 256.0, 0),
+    ),
+    Function(nn.SiLU, "silu", (F.silu,)),
+    Function(nn.Softplus, "softplus", (F.softplus,), (("beta", 1.0), ("threshold", 20.0))),
+    Function(nn.Tanh, "tanh", (torch.tanh, F.tanh, "tanh"), fixed=QParams(2.0 / 256.0, 128)),
+)
+
+_BY_KIND = {function.kind: function for function in FUNCTIONS}
+
+
+class Elementwise(nnq.OutputModule):
+    """A function of each value of a quantized tensor, with output parameters of its own.
+
+    Args:
+        function: its name, as for :func:`qtensor.ops.apply`.
+        arguments: what it takes besides the input.
+        output: the parameters of the result.
+    """
+
+    def __init__(self, function: str, arguments: tuple[float, ...], output: QParams) -> None:
+        super().__init__()
+        self.function, self.arguments = function, arguments
+        self.output_qparams = output
+
+    def forward(self, input: QTensor) -> QTensor:
+        """A quantized tensor of any shape to one of that shape."""
+        return ops.apply(input, self.function, self.output_qparams, *self.arguments)
+
+    @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
+        """From a calibrated float module, which has an ``activation_post_process``."""
+        observer: Any = mod.activation_post_process
+        return cls(*_BY_KIND[type(mod)].of_module(mod), observer.qparams())
+
+    @classmethod
+    def from_reference(
+        cls,
+        mod: nn.Module,
+        scale: float = 1.0,
+        zero_point: int = 0,
+        *,
+        output_qparams: QParams | None = None,
+    ) -> Self:
+        """From a float module and its output's parameters: a scale and zero point, or all."""
+        output = output_qparams or QParams(scale, zero_point)
+        return cls(*_BY_KIND[type(mod)].of_module(mod), output)
+
+    def extra_repr(self) -> str:
+        """The function, its arguments, and the output's parameters."""
+        return ", ".join([self.function, *map(str, self.arguments), super().extra_repr()])

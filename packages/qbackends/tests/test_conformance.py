@@ -1,0 +1,212 @@
+"""Every row of the native table: what it describes is quantized, and computes what float does."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import qtensor
+from qbackends import get_native_backend_config
+from qgraph import BackendPatternConfig, NodePlan, convert, plan_of, prepare
+from qobserve import (
+    MinMaxObserver,
+    QConfig,
+    QConfigMapping,
+    default_dynamic_qconfig,
+    default_per_channel_weight_observer,
+    float_qparams_weight_only_qconfig,
+)
+
+SHAPES = {0: (8, 4), 1: (4, 4, 8), 2: (2, 4, 6, 6), 3: (2, 4, 4, 4, 4)}
+"""Of inputs, by the number of spatial dimensions."""
+
+MODULES: dict[str, Callable[..., nn.Module]] = {
+    "AdaptiveAvgPool": lambda kind: kind(2),
+    "AdaptiveMaxPool": lambda kind: kind(2),
+    "AvgPool": lambda kind: kind(2),
+    "BatchNorm": lambda kind: kind(4),
+    "ChannelShuffle": lambda kind: kind(2),
+    "ConstantPad": lambda kind: kind(1, 0.5),
+    "Conv": lambda kind: kind(4, 4, 3, padding=1),
+    "ConvTranspose": lambda kind: kind(4, 4, 3, stride=2, groups=2),
+    "Linear": lambda kind: kind(4, 4),
+    "MaxPool": lambda kind: kind(2),
+    "PixelShuffle": lambda kind: kind(2),
+    "PixelUnshuffle": lambda kind: kind(2),
+    "Softmax": lambda kind: kind(1),
+    "Threshold": lambda kind: kind(0.1, 0.0),
+    "Unflatten": lambda kind: kind(1, (2, 2)),
+    "Upsample": lambda kind: kind(scale_factor=2),
+    "ZeroPad": lambda kind: kind(1),
+}
+"""How to make the modules that need arguments, by their names without a dimension."""
+
+CALLS: dict[Any, Callable[..., Any]] = {
+    "contiguous": lambda x: x.transpose(1, 2).contiguous(),
+    "expand": lambda x: x.unsqueeze(0).expand(3, -1, -1, -1, -1),
+    "repeat": lambda x: x.repeat(1, 2, 1, 1),
+    operator.add: lambda x: x + x.transpose(2, 3),
+    operator.getitem: lambda x: x[:, 1:],
+    operator.mul: lambda x: x * x.transpose(2, 3),
+    torch.cat: lambda x: torch.cat([x, x], 1),
+    torch.chunk: lambda x: torch.chunk(x, 2, 1)[0],
+    torch.clamp: lambda x: torch.clamp(x, -0.5, 1.0),
+    torch.matmul: lambda x: x @ x.transpose(2, 3),
+    torch.mean: lambda x: x.mean((2, 3)),
+    torch.permute: lambda x: x.permute(0, 2, 3, 1),
+    torch.reshape: lambda x: x.reshape(-1, 6),
+    torch.squeeze: lambda x: x[:1].squeeze(0),
+    torch.stack: lambda x: torch.stack([x, x], 1),
+    torch.transpose: lambda x: x.transpose(1, 2),
+    torch.unsqueeze: lambda x: x.unsqueeze(1),
+}
+"""What calls the functions and methods that are not modules."""
+
+ROWS = [row for row in get_native_backend_config().configs if row.weight_only_module is None]
+
+
+class Example(nn.Module):
+    """The parts of a row, after an operator that gives them quantized values."""
+
+    def __init__(self, parts: list[Any]) -> None:
+        super().__init__()
+        self.lead = nn.ELU()
+        self.parts = [self._part(i, part) for i, part in enumerate(parts)]
+
+    def _part(self, index: int, part: Any) -> Any:
+        if not isinstance(part, type):
+            return part
+        name = part.__name__
+        name = name[:-2] if _dims(part) else name
+        made = MODULES.get(name, lambda kind: kind(1) if "Pad" in name else kind())(part)
+        self.add_module(f"part{index}", made)
+        return made
+
+    def forward(self, x: Tensor) -> Any:
+        x = y = self.lead(x)
+        for index, part in enumerate(self.parts):
+            if index and part is operator.add:
+                y = y + x
+            else:
+                y = CALLS.get(part, part)(y) if not isinstance(part, nn.Module) else part(y)
+        return y
+
+
+def _dims(part: Any) -> int:
+    name = getattr(part, "__name__", "")
+    return int(name[-2]) if name[-2:] in ("1d", "2d", "3d") else 0
+
+
+def _example(row: BackendPatternConfig) -> tuple[nn.Module, Tensor]:
+    parts = list(row.pattern) if isinstance(row.pattern, tuple) else [row.pattern]
+    dims = 0 if parts[0] is nn.Linear else max(_dims(part) for part in parts) or 2
+    model, x = Example(parts), torch.randn(SHAPES[dims])
+    for _ in range(3):  # statistics for the batch norms
+        model(torch.randn(SHAPES[dims]))
+    return model.eval(), x
+
+
+def _name(row: BackendPatternConfig) -> str:
+    parts = row.pattern if isinstance(row.pattern, tuple) else (row.pattern,)
+    return "-".join(getattr(part, "__name__", str(part)) for part in parts)
+
+
+def _described(model: nn.Module, row: BackendPatternConfig) -> NodePlan:
+    """The plan of what ``row`` describes; of a folded sequence, that is another row's layer."""
+    folded = len(row.pattern) if isinstance(row.pattern, tuple) else 0
+    *_, found = (
+        node
+        for node in plan_of(model).operators()
+        if node.row is not None
+        and (len(node.fused) == folded if folded else node.row.pattern == row.pattern)
+    )
+    return found
+
+
+def _close(actual: Tensor, expected: Tensor, tolerance: float) -> bool:
+    return bool((actual - expected).norm() <= tolerance * expected.norm())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=_name)
+def test_static(row: BackendPatternConfig) -> None:
+    model, x = _example(row)
+    qconfig = QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    mapping = QConfigMapping().set_global(qconfig)
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    assert _described(prepared, row).decision.value in ("static", "shared"), plan_of(prepared)
+    with torch.no_grad():
+        expected = prepared(x)
+        assert torch.allclose(expected, model(x), atol=1e-5)
+        reference, quantized = convert(prepared, to_reference=True), convert(prepared)
+        with qtensor.fallback("error"):
+            actual = quantized(x)
+        simulated = reference(x)
+    assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1
+    assert _close(actual, expected, 0.05) and _close(actual, simulated, 0.03)
+    program = torch.export.export(quantized, (x,), strict=False)
+    called = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    namespaces = {t.namespace for t in called if isinstance(t, torch._ops.OpOverload)}
+    assert namespaces <= {"aten", "qtensor"}
+    assert torch.equal(program.module()(x), actual)
+
+
+DYNAMIC = [row for row in ROWS if any(config.is_dynamic for config in row.dtype_configs)]
+
+
+@pytest.mark.parametrize("row", DYNAMIC, ids=_name)
+def test_dynamic(row: BackendPatternConfig) -> None:
+    model, x = _example(row)
+    mapping = QConfigMapping().set_global(default_dynamic_qconfig)
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    assert _described(prepared, row).decision.value == "dynamic"
+    quantized = convert(prepared)
+    assert "dynamic" in type(quantized.get_submodule("part0")).__module__
+    with qtensor.fallback("error"), torch.no_grad():
+        assert _close(quantized(x), model(x), 0.05)
+
+
+def test_weight_only() -> None:
+    model, x = nn.Sequential(nn.Embedding(6, 4)), torch.tensor([[0, 2, 5]])
+    mapping = QConfigMapping().set_global(float_qparams_weight_only_qconfig)
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    quantized = convert(prepared)
+    assert type(quantized.get_submodule("0")) is qtensor.nn.quantized.Embedding
+    assert _close(quantized(x), model(x), 0.02)
+
+
+CALLED_MODULES = {
+    F.celu: {"alpha": 0.5},
+    F.elu: {"alpha": 0.5},
+    F.gelu: {"approximate": "tanh"},
+    F.hardsigmoid: {},
+    F.hardswish: {},
+    F.leaky_relu: {"negative_slope": 0.2},
+    F.mish: {},
+    F.selu: {},
+    torch.sigmoid: {},
+    F.silu: {},
+    F.softplus: {"beta": 2.0},
+    torch.tanh: {},
+    F.softmax: {"dim": 1},
+    F.pad: {"pad": (1, 1)},
+    F.interpolate: {"scale_factor": 2, "mode": "bilinear"},
+}
+
+
+@pytest.mark.parametrize("function", CALLED_MODULES, ids=lambda f: f.__name__)
+def test_functions_with_arguments(function: Any) -> None:
+    arguments = CALLED_MODULES[function]
+    model, x = Example([lambda x: function(x, **arguments)]), torch.randn(SHAPES[2])
+    mapping = QConfigMapping().set_global(
+        QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    )
+    prepared = prepare(model.eval(), mapping, (x,), backend_config=get_native_backend_config())
+    prepared(x)
+    quantized = convert(prepared)
+    with qtensor.fallback("error"):
+        assert _close(quantized(x), model(x), 0.05)
+    assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1

@@ -16,8 +16,8 @@ typedef struct {
 
 /* A row of output pixels, or a part of one. A pixel is its channels, in consecutive bytes. */
 typedef struct {
-    const uint8_t *input, *end; /* column 0 of the first row that the windows cover; what may be
-                                   read ends where the whole input does */
+    const uint8_t *input; /* column 0 of the first row that the windows cover */
+    const uint8_t *end;   /* of the whole input: nothing beyond may be read */
     int64_t planes, plane_stride; /* planes they cover, all alike; bytes between two of them */
     int64_t rows, row_stride;     /* rows of a plane */
     int64_t tap_stride;           /* bytes between two columns that a window covers */

@@ -1,10 +1,10 @@
 /* The pooling kernels for AVX2, with what makes each equal to its scalar twin.
  *
- * A pixel is computed in blocks of 64 or 32 channels. Its last block ends with its last channel and may
- * overlap the one before: computing some outputs twice is simpler than a tail, and faster. A pixel
- * of fewer channels is one block, which reads and writes beyond it: the next pixel's block then
- * overwrites what was too much. Pixels near the end of the row are stored by themselves, and those
- * whose taps lie near the end of the input are left to the scalar kernel. */
+ * A pixel is computed in blocks of 64, 32, 16 or 8 channels. Its last block ends with its last
+ * channel and may overlap the one before: computing some outputs twice is simpler than a tail, and
+ * faster. A pixel of less than 8 channels is one block, which reads and writes beyond it: the next
+ * pixel's block then overwrites what was too much. Pixels near the end of the row are stored by
+ * themselves, and those that are read near the end of the input are left to the scalar kernel. */
 #include <string.h>
 
 #include "bytes_avx2.h"
@@ -21,6 +21,27 @@ static inline pixel_window window_of(const pool_row *row, int64_t pixel) {
     return (pixel_window){row->input + span.first * row->channels, span.taps};
 }
 
+/* `width` is the bytes of a block, a constant: 64, or less for a vector of which the rest is not
+ * used. */
+static inline int vectors_of(const int width) { return width == 64 ? 2 : 1; }
+
+INLINE __m256i load_block(const uint8_t *p, const int width) {
+    if (width == 8) {
+        return _mm256_castsi128_si256(_mm_loadl_epi64((const __m128i *)p));
+    }
+    return width == 16 ? _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p)) : load(p);
+}
+
+INLINE void store_block(uint8_t *p, __m256i v, const int width) {
+    if (width == 8) {
+        _mm_storel_epi64((__m128i *)p, _mm256_castsi256_si128(v));
+    } else if (width == 16) {
+        _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(v));
+    } else {
+        store(p, v);
+    }
+}
+
 /* ---- Maximum ------------------------------------------------------------------------------- */
 
 /* Signed bytes are compared as such, which is what flipping both comes to. */
@@ -28,11 +49,11 @@ static inline __m256i larger(__m256i a, __m256i b, const uint8_t flip) {
     return flip ? _mm256_max_epi8(a, b) : _mm256_max_epu8(a, b);
 }
 
-/* `vectors` is 1 or 2, a constant; so is `taps` where it is small: its loop is then unrolled. */
+/* `taps` is a constant where it is small: its loop is then unrolled. */
 INLINE void max_of_taps(const pool_row *row, const uint8_t *first, const int64_t taps,
-                        uint8_t *out, const uint8_t flip, const int vectors) {
+                        uint8_t *out, const uint8_t flip, const int width) {
     __m256i best[2];
-    for (int k = 0; k < vectors; k++) {
+    for (int k = 0; k < vectors_of(width); k++) {
         best[k] = _mm256_set1_epi8((char)flip); /* the smallest */
     }
     for (int64_t plane = 0; plane < row->planes; plane++, first += row->plane_stride) {
@@ -40,24 +61,24 @@ INLINE void max_of_taps(const pool_row *row, const uint8_t *first, const int64_t
         for (int64_t r = 0; r < row->rows; r++, line += row->row_stride) {
             const uint8_t *tap = line;
             for (int64_t t = 0; t < taps; t++, tap += row->tap_stride) {
-                for (int k = 0; k < vectors; k++) {
-                    best[k] = larger(best[k], load(tap + 32 * k), flip);
+                for (int k = 0; k < vectors_of(width); k++) {
+                    best[k] = larger(best[k], load_block(tap + 32 * k, width), flip);
                 }
             }
         }
     }
-    for (int k = 0; k < vectors; k++) {
-        store(out + 32 * k, best[k]);
+    for (int k = 0; k < vectors_of(width); k++) {
+        store_block(out + 32 * k, best[k], width);
     }
 }
 
 INLINE void max_block(const pool_row *row, pixel_window window, int64_t channel, uint8_t *out,
-                      const uint8_t flip, const int vectors) {
+                      const uint8_t flip, const int width) {
     const uint8_t *first = window.first + channel;
     switch (window.taps) {
-    case 2: max_of_taps(row, first, 2, out, flip, vectors); break;
-    case 3: max_of_taps(row, first, 3, out, flip, vectors); break;
-    default: max_of_taps(row, first, window.taps, out, flip, vectors);
+    case 2: max_of_taps(row, first, 2, out, flip, width); break;
+    case 3: max_of_taps(row, first, 3, out, flip, width); break;
+    default: max_of_taps(row, first, window.taps, out, flip, width);
     }
 }
 
@@ -72,45 +93,45 @@ typedef struct {
 enum { TAPS16 = 256 };
 
 INLINE void add_taps(sums16 *sums, const uint8_t *tap, const int64_t taps, int64_t stride,
-                     const uint8_t flip) {
+                     const uint8_t flip, const int width) {
     const __m256i ones = _mm256_set1_epi8(1), zero = _mm256_setzero_si256();
     int64_t t = 0;
     for (; t + 2 <= taps; t += 2, tap += 2 * stride) { /* multiplying by 1 adds neighbours */
-        const __m256i a = flipped(load(tap), flip), b = flipped(load(tap + stride), flip);
+        const __m256i a = flipped(load_block(tap, width), flip), b = flipped(load_block(tap + stride, width), flip);
         const __m256i low = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a, b), ones);
         const __m256i high = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a, b), ones);
         sums->low = _mm256_add_epi16(sums->low, low);
         sums->high = _mm256_add_epi16(sums->high, high);
     }
     if (t < taps) {
-        const __m256i a = flipped(load(tap), flip);
+        const __m256i a = flipped(load_block(tap, width), flip);
         sums->low = _mm256_add_epi16(sums->low, _mm256_unpacklo_epi8(a, zero));
         sums->high = _mm256_add_epi16(sums->high, _mm256_unpackhi_epi8(a, zero));
     }
 }
 
-/* Of a window of at most TAPS16 positions; `taps` and `vectors` as in max_of_taps. */
+/* Of a window of at most TAPS16 positions; `taps` as in max_of_taps. */
 INLINE void sum_of_taps(const pool_row *row, const uint8_t *first, const int64_t taps,
-                        sums16 *sums, const uint8_t flip, const int vectors) {
-    for (int k = 0; k < vectors; k++) {
+                        sums16 *sums, const uint8_t flip, const int width) {
+    for (int k = 0; k < vectors_of(width); k++) {
         sums[k].low = sums[k].high = _mm256_setzero_si256();
     }
     for (int64_t plane = 0; plane < row->planes; plane++, first += row->plane_stride) {
         const uint8_t *line = first;
         for (int64_t r = 0; r < row->rows; r++, line += row->row_stride) {
-            for (int k = 0; k < vectors; k++) {
-                add_taps(&sums[k], line + 32 * k, taps, row->tap_stride, flip);
+            for (int k = 0; k < vectors_of(width); k++) {
+                add_taps(&sums[k], line + 32 * k, taps, row->tap_stride, flip, width);
             }
         }
     }
 }
 
 INLINE void small_sum(const pool_row *row, const uint8_t *first, int64_t taps, sums16 *sums,
-                      const uint8_t flip, const int vectors) {
+                      const uint8_t flip, const int width) {
     switch (taps) {
-    case 2: sum_of_taps(row, first, 2, sums, flip, vectors); break;
-    case 3: sum_of_taps(row, first, 3, sums, flip, vectors); break;
-    default: sum_of_taps(row, first, taps, sums, flip, vectors);
+    case 2: sum_of_taps(row, first, 2, sums, flip, width); break;
+    case 3: sum_of_taps(row, first, 3, sums, flip, width); break;
+    default: sum_of_taps(row, first, taps, sums, flip, width);
     }
 }
 
@@ -130,7 +151,7 @@ static inline void widen_into(sums32 *sums, sums16 more) {
 
 /* Of a window of at most LARGE positions: its sum fits 31 bits. */
 INLINE sums32 large_sum(const pool_row *row, const uint8_t *first, int64_t taps,
-                        const uint8_t flip) {
+                        const uint8_t flip, const int width) {
     const __m256i zero = _mm256_setzero_si256();
     sums32 sums = {{zero, zero, zero, zero}};
     for (int64_t plane = 0; plane < row->planes; plane++) {
@@ -138,7 +159,8 @@ INLINE sums32 large_sum(const pool_row *row, const uint8_t *first, int64_t taps,
             const uint8_t *tap = first + plane * row->plane_stride + r * row->row_stride;
             for (int64_t left = taps; left > 0; left -= TAPS16) {
                 sums16 part = {zero, zero};
-                add_taps(&part, tap, left < TAPS16 ? left : TAPS16, row->tap_stride, flip);
+                const int64_t n = left < TAPS16 ? left : TAPS16;
+                add_taps(&part, tap, n, row->tap_stride, flip, width);
                 widen_into(&sums, part);
                 tap += TAPS16 * row->tap_stride;
             }
@@ -238,25 +260,25 @@ INLINE void prepare_pixel(mean_state *state, const pool_row *row, int64_t pixel)
 }
 
 INLINE void mean_block(const pool_row *row, pixel_window window, int64_t channel, uint8_t *out,
-                       const mean_state *state, const uint8_t flip, const int vectors) {
+                       const mean_state *state, const uint8_t flip, const int width) {
     const uint8_t *first = window.first + channel;
     const int64_t bias = state->count * state->rule->zero_point;
     __m256i means[2];
     if (state->by.exact) {
         sums16 sums[2];
-        small_sum(row, first, window.taps, sums, flip, vectors);
-        for (int k = 0; k < vectors; k++) {
+        small_sum(row, first, window.taps, sums, flip, width);
+        for (int k = 0; k < vectors_of(width); k++) {
             means[k] = _mm256_packus_epi16(divided(sums[k].low, &state->by),
                                            divided(sums[k].high, &state->by));
         }
     } else {
-        for (int k = 0; k < vectors; k++) {
-            const sums32 sums = large_sum(row, first + 32 * k, window.taps, flip);
+        for (int k = 0; k < vectors_of(width); k++) {
+            const sums32 sums = large_sum(row, first + 32 * k, window.taps, flip, width);
             means[k] = rounded_means(sums, bias, state->divisor, state->rule);
         }
     }
-    for (int k = 0; k < vectors; k++) {
-        store(out + 32 * k, flipped(means[k], flip));
+    for (int k = 0; k < vectors_of(width); k++) {
+        store_block(out + 32 * k, flipped(means[k], flip), width);
     }
 }
 
@@ -289,11 +311,11 @@ static uint8_t line_mean(const pool_row *row, pixel_window window, const mean_st
 
 /* The mean of a block, or the maximum if there is no state. */
 INLINE void pool_block(const pool_row *row, pixel_window window, int64_t channel, uint8_t *out,
-                       const mean_state *state, const uint8_t flip, const int vectors) {
+                       const mean_state *state, const uint8_t flip, const int width) {
     if (state) {
-        mean_block(row, window, channel, out, state, flip, vectors);
+        mean_block(row, window, channel, out, state, flip, width);
     } else {
-        max_block(row, window, channel, out, flip, vectors);
+        max_block(row, window, channel, out, flip, width);
     }
 }
 
@@ -309,31 +331,34 @@ static void pool_pixel_scalar(const pool_row *row, int64_t pixel, uint8_t *out,
     }
 }
 
-INLINE void pool_wide(const pool_row *row, uint8_t *out, mean_state *state, const uint8_t flip) {
-    const int64_t channels = row->channels, last = channels - 32;
+/* Pixels of `width` channels or more. */
+INLINE void pool_wide(const pool_row *row, uint8_t *out, mean_state *state, const uint8_t flip,
+                      const int width) {
+    const int64_t channels = row->channels, last = channels - width;
     for (int64_t i = 0; i < row->pixels; i++, out += channels) {
         const pixel_window window = window_of(row, i);
         if (state) {
             prepare_pixel(state, row, i);
         }
         int64_t start = 0;
-        for (; start + 64 <= channels; start += 64) {
-            pool_block(row, window, start, out + start, state, flip, 2);
+        for (; width == 32 && start + 64 <= channels; start += 64) {
+            pool_block(row, window, start, out + start, state, flip, 64);
         }
-        for (; start < channels; start += 32) {
+        for (; start < channels; start += width) {
             const int64_t channel = start < last ? start : last;
-            pool_block(row, window, channel, out + channel, state, flip, 1);
+            pool_block(row, window, channel, out + channel, state, flip, width);
         }
     }
 }
 
-/* Whether a block can be read at each tap. */
+/* Whether a block of 8 can be read at each tap. */
 static int readable(const pool_row *row, pixel_window window) {
     const uint8_t *last = window.first + (row->planes - 1) * row->plane_stride +
                           (row->rows - 1) * row->row_stride + (window.taps - 1) * row->tap_stride;
-    return last + 32 <= row->end;
+    return last + 8 <= row->end;
 }
 
+/* Pixels of less than 8 channels. */
 INLINE void pool_narrow(const pool_row *row, uint8_t *out, mean_state *state, const uint8_t flip) {
     const int64_t channels = row->channels;
     const uint8_t *end = out + row->pixels * channels;
@@ -346,11 +371,11 @@ INLINE void pool_narrow(const pool_row *row, uint8_t *out, mean_state *state, co
             *out = line_mean(row, window, state, flip);
         } else if (!readable(row, window)) {
             pool_pixel_scalar(row, i, out, state, flip);
-        } else if (end - out >= 32) {
-            pool_block(row, window, 0, out, state, flip, 1);
+        } else if (end - out >= 8) {
+            pool_block(row, window, 0, out, state, flip, 8);
         } else {
-            uint8_t block[32];
-            pool_block(row, window, 0, block, state, flip, 1);
+            uint8_t block[8];
+            pool_block(row, window, 0, block, state, flip, 8);
             memcpy(out, block, channels);
         }
     }
@@ -360,10 +385,14 @@ INLINE void pool_narrow(const pool_row *row, uint8_t *out, mean_state *state, co
 INLINE void pool_flipped(const pool_row *given, uint8_t *out, mean_state *state,
                          const uint8_t flip) {
     const pool_row row = *given;
-    if (row.channels < 32) {
-        pool_narrow(&row, out, state, flip);
+    if (row.channels >= 32) {
+        pool_wide(&row, out, state, flip, 32);
+    } else if (row.channels >= 16) {
+        pool_wide(&row, out, state, flip, 16);
+    } else if (row.channels >= 8) {
+        pool_wide(&row, out, state, flip, 8);
     } else {
-        pool_wide(&row, out, state, flip);
+        pool_narrow(&row, out, state, flip);
     }
 }
 

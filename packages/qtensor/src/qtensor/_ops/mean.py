@@ -1,6 +1,7 @@
 """The mean of a quantized tensor over any of its dimensions."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from math import prod
 
@@ -132,12 +133,14 @@ def mean_cpu(
     )
     if output.numel() == 0:
         return output
-    input, batch, axes, channels = _as_images(input, _sorted_dims(input, dim))
+    shape, order = _plan(input.shape, input.stride(), tuple(_sorted_dims(input, dim)))
+    if order is not None:
+        input = input.permute(order).contiguous()
     _pooling.mean_pool(
         input.data_ptr(),
         output.data_ptr(),
         ELEMENT[input.dtype],
-        _pooling.PoolShape(batch, channels, axes),
+        shape,
         zero_point,
         scale / output_scale,
         output_zero_point,
@@ -150,31 +153,47 @@ def mean_cpu(
     return output
 
 
-def _as_images(input: Tensor, dims: list[int]) -> tuple[Tensor, int, list[Axis], int]:
-    """The tensor as images whose pooling gives this mean: itself or a dense copy of it, its batch
-    size, its three spatial axes, and its channels.
+@lru_cache(maxsize=1024)
+def _plan(
+    shape: Sequence[int], strides: Sequence[int], dims: Sequence[int]
+) -> tuple[_pooling.PoolShape, list[int] | None]:
+    """The tensor as images whose pooling gives this mean, and the order of its dimensions in which
+    it is to be copied first, if it is.
 
     Dimensions next to each other in memory that are kept alike or averaged alike count as one.
     The first and last of them that are kept are batch and channels. Those between are axes that
     are pooled to one pixel, or not at all; if there are more than three, or what is kept would
     come in another order, the tensor is copied.
     """
-    order = sorted(range(input.ndim), key=input.stride, reverse=True)
-    kept = [i for i in order if i not in dims]
-    if kept != sorted(kept) or not input.permute(order).is_contiguous():
-        order, kept = list(range(input.ndim)), sorted(kept)
-        input = input.contiguous()
-    batch, axes, channels = _runs(input, order, dims)
+    every: Sequence[int] = range(len(shape))
+    order = sorted(every, key=lambda i: -strides[i])
+    kept = [i for i in every if i not in dims]
+    in_place = _is_dense(shape, strides, order) and kept == [i for i in order if i not in dims]
+    if not in_place:
+        order = list(every)
+    batch, axes, channels = _runs(shape, order, dims)
     if len(axes) > 3:
-        input = input.permute([*kept, *dims]).contiguous()
-        batch, axes, channels = _runs(input, range(input.ndim), range(len(kept), input.ndim))
-    return input, batch, [IDENTITY] * (3 - len(axes)) + axes, channels
+        in_place, order = False, [*kept, *dims]
+        batch, axes, channels = _runs(shape, order, dims)
+    images = _pooling.PoolShape(batch, channels, [IDENTITY] * (3 - len(axes)) + axes)
+    return images, None if in_place else order
 
 
-def _runs(input: Tensor, order: Sequence[int], dims: Sequence[int]) -> tuple[int, list[Axis], int]:
+def _is_dense(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) -> bool:
+    step = 1
+    for i in reversed(order):
+        if shape[i] != 1 and strides[i] != step:
+            return False
+        step *= shape[i]
+    return True
+
+
+def _runs(
+    shape: Sequence[int], order: Sequence[int], dims: Sequence[int]
+) -> tuple[int, list[Axis], int]:
     """Batch size, axes and channels of a tensor that is dense in this order of dimensions."""
-    grouped = groupby((i for i in order if input.shape[i] != 1), key=lambda i: i in dims)
-    runs = [(averaged, prod(input.shape[i] for i in run)) for averaged, run in grouped]
+    grouped = groupby((i for i in order if shape[i] != 1), key=lambda i: i in dims)
+    runs = [(averaged, prod(shape[i] for i in run)) for averaged, run in grouped]
     batch = runs.pop(0)[1] if runs and not runs[0][0] else 1
     channels = runs.pop()[1] if runs and not runs[-1][0] else 1
     return batch, [_whole(size) if averaged else _each(size) for averaged, size in runs], channels

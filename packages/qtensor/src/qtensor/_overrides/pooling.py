@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._ops import pool
-from .._qtensor import QTensor, in_float, parameters
+from .._qtensor import QTensor, in_float, parameters, wrapped
 from ..ops._mean import mean
 from ._register import stands_for
 
@@ -16,15 +16,15 @@ Ints = int | Sequence[int]
 
 def _pooled(input: QTensor, dims: int, operator: Callable[..., Tensor], *args: Any) -> QTensor:
     """``operator`` on images of ``dims`` dimensions, which may come without a batch."""
-    data = input.int_repr()
+    data = input._data
     if data.dim() == dims + 2:
-        return QTensor(operator(data, *args), parameters(input))
+        return wrapped(operator(data, *args), parameters(input))
     if data.dim() != dims + 1:
         raise ValueError(
             f"expected {dims} spatial dimensions after (batch, channels) or (channels,), got a "
             f"QTensor of shape {tuple(data.shape)}"
         )
-    return QTensor(operator(data.unsqueeze(0), *args).squeeze(0), parameters(input))
+    return wrapped(operator(data.unsqueeze(0), *args).squeeze(0), parameters(input))
 
 
 def _windows(dims: int, kernel_size: Ints, stride: Ints | None, *others: Ints) -> list[Any]:
@@ -34,7 +34,7 @@ def _windows(dims: int, kernel_size: Ints, stride: Ints | None, *others: Ints) -
 
 
 def _each(dims: int, value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, Sequence) else (value,) * dims
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
 
 
 def _register(dims: int) -> None:

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 
 from .._ops.interpolate import interpolate_linear, interpolate_nearest
 from .._ops.pool import adaptive_avg_pool
-from .._qtensor import QTensor, in_float, parameters
+from .._qtensor import QTensor, in_float, parameters, wrapped
 from ._register import stands_for
 
 _LINEAR = ("linear", "bilinear", "trilinear")
 
 
 def _each(value: Any, spatial: int) -> list[Any]:
-    return list(value) if isinstance(value, Sequence) else [value] * spatial
+    return list(value) if isinstance(value, (tuple, list)) else [value] * spatial
 
 
 @stands_for("interpolate", per_tensor=True)
@@ -54,4 +54,4 @@ def _interpolate(
         data = interpolate_linear(input._data, zero_point, sizes, factors, bool(align_corners))
     else:
         data = interpolate_nearest(input._data, sizes, factors, mode == "nearest-exact")
-    return QTensor(data, parameters(input))
+    return wrapped(data, parameters(input))

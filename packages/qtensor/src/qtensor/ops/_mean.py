@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from .._arguments import quantized
 from .._ops import mean as _mean
 from .._ops._checks import RANGES
-from .._qtensor import QTensor, parameters
+from .._qtensor import QTensor, parameters, wrapped
 
 
 def mean(
@@ -57,4 +57,4 @@ def mean(
         output.zero_point,
         *bounds,
     )
-    return QTensor(data, output)
+    return wrapped(data, output)

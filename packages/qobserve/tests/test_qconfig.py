@@ -12,7 +12,9 @@ import qtensor
 from qobserve import (
     MinMaxObserver,
     QConfig,
+    QConfigDynamic,
     QConfigMapping,
+    assert_valid_qconfig,
     default_dynamic_qconfig,
     default_qconfig,
     get_default_qconfig,
@@ -131,3 +133,25 @@ class TestMapping:
         shown = repr(self.filled())
         assert "global: QConfig(" in shown
         assert "head: None" in shown
+
+
+def test_the_old_qconfig_of_dynamic_quantization():
+    qconfig = QConfigDynamic(weight=MinMaxObserver)
+    assert qconfig == (nn.Identity, MinMaxObserver)
+    with pytest.raises(ValueError, match="expected weight to be an observer class"):
+        QConfigDynamic(weight=MinMaxObserver())
+
+
+def test_a_transposed_convolution_has_its_output_channels_along_axis_1():
+    qconfig, module = get_default_qconfig("x86"), nn.ConvTranspose2d(2, 3, 1)
+    with pytest.raises(ValueError, match=r"ConvTranspose2d .* ch_axis=1"):
+        assert_valid_qconfig(qconfig, module)
+    weight = qconfig.weight.with_args(ch_axis=1)
+    for valid in (
+        None,
+        default_qconfig,
+        QConfig(MinMaxObserver, None),
+        qconfig._replace(weight=weight),
+    ):
+        assert_valid_qconfig(valid, module)
+    assert_valid_qconfig(qconfig, nn.Conv2d(2, 3, 1))

@@ -55,19 +55,19 @@ class PercentileObserver(HistogramObserver):
         if not self.qscheme.symmetric:
             lowest, highest = density.quantiles(torch.tensor([left_out / 2, 1 - left_out / 2]))
             return lowest.item(), highest.item()
-        bound = self._magnitudes(density).quantiles(torch.tensor([1.0 - left_out])).item()
+        bound = self._magnitudes().quantiles(torch.tensor([1.0 - left_out])).item()
         return -bound, bound
 
-    def _magnitudes(self, density: Density) -> Density:
+    def _magnitudes(self) -> Density:
         """The distribution of the absolute values: bin ``-1 - k`` is the mirror image of ``k``."""
         bins = self._bins
         index = torch.arange(bins.first, bins.first + bins.used)
         index = torch.maximum(index, -1 - index)
         first, last = int(index.min()), int(index.max())
         counts = torch.zeros(last - first + 1, dtype=torch.float64)
-        counts.index_add_(0, index - first, density.counts)
+        counts.index_add_(0, index - first, self.histogram[: bins.used].to("cpu", torch.float64))
         edges = bins._replace(first=first, used=len(counts)).edges()
-        edges[-1] = density.edges.abs().max()  # the outer bin ends where the values do
+        edges[-1] = max(map(abs, self._seen))  # the outer bin ends where the values do
         return Density(edges, counts)
 
 

@@ -173,11 +173,22 @@ class HistogramObserver(RangeObserver):
         self.reset()
 
     def density(self) -> Density:
-        """What has been seen, as a distribution with constant density within each bin."""
+        """What has been seen, as a distribution with constant density within each bin.
+
+        But the outermost bins' values are taken to lie where the range ends. One at least does, and
+        of those that ReLU or softmax put out nearly all do.
+        """
         bins = self._bins
-        edges = bins.edges()
-        edges[0], edges[-1] = self._seen  # the outer bins end where the values do
-        return Density(edges, self.histogram[: bins.used].to("cpu", torch.float64))
+        low, high = torch.split(torch.tensor(self._seen, dtype=torch.float64), 1)
+        counts = self.histogram[: bins.used].to("cpu", torch.float64)
+        nothing = counts.new_zeros(1)
+        if bins.used == 1:  # both ends of the range
+            return Density(
+                torch.cat([low, low, high, high]), torch.cat([counts, nothing, counts]) / 2
+            )
+        edges = torch.cat([low, low, bins.edges()[1:-1], high, high])
+        counts = torch.cat([counts[:1], nothing, counts[1:-1], nothing, counts[-1:]])
+        return Density(edges, counts)
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Scale (float32) and zero point (int64), each of shape ``(1,)``; 1 and 0 if unseen."""

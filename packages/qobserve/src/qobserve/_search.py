@@ -44,11 +44,15 @@ class Density(NamedTuple):
         whole = self.counts * _mean_powers(left, right)
         before = torch.cat([whole.new_zeros(3, 1), whole.cumsum(1)], dim=1)[:, :-1]
         end = points.clamp(left[0], right[-1])
-        bin_ = torch.searchsorted(right[:-1], end, right=True)
+        bin_ = torch.searchsorted(right, points).clamp(max=len(right) - 1)
         start, width = left[bin_], (right - left)[bin_]
-        # A bin without width is wholly below the points that reach it, and not at all below others.
-        share = torch.where(width > 0, (end - start) / width, (points >= start).double())
+        # A bin without width is wholly below the points beyond it, and not at all below others.
+        share = torch.where(width > 0, (end - start) / width, (points > start).double())
         return before[:, bin_] + self.counts[bin_] * share * _mean_powers(start, end)
+
+    def total(self) -> Tensor:
+        """Mass, first and second moment of everything: float64, shape ``(3,)``."""
+        return (self.counts * _mean_powers(self.edges[:-1], self.edges[1:])).sum(1)
 
     def middles(self) -> Tensor:
         """The middle of each bin, float64, shape ``(bins,)``."""
@@ -108,7 +112,7 @@ def least_error_grid(
         span = 2.0 * max(-lowest, highest)
     full = max(span / levels, smallest_scale)
 
-    noise = _NOISE * density.moments(density.edges[-1])[2].item()
+    noise = _NOISE * density.total()[2].item()
     if power_of_two:
         scales = _powers_of_two(full, smallest_scale)
     else:
@@ -153,7 +157,7 @@ def squared_errors(density: Density, scales: Tensor, levels: int) -> Tensor:
     scale = scales[:, None]
     k = torch.arange(-levels, levels, dtype=torch.float64)
     below = density.moments((k + 0.5) * scale)  # all that lies below the middle of k and k + 1
-    total = density.moments(density.edges[-1])[:, None, None]
+    total = density.total()[:, None, None]
 
     def error(moments: Tensor, level: Tensor) -> Tensor:
         """Of the values with these moments, rounded to ``level · scale``."""

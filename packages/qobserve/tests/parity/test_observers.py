@@ -29,6 +29,7 @@ DTYPES = {
     "int16": [(None, None)],
     "uint16": [(None, None)],
     "qint32": [(None, None)],
+    "quint4x2": [(None, None)],
 }
 CASES = [
     (name, scheme, dtype, bounds, reduce_range, eps)
@@ -87,6 +88,9 @@ def test_ranges_and_parameters_are_equal(case):
         assert torch.equal(scale, wanted_scale), label
         if scheme.endswith("_affine") and dtype == "qint32":
             continue  # their zero point overflows int32 on the way
+        if scheme.endswith("_symmetric") and dtype == "quint4x2":
+            assert not wanted_zero_point.any()  # which clamps all that is below zero to it
+            continue
         assert zero_point.tolist() == wanted_zero_point.tolist(), label
 
 
@@ -192,7 +196,8 @@ def test_theirs_depends_on_the_order_of_the_batches_and_ours_does_not():
 OBSERVERS = [
     "default_observer", "default_weight_observer", "default_histogram_observer",
     "default_per_channel_weight_observer", "default_dynamic_quant_observer",
-    "default_float_qparams_observer", "default_placeholder_observer",
+    "default_float_qparams_observer", "default_float_qparams_observer_4bit",
+    "default_placeholder_observer",
     "weight_observer_range_neg_127_to_127", "per_channel_weight_observer_range_neg_127_to_127",
     "default_fixed_qparams_range_neg1to1_observer", "default_fixed_qparams_range_0to1_observer",
     "default_reuse_input_observer", "default_debug_observer",
@@ -200,7 +205,8 @@ OBSERVERS = [
 QCONFIGS = [
     "default_qconfig", "default_debug_qconfig", "default_per_channel_qconfig",
     "default_dynamic_qconfig", "per_channel_dynamic_qconfig", "float16_dynamic_qconfig",
-    "float16_static_qconfig", "float_qparams_weight_only_qconfig", "default_reuse_input_qconfig",
+    "float16_static_qconfig", "float_qparams_weight_only_qconfig",
+    "float_qparams_weight_only_qconfig_4bit", "default_reuse_input_qconfig",
     "default_quint8_weight_qconfig", "default_symmetric_qnnpack_qconfig",
     "default_per_channel_symmetric_qnnpack_qconfig",
 ]  # fmt: skip

@@ -210,3 +210,37 @@ def test_functions_with_arguments(function: Any) -> None:
     with qtensor.fallback("error"):
         assert _close(quantized(x), model(x), 0.05)
     assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1
+
+
+REFUSED: dict[str, tuple[nn.Module, list[Any]]] = {
+    "same": (nn.Sequential(nn.Conv2d(4, 4, 2, padding="same"), nn.ReLU()), []),
+    "output_size": (nn.ConvTranspose2d(4, 4, 3, 2), [[14, 14]]),
+    "no running statistics": (nn.BatchNorm2d(4, track_running_stats=False), []),
+    "bounds": (Example([lambda x: x.clamp(x.mean())]), []),
+    "with dtype": (Example([lambda x: F.softmax(x, 1, dtype=torch.float64)]), []),
+    "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), []),
+}
+
+
+class Calling(nn.Module):
+    """A module called with further arguments, on quantized values."""
+
+    def __init__(self, module: nn.Module, arguments: list[Any]) -> None:
+        super().__init__()
+        self.lead, self.module, self.arguments = nn.ELU(), module, arguments
+
+    def forward(self, x: Tensor) -> Any:
+        return self.module(self.lead(x), *self.arguments)
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_refused_calls_stay_float(why: str) -> None:
+    model = Calling(*REFUSED[why]).eval()
+    mapping = QConfigMapping().set_global(
+        QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    )
+    x = torch.randn(SHAPES[2])
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    assert any(why in node.why for node in plan_of(prepared).operators()), plan_of(prepared)
+    prepared(x)
+    assert _close(convert(prepared)(x), model(x), 0.05)

@@ -107,8 +107,17 @@ class Elementwise(nnq.OutputModule):
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
-        """From a calibrated float module, which has an ``activation_post_process``."""
-        observer: Any = mod.activation_post_process
+        """From a calibrated float module, which has an ``activation_post_process``.
+
+        Raises:
+            ValueError: it has none.
+        """
+        observer: Any = getattr(mod, "activation_post_process", None)
+        if observer is None:
+            raise ValueError(
+                f"expected a prepared and calibrated {type(mod).__name__}, got one without an "
+                "activation_post_process; call prepare and run the model first"
+            )
         return cls(*_BY_KIND[type(mod)].of_module(mod), observer.qparams())
 
     @classmethod

@@ -107,6 +107,11 @@ MOVES = {
     "stack": lambda x: torch.stack([x, x]),
     "pad": lambda x: F.pad(x, (1, 2)),
     "reflect": lambda x: F.pad(x, (1, 1, 1, 1), "reflect"),
+    "replicate": lambda x: F.pad(x, (1, 2, 0, 1), "replicate"),
+    "circular": lambda x: F.pad(x, (1, 2, 0, 1), "circular"),
+    "pixel_unshuffle": lambda x: F.pixel_unshuffle(x, 2),
+    "channel_shuffle": lambda x: F.channel_shuffle(x, 3),
+    "alpha_dropout": lambda x: F.alpha_dropout(x, 0.5, False),
     "max": lambda x: x.max(),
     "amax": lambda x: x.amax(1),
     "values": lambda x: torch.max(x, 1).values,
@@ -183,6 +188,14 @@ def test_channel_axis_follows(per_channel, move, axis):
     moved = move(per_channel)
     assert moved.q_per_channel_axis() == axis
     assert torch.equal(moved.dequantize(), move(per_channel.dequantize()))
+
+
+def test_per_channel_images_are_pooled_in_float(per_channel):
+    with pytest.raises(NotImplementedError, match="max_pool1d has no quantized kernel"):
+        F.max_pool1d(per_channel, 2)
+    with qtensor.fallback("silent"):
+        expected = F.avg_pool1d(per_channel.dequantize(), 2)
+        assert torch.equal(F.avg_pool1d(per_channel, 2), expected)
 
 
 def test_per_channel_reshape_would_lose_the_channels(per_channel):

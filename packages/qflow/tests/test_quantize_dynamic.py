@@ -6,7 +6,7 @@ from torch import nn
 
 import qflow
 import qtensor
-from qtensor.nn.quantized import Embedding
+from qtensor.nn.quantized import Embedding, dynamic
 from qtensor.nn.quantized.dynamic import Linear
 
 
@@ -48,6 +48,15 @@ def test_by_default_every_linear_is_replaced_in_a_copy(model: Model) -> None:
     assert not quantized.training and model.training
     expected = model.eval()(INDICES)
     assert (quantized(INDICES) - expected).norm() < 0.03 * expected.norm()
+
+
+def test_convolutions_are_quantized_if_named() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+    assert type(qflow.quantize_dynamic(model)[0]) is nn.Conv2d
+    quantized = qflow.quantize_dynamic(model, {nn.Conv2d})
+    assert type(quantized[0]) is dynamic.Conv2d and type(quantized[2]) is nn.Linear
+    x = torch.randn(2, 3, 4, 4)
+    assert (quantized(x) - model(x)).norm() < 0.05 * model(x).norm()
 
 
 def test_quint8_means_embedding_tables(model: Model) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 import qtensor
 from qbackends import dynamic_module_mapping, weight_only_module_mapping
@@ -53,7 +54,8 @@ def quantize_dynamic(
         qconfig_spec: what to replace. A set of module types and names; or a dictionary from these
             to the :class:`~qflow.QConfig` to use, ``None`` meaning "leave float". What is said of
             a module holds for its children too, unless something is said of them. By default all
-            types that can be quantized with ``dtype``.
+            types that can be quantized with ``dtype``, but for convolutions: name them to have
+            them quantized.
         dtype: ``qtensor.qint8`` (default) for layers that multiply, ``qtensor.quint8`` for
             embedding tables. Not used with a dictionary, whose qconfigs say it. torch's dtypes of
             the same names are accepted.
@@ -106,9 +108,12 @@ def _spec(spec: Any, dtype: Any) -> dict[Any, QConfig | None]:
         )
     kind = _as_qdtype_or_none(dtype)
     if kind is qtensor.qint8:
-        types, qconfig = dynamic_module_mapping("x86"), default_dynamic_qconfig
+        # Who calls this without a spec has never had convolutions quantized by it.
+        types = [kind for kind in dynamic_module_mapping("x86") if not issubclass(kind, _ConvNd)]
+        qconfig = default_dynamic_qconfig
     elif kind is qtensor.quint8:
-        types, qconfig = weight_only_module_mapping("x86"), float_qparams_weight_only_qconfig
+        types = list(weight_only_module_mapping("x86"))
+        qconfig = float_qparams_weight_only_qconfig
     else:
         raise ValueError(
             f"quantize_dynamic can quantize to qtensor.qint8 or qtensor.quint8, got dtype {dtype}"

@@ -28,8 +28,9 @@ from .legacy import ATTRIBUTES, legacy_part
 # it is being traced. A model from there is only an input of our tests.
 _EXEMPT = frozenset({"torch", "transformers"})
 
-# Frames that stand between the caller and the guard.
-_PASSED_THROUGH = frozenset({__name__, "importlib", "importlib._bootstrap", "importlib.util"})
+# Frames that stand between the caller and the guard; one of no module is code being evaluated, as
+# torch's compiler does, for whoever evaluates it.
+_PASSED_THROUGH = frozenset({__name__, "importlib", "importlib._bootstrap", "importlib.util", None})
 
 
 def _refuses(frame: FrameType | None) -> bool:

@@ -100,6 +100,8 @@ typedef struct {
 
 extern const kernels scalar_kernels, avx2_kernels;
 
+extern multiply_function depthwise_scalar, depthwise_avx2;
+
 /* What kernels do with their sums: finish.c and finish_avx2.c. */
 extern requantize_function requantize_scalar, requantize_avx2;
 extern dequantize_function dequantize_scalar, dequantize_avx2;

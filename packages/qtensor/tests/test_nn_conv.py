@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import pickle
 from collections import namedtuple
 
 import pytest
@@ -194,20 +195,69 @@ def test_functions_equal_the_modules(name):
     assert torch.equal(result, layer(x))
 
 
-@pytest.mark.parametrize("axes", [1, 2, 3])
-@pytest.mark.parametrize("after", ["ReLU", "Hardtanh"])
-def test_fused(axes, after):
-    name = f"Conv{axes}d"
+AFTER = {
+    "ReLU": nn.ReLU(),
+    "Hardtanh": nn.Hardtanh(-0.2, 0.4),
+    "LeakyReLU": nn.LeakyReLU(0.3),
+    "Tanh": nn.Tanh(),
+    "GELU": nn.GELU("tanh"),
+}
+after = pytest.mark.parametrize("after", AFTER)
+
+
+def container(name, after):
     layer = float_layer(name)
-    activation = nn.ReLU() if after == "ReLU" else nn.Hardtanh(-0.2, 0.4)
-    fused = getattr(qnn.intrinsic, f"Conv{after}{axes}d")(layer, activation)
+    fused = getattr(qnn.intrinsic, f"{name[:-2]}{after}{name[-2:]}")(layer, AFTER[after])
     fused.qconfig, fused.activation_post_process = layer.qconfig, OutputObserver()
-    quantized = getattr(qnn.intrinsic.quantized, f"Conv{after}{axes}d").from_float(fused)
-    assert repr(quantized).startswith(f"QuantizedConv{after}{axes}d(4, 6, kernel_size=")
+    return fused.eval()
+
+
+@each
+@after
+def test_fused(name, after):
+    fused, kind = container(name, after), f"{name[:-2]}{after}{name[-2:]}"
+    quantized = getattr(qnn.intrinsic.quantized, kind).from_float(fused)
+    assert repr(quantized).startswith(f"Quantized{kind}(4, 6, kernel_size=")
     x = image(name)
     with torch.no_grad():
-        exact = activation(on_quantized_weight(layer, quantized)(real(x)))
+        exact = AFTER[after](on_quantized_weight(fused[0], quantized)(real(x)))
     assert_rounds(quantized(x), exact, quantized.output_qparams)
+
+
+@each
+@after
+def test_fused_dynamic(name, after):
+    fused, kind = container(name, after), f"{name[:-2]}{after}{name[-2:]}"
+    dynamic = getattr(qnn.intrinsic.quantized.dynamic, kind).from_float(fused)
+    assert repr(dynamic).startswith(f"DynamicQuantized{kind}(4, 6, kernel_size=")
+    plain = getattr(qnn.quantized.dynamic, name).from_float(fused[0])
+    x = image(name).dequantize()
+    torch.testing.assert_close(dynamic(x), AFTER[after](plain(x)), rtol=1e-6, atol=1e-6)
+
+
+@each
+@pytest.mark.parametrize("relu", [False, True])
+def test_additions(name, relu):
+    layer, kind = float_layer(name), f"{name[:-2]}Add{'ReLU' * relu}{name[-2:]}"
+    fused = getattr(qnn.intrinsic, kind)(layer, torch.add, *[torch.relu] * relu)
+    fused.qconfig, fused.activation_post_process = layer.qconfig, OutputObserver()
+    quantized = getattr(qnn.intrinsic.quantized, kind).from_float(fused)
+    x = image(name)
+    with torch.no_grad():
+        exact = on_quantized_weight(layer, quantized)(real(x))
+    extra = quantized_input(*exact.shape, seed=5)
+    exact = exact + real(extra)
+    assert_rounds(quantized(x, extra), exact.relu() if relu else exact, quantized.output_qparams)
+    with pytest.raises(TypeError, match=f"Quantized{kind} expects a quantized tensor as extra_in"):
+        quantized(x, exact.float())
+
+
+def test_one_class_under_each_name():
+    for package in (qnn.intrinsic, qnn.intrinsic.quantized, qnn.intrinsic.quantized.dynamic):
+        for name, value in vars(package).items():
+            if isinstance(value, type):
+                assert value.__name__ == name and value.__doc__
+                assert pickle.loads(pickle.dumps(value)) is value
 
 
 @pytest.mark.parametrize(("axes", "relu"), list(itertools.product([1, 2, 3], [False, True])))

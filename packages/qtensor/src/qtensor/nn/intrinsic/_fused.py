@@ -1,177 +1,166 @@
-"""Float layers that a backend computes in one step, kept together until they are quantized."""
+"""Float layers that a backend computes in one step, kept together until they are quantized.
 
-from collections.abc import Callable
-from typing import Any
+One container differs from another only in the parts it takes, so the classes are made from these.
+"""
+
+from collections.abc import Callable, Iterator
+from inspect import Parameter, Signature
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+Parts = dict[str, Any]
 
-class _FusedModule(nn.Sequential):
-    """Runs its parts one after the other; ``_kinds`` says which parts it takes."""
 
-    _kinds: tuple[type[nn.Module], ...]
+class FusedModule(nn.Sequential):
+    """Runs its parts one after the other.
 
-    def __init__(self, *parts: nn.Module) -> None:
-        fitting = len(parts) == len(self._kinds) and all(map(isinstance, parts, self._kinds))
-        if not fitting:
+    The constructor takes the parts in their order, or by name.
+
+    Raises:
+        TypeError: a part is missing, or of another class than the container's name says.
+    """
+
+    _parts: ClassVar[Parts]  # the constructor's arguments, and the class of each
+    __signature__: ClassVar[Signature]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*self._take(args, kwargs).values())
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        named = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in cls._parts]
+        cls.__signature__ = Signature(named)
+
+    def _take(self, args: tuple[Any, ...], kwargs: Parts) -> Parts:
+        """The parts by name."""
+        name, expected = type(self).__name__, self._parts
+        try:
+            given = self.__signature__.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{name} expects ({', '.join(expected)}): {error}") from None
+        if not all(isinstance(given[part], kind) for part, kind in expected.items()):
             raise TypeError(
-                f"{type(self).__name__} expects ({', '.join(k.__name__ for k in self._kinds)}), "
-                f"got ({', '.join(type(part).__name__ for part in parts)})"
+                f"{name} expects ({', '.join(kind.__name__ for kind in expected.values())}), "
+                f"got ({', '.join(type(part).__name__ for part in given.values())})"
             )
-        super().__init__(*parts)
+        return given
 
 
-class _ConvReLU(_FusedModule):
-    def __init__(self, conv: nn.Module, relu: nn.Module) -> None:
-        super().__init__(conv, relu)
+class ResidualModule(FusedModule):
+    """A layer whose result is added to a second input, and perhaps a ReLU.
 
-
-class _ConvHardtanh(_FusedModule):
-    def __init__(self, conv: nn.Module, hardtanh: nn.Module) -> None:
-        super().__init__(conv, hardtanh)
-
-
-class _ConvBn(_FusedModule):
-    def __init__(self, conv: nn.Module, bn: nn.Module) -> None:
-        super().__init__(conv, bn)
-
-
-class _ConvBnReLU(_FusedModule):
-    def __init__(self, conv: nn.Module, bn: nn.Module, relu: nn.Module) -> None:
-        super().__init__(conv, bn, relu)
-
-
-class _BNReLU(_FusedModule):
-    def __init__(self, batch_norm: nn.Module, relu: nn.Module) -> None:
-        super().__init__(batch_norm, relu)
-
-
-class ConvReLU1d(_ConvReLU):
-    """A one-dimensional convolution and a ReLU."""
-
-    _kinds = (nn.Conv1d, nn.ReLU)
-
-
-class ConvReLU2d(_ConvReLU):
-    """A two-dimensional convolution and a ReLU."""
-
-    _kinds = (nn.Conv2d, nn.ReLU)
-
-
-class ConvReLU3d(_ConvReLU):
-    """A three-dimensional convolution and a ReLU."""
-
-    _kinds = (nn.Conv3d, nn.ReLU)
-
-
-class ConvHardtanh1d(_ConvHardtanh):
-    """A one-dimensional convolution and a Hardtanh, of which ReLU6 is one."""
-
-    _kinds = (nn.Conv1d, nn.Hardtanh)
-
-
-class ConvHardtanh2d(_ConvHardtanh):
-    """A two-dimensional convolution and a Hardtanh, of which ReLU6 is one."""
-
-    _kinds = (nn.Conv2d, nn.Hardtanh)
-
-
-class ConvHardtanh3d(_ConvHardtanh):
-    """A three-dimensional convolution and a Hardtanh, of which ReLU6 is one."""
-
-    _kinds = (nn.Conv3d, nn.Hardtanh)
-
-
-class ConvBn1d(_ConvBn):
-    """A one-dimensional convolution and a batch norm, for quantization-aware training."""
-
-    _kinds = (nn.Conv1d, nn.BatchNorm1d)
-
-
-class ConvBn2d(_ConvBn):
-    """A two-dimensional convolution and a batch norm, for quantization-aware training."""
-
-    _kinds = (nn.Conv2d, nn.BatchNorm2d)
-
-
-class ConvBn3d(_ConvBn):
-    """A three-dimensional convolution and a batch norm, for quantization-aware training."""
-
-    _kinds = (nn.Conv3d, nn.BatchNorm3d)
-
-
-class ConvBnReLU1d(_ConvBnReLU):
-    """A one-dimensional convolution, a batch norm and a ReLU, for training."""
-
-    _kinds = (nn.Conv1d, nn.BatchNorm1d, nn.ReLU)
-
-
-class ConvBnReLU2d(_ConvBnReLU):
-    """A two-dimensional convolution, a batch norm and a ReLU, for training."""
-
-    _kinds = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)
-
-
-class ConvBnReLU3d(_ConvBnReLU):
-    """A three-dimensional convolution, a batch norm and a ReLU, for training."""
-
-    _kinds = (nn.Conv3d, nn.BatchNorm3d, nn.ReLU)
-
-
-class BNReLU2d(_BNReLU):
-    """A batch norm of images and a ReLU."""
-
-    _kinds = (nn.BatchNorm2d, nn.ReLU)
-
-
-class BNReLU3d(_BNReLU):
-    """A batch norm of volumes and a ReLU."""
-
-    _kinds = (nn.BatchNorm3d, nn.ReLU)
-
-
-class ConvAdd2d(_FusedModule):
-    """A convolution whose result is added to a second input.
-
-    Args:
-        conv: the convolution.
-        add: a function or module of two tensors.
+    ``add`` is a function or module of two tensors, ``relu`` of one.
     """
 
-    _kinds = (nn.Conv2d,)
+    _parts: ClassVar[Parts] = {"layer": nn.Module, "add": Callable}
+    add: Callable[[Tensor, Tensor], Tensor]
+    relu: Callable[[Tensor], Tensor]
 
-    def __init__(self, conv: nn.Module, add: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__(conv)
-        self.add = add
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        (_, layer), *after = self._take(args, kwargs).items()
+        nn.Sequential.__init__(self, layer)
+        for name, function in after:
+            setattr(self, name, function)
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:  # type: ignore[override]  # two inputs
-        """``conv(x1) + x2``."""
+        """``layer(x1) + x2``, and the ReLU of it where there is one."""
         result: Any = self.add(self[0](x1), x2)
-        return result  # type: ignore[no-any-return]
+        return self.relu(result) if "relu" in self._parts else result
 
 
-class ConvAddReLU2d(_FusedModule):
-    """A convolution whose result is added to a second input, and a ReLU.
+def fused_name(layer: str, after: str) -> str:
+    """What ``layer`` with ``after`` fused to it is called: of Conv1d and ReLU, ConvReLU1d."""
+    kind, dims = (layer[:-2], layer[-2:]) if layer.endswith("d") else (layer, "")
+    return kind + after + dims
 
-    Args:
-        conv: the convolution.
-        add: a function or module of two tensors.
-        relu: a function or module of one.
-    """
 
-    _kinds = (nn.Conv2d,)
+def _container(
+    name: str, what: str, parts: Parts, base: type[FusedModule] = FusedModule
+) -> type[FusedModule]:
+    members = {"_parts": parts, "__doc__": f"{what}.", "__module__": __package__}
+    return type(name, (base,), members)
 
-    def __init__(
-        self,
-        conv: nn.Module,
-        add: Callable[[Tensor, Tensor], Tensor],
-        relu: Callable[[Tensor], Tensor],
-    ) -> None:
-        super().__init__(conv)
-        self.add = add
-        self.relu = relu
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:  # type: ignore[override]  # two inputs
-        """``relu(conv(x1) + x2)``."""
-        result: Any = self.relu(self.add(self[0](x1), x2))
-        return result  # type: ignore[no-any-return]
+def _layer(layer: type[nn.Module]) -> Parts:
+    return {"linear" if layer is nn.Linear else "conv": layer}
+
+
+def _activated(layer: type[nn.Module]) -> Iterator[type[FusedModule]]:
+    """Containers of ``layer`` and an activation; ReLU6 is a Hardtanh."""
+    for part, activation in (
+        ("relu", nn.ReLU),
+        ("hardtanh", nn.Hardtanh),
+        ("leaky_relu", nn.LeakyReLU),
+        ("tanh", nn.Tanh),
+        ("gelu", nn.GELU),
+    ):
+        name, after = layer.__name__, activation.__name__
+        parts = _layer(layer) | {part: activation}
+        yield _container(fused_name(name, after), f"{name} and {after}", parts)
+
+
+def _added(layer: type[nn.Module]) -> Iterator[type[FusedModule]]:
+    """Containers of ``layer`` and the addition of a second input; the same and a ReLU."""
+    what = f"{layer.__name__} and the addition of a second input"
+    parts = _layer(layer) | {"add": Callable}
+    yield _container(fused_name(layer.__name__, "Add"), what, parts, ResidualModule)
+    parts = parts | {"relu": Callable}
+    name = fused_name(layer.__name__, "AddReLU")
+    yield _container(name, f"{what}, and ReLU", parts, ResidualModule)
+
+
+def _normalized(layer: type[nn.Module], batch_norm: type[nn.Module]) -> Iterator[type[FusedModule]]:
+    """Containers of ``layer`` and a batch norm, for training; the same and a ReLU."""
+    what = f"{layer.__name__} and {batch_norm.__name__}"
+    parts = _layer(layer) | {"bn": batch_norm}
+    yield _container(fused_name(layer.__name__, "Bn"), what, parts)
+    parts = parts | {"relu": nn.ReLU}
+    yield _container(fused_name(layer.__name__, "BnReLU"), f"{what}, and ReLU", parts)
+
+
+LinearReLU, LinearHardtanh, LinearLeakyReLU, LinearTanh, LinearGELU = _activated(nn.Linear)
+LinearAdd, LinearAddReLU = _added(nn.Linear)
+LinearBn1d = _container(
+    "LinearBn1d", "Linear and BatchNorm1d", _layer(nn.Linear) | {"bn": nn.BatchNorm1d}
+)
+
+ConvReLU1d, ConvHardtanh1d, ConvLeakyReLU1d, ConvTanh1d, ConvGELU1d = _activated(nn.Conv1d)
+ConvReLU2d, ConvHardtanh2d, ConvLeakyReLU2d, ConvTanh2d, ConvGELU2d = _activated(nn.Conv2d)
+ConvReLU3d, ConvHardtanh3d, ConvLeakyReLU3d, ConvTanh3d, ConvGELU3d = _activated(nn.Conv3d)
+ConvAdd1d, ConvAddReLU1d = _added(nn.Conv1d)
+ConvAdd2d, ConvAddReLU2d = _added(nn.Conv2d)
+ConvAdd3d, ConvAddReLU3d = _added(nn.Conv3d)
+ConvBn1d, ConvBnReLU1d = _normalized(nn.Conv1d, nn.BatchNorm1d)
+ConvBn2d, ConvBnReLU2d = _normalized(nn.Conv2d, nn.BatchNorm2d)
+ConvBn3d, ConvBnReLU3d = _normalized(nn.Conv3d, nn.BatchNorm3d)
+
+(
+    ConvTransposeReLU1d,
+    ConvTransposeHardtanh1d,
+    ConvTransposeLeakyReLU1d,
+    ConvTransposeTanh1d,
+    ConvTransposeGELU1d,
+) = _activated(nn.ConvTranspose1d)
+(
+    ConvTransposeReLU2d,
+    ConvTransposeHardtanh2d,
+    ConvTransposeLeakyReLU2d,
+    ConvTransposeTanh2d,
+    ConvTransposeGELU2d,
+) = _activated(nn.ConvTranspose2d)
+(
+    ConvTransposeReLU3d,
+    ConvTransposeHardtanh3d,
+    ConvTransposeLeakyReLU3d,
+    ConvTransposeTanh3d,
+    ConvTransposeGELU3d,
+) = _activated(nn.ConvTranspose3d)
+ConvTransposeAdd1d, ConvTransposeAddReLU1d = _added(nn.ConvTranspose1d)
+ConvTransposeAdd2d, ConvTransposeAddReLU2d = _added(nn.ConvTranspose2d)
+ConvTransposeAdd3d, ConvTransposeAddReLU3d = _added(nn.ConvTranspose3d)
+
+BNReLU2d, BNReLU3d = (
+    _container(name, f"{kind.__name__} and ReLU", {"batch_norm": kind, "relu": nn.ReLU})
+    for name, kind in (("BNReLU2d", nn.BatchNorm2d), ("BNReLU3d", nn.BatchNorm3d))
+)

@@ -198,11 +198,10 @@ class _QuantizedConv(ConvLayer, QuantizedLayer):
 
     def forward(self, x: QTensor) -> QTensor:
         """Shape ``(N, in_channels, S)`` to ``(N, out_channels, S')``, of the spatial axes S."""
-        return self._convolve(x)
+        return self._compute(x, None, 1.0, 0)
 
-    def _convolve(self, x: QTensor, *residual: Any) -> QTensor:
+    def _compute(self, x: QTensor, *residual: Any) -> QTensor:
         x, output = quantized(x, self._name), self.output_qparams
-        added = residual or (None, 1.0, 0)
         result = type(self)._operator(
             x._data,
             x._scale,
@@ -212,7 +211,7 @@ class _QuantizedConv(ConvLayer, QuantizedLayer):
             *requantization(output),
             self.activation_min,
             self.activation_max,
-            *added,
+            *residual,
             self.activation,
             self.negative_slope,
             cache=self._packed,

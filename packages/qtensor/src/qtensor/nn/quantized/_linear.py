@@ -49,9 +49,9 @@ class Linear(QuantizedLayer):
 
     def forward(self, x: QTensor) -> QTensor:
         """Shape ``(..., in_features)`` to ``(..., out_features)``."""
-        return self._multiply(x, None, 1.0, 0)
+        return self._compute(x, None, 1.0, 0)
 
-    def _multiply(self, x: QTensor, *residual: Any) -> QTensor:
+    def _compute(self, x: QTensor, *residual: Any) -> QTensor:
         x, output = quantized(x, self._name), self.output_qparams
         data = linear(
             x._data,

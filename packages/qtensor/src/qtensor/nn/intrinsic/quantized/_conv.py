@@ -1,63 +1,42 @@
 """Quantized convolutions with what follows them fused into the kernel's last step."""
 
-from ...._arguments import quantized
-from ...._qtensor import QTensor
-from ...quantized import Conv1d, Conv2d, Conv3d
-from ._activations import Hardtanh
+from ... import quantized as nnq
+from ._fused import ACTIVATIONS, ADDITIONS, fused
 
+ConvReLU1d, ConvHardtanh1d, ConvLeakyReLU1d, ConvTanh1d, ConvGELU1d = fused(
+    nnq.Conv1d, ACTIVATIONS, __package__
+)
+ConvReLU2d, ConvHardtanh2d, ConvLeakyReLU2d, ConvTanh2d, ConvGELU2d = fused(
+    nnq.Conv2d, ACTIVATIONS, __package__
+)
+ConvReLU3d, ConvHardtanh3d, ConvLeakyReLU3d, ConvTanh3d, ConvGELU3d = fused(
+    nnq.Conv3d, ACTIVATIONS, __package__
+)
+(
+    ConvTransposeReLU1d,
+    ConvTransposeHardtanh1d,
+    ConvTransposeLeakyReLU1d,
+    ConvTransposeTanh1d,
+    ConvTransposeGELU1d,
+) = fused(nnq.ConvTranspose1d, ACTIVATIONS, __package__)
+(
+    ConvTransposeReLU2d,
+    ConvTransposeHardtanh2d,
+    ConvTransposeLeakyReLU2d,
+    ConvTransposeTanh2d,
+    ConvTransposeGELU2d,
+) = fused(nnq.ConvTranspose2d, ACTIVATIONS, __package__)
+(
+    ConvTransposeReLU3d,
+    ConvTransposeHardtanh3d,
+    ConvTransposeLeakyReLU3d,
+    ConvTransposeTanh3d,
+    ConvTransposeGELU3d,
+) = fused(nnq.ConvTranspose3d, ACTIVATIONS, __package__)
 
-class ConvReLU1d(Conv1d):
-    """:class:`qtensor.nn.quantized.Conv1d` followed by ReLU."""
-
-    _name = "QuantizedConvReLU1d"
-    activation_min = 0.0
-
-
-class ConvReLU2d(Conv2d):
-    """:class:`qtensor.nn.quantized.Conv2d` followed by ReLU."""
-
-    _name = "QuantizedConvReLU2d"
-    activation_min = 0.0
-
-
-class ConvReLU3d(Conv3d):
-    """:class:`qtensor.nn.quantized.Conv3d` followed by ReLU."""
-
-    _name = "QuantizedConvReLU3d"
-    activation_min = 0.0
-
-
-class ConvHardtanh1d(Hardtanh, Conv1d):
-    """:class:`qtensor.nn.quantized.Conv1d` followed by Hardtanh, of which ReLU6 is one."""
-
-    _name = "QuantizedConvHardtanh1d"
-
-
-class ConvHardtanh2d(Hardtanh, Conv2d):
-    """:class:`qtensor.nn.quantized.Conv2d` followed by Hardtanh, of which ReLU6 is one."""
-
-    _name = "QuantizedConvHardtanh2d"
-
-
-class ConvHardtanh3d(Hardtanh, Conv3d):
-    """:class:`qtensor.nn.quantized.Conv3d` followed by Hardtanh, of which ReLU6 is one."""
-
-    _name = "QuantizedConvHardtanh3d"
-
-
-class ConvAdd2d(Conv2d):
-    """:class:`qtensor.nn.quantized.Conv2d` plus a second input, added before requantization."""
-
-    _name = "QuantizedConvAdd2d"
-
-    def forward(self, x: QTensor, extra_input: QTensor) -> QTensor:  # type: ignore[override]
-        """``conv(x) + extra_input``; the latter has the output's shape and dtype."""
-        residual = quantized(extra_input, self._name, "extra_input")
-        return self._convolve(x, residual._data, residual._scale, residual._zero_point)
-
-
-class ConvAddReLU2d(ConvAdd2d):
-    """:class:`ConvAdd2d` followed by ReLU."""
-
-    _name = "QuantizedConvAddReLU2d"
-    activation_min = 0.0
+ConvAdd1d, ConvAddReLU1d = fused(nnq.Conv1d, ADDITIONS, __package__)
+ConvAdd2d, ConvAddReLU2d = fused(nnq.Conv2d, ADDITIONS, __package__)
+ConvAdd3d, ConvAddReLU3d = fused(nnq.Conv3d, ADDITIONS, __package__)
+ConvTransposeAdd1d, ConvTransposeAddReLU1d = fused(nnq.ConvTranspose1d, ADDITIONS, __package__)
+ConvTransposeAdd2d, ConvTransposeAddReLU2d = fused(nnq.ConvTranspose2d, ADDITIONS, __package__)
+ConvTransposeAdd3d, ConvTransposeAddReLU3d = fused(nnq.ConvTranspose3d, ADDITIONS, __package__)

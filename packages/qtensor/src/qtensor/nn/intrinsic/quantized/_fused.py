@@ -1,8 +1,25 @@
-"""What a fused layer has to know of its activation; mixed into static and dynamic ones."""
+"""What is fused to a quantized layer, static or dynamic: classes to be mixed in.
 
-from typing import Any, Self
+Each is named after what follows, and fused layers are made of one of them and a layer.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
 
 from torch import nn
+
+from ...._arguments import quantized
+from ...._qtensor import QTensor
+from .._fused import fused_name
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+class ReLU(nn.Module):
+    """Nothing below zero."""
+
+    activation_min = 0.0
 
 
 class Hardtanh(nn.Module):
@@ -14,7 +31,8 @@ class Hardtanh(nn.Module):
     @classmethod
     def _shaped_like(cls, mod: Any) -> Self:
         made: Self = super()._shaped_like(mod)  # type: ignore[misc]  # the layer's, mixed in
-        made.activation_min, made.activation_max = float(mod[1].min_val), float(mod[1].max_val)
+        bounds = float(mod[1].min_val), float(mod[1].max_val)
+        made.activation_min, made.activation_max = (b if math.isfinite(b) else None for b in bounds)
         return made
 
     def extra_repr(self) -> str:
@@ -38,6 +56,12 @@ class LeakyReLU(nn.Module):
     def extra_repr(self) -> str:
         """The layer's, and the slope."""
         return f"{super().extra_repr()}, negative_slope={self.negative_slope}"
+
+
+class Tanh(nn.Module):
+    """Values within -1 and 1."""
+
+    activation = "tanh"
 
 
 class GELU(nn.Module):
@@ -65,3 +89,39 @@ class GELU(nn.Module):
     def extra_repr(self) -> str:
         """The layer's, and the approximation."""
         return f"{super().extra_repr()}, approximate={self.approximate!r}"
+
+
+class Add(nn.Module):
+    """Takes a second input, which is added before requantization."""
+
+    def forward(self, x: QTensor, extra_input: QTensor) -> QTensor:
+        """``layer(x) + extra_input``; the latter has the output's shape and dtype."""
+        layer: Any = self
+        residual = quantized(extra_input, layer._name, "extra_input")
+        added = residual._data, residual._scale, residual._zero_point
+        result: QTensor = layer._compute(x, *added)
+        return result
+
+
+class AddReLU(Add):
+    """:class:`Add`, and nothing below zero."""
+
+    activation_min = 0.0
+
+
+ACTIVATIONS: tuple[type[nn.Module], ...] = (ReLU, Hardtanh, LeakyReLU, Tanh, GELU)
+ADDITIONS: tuple[type[nn.Module], ...] = (Add, AddReLU)
+
+
+def fused(
+    layer: type[Layer], after: tuple[type[nn.Module], ...], package: str | None
+) -> Iterator[type[Layer]]:
+    """``layer`` with each of ``after`` fused to it, as classes of the module ``package``."""
+    plain: Any = layer
+    prefix = plain._name.removesuffix(layer.__name__)
+    for kind in after:
+        name = fused_name(layer.__name__, kind.__name__)
+        doc = f"{plain._name} with {kind.__name__} fused to it: its arguments and attributes."
+        members = {"__doc__": doc, "__module__": package, "_name": prefix + name}
+        made: Any = type(name, (kind, layer), members)
+        yield made

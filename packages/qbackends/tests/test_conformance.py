@@ -32,7 +32,7 @@ MODULES: dict[str, Callable[..., nn.Module]] = {
     "ChannelShuffle": lambda kind: kind(2),
     "ConstantPad": lambda kind: kind(1, 0.5),
     "Conv": lambda kind: kind(4, 4, 3, padding=1),
-    "ConvTranspose": lambda kind: kind(4, 4, 3, stride=2, groups=2),
+    "ConvTranspose": lambda kind: kind(4, 4, 3, padding=1, groups=2),
     "Linear": lambda kind: kind(4, 4),
     "MaxPool": lambda kind: kind(2),
     "PixelShuffle": lambda kind: kind(2),
@@ -91,6 +91,8 @@ class Example(nn.Module):
         for index, part in enumerate(self.parts):
             if index and part is operator.add:
                 y = y + x
+            elif index and part is torch.clamp:
+                y = y.clamp(max=0.5)
             else:
                 y = CALLS.get(part, part)(y) if not isinstance(part, nn.Module) else part(y)
         return y
@@ -244,3 +246,23 @@ def test_refused_calls_stay_float(why: str) -> None:
     assert any(why in node.why for node in plan_of(prepared).operators()), plan_of(prepared)
     prepared(x)
     assert _close(convert(prepared)(x), model(x), 0.05)
+
+
+class Sized(nn.Module):
+    """A call whose further argument a fused module would lose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(4, 4, 3, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        return F.relu(self.conv(x, [14, 14]))
+
+
+def test_calls_with_further_arguments_are_not_fused() -> None:
+    model, x = Sized().eval(), torch.randn(SHAPES[2])
+    mapping = QConfigMapping().set_global(
+        QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    )
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    assert torch.equal(prepared(x), model(x))

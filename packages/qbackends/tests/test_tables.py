@@ -64,7 +64,8 @@ def test_module_mappings() -> None:
         assert dynamic[kind] is nni.quantized.dynamic.LinearReLU
     for kind in (nn.Conv3d, nnqat.Conv3d):
         assert dynamic[kind] is nnq.dynamic.Conv3d
-    assert nni.ConvReLU2d not in dynamic
+    assert dynamic[nni.ConvReLU2d] is nni.quantized.dynamic.ConvReLU2d
+    assert nni.ConvAdd2d not in dynamic
     tables = dict.fromkeys((nn.Embedding, nnqat.Embedding), nnq.Embedding)
     assert qbackends.weight_only_module_mapping() == tables
     trained = qbackends.qat_module_mapping()

@@ -5,6 +5,7 @@ own signature, with ``None`` for the activation. ``*_refusal`` functions know th
 be quantized, and say why.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -118,6 +119,12 @@ def hardtanh_from_call(
     return nn.Hardtanh(min_val, max_val)
 
 
+def clamp_from_call(input: None, min: float | None = None, max: float | None = None) -> nn.Hardtanh:
+    """The ``nn.Hardtanh`` that ``torch.clamp(input, min, max)`` stands for."""
+    low, high = -math.inf if min is None else min, math.inf if max is None else max
+    return nn.Hardtanh(low, high)
+
+
 def add_relu(a: Tensor, b: Tensor) -> Tensor:
     """``relu(a + b)`` in float: what the two operators become when they are fused."""
     return torch.relu(a + b)
@@ -212,10 +219,11 @@ def softmax_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def clamp_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """Bounds are numbers: integers of the input's parameters do not stand for tensors of them."""
-    bounds = (*args[1:], *(kwargs[name] for name in ("min", "max") if name in kwargs))
-    others = kwargs.keys() - {"min", "max"}
-    numbers = all(bound is None or isinstance(bound, int | float) for bound in bounds)
-    return None if numbers and not others else "it is called with tensors for bounds, or out"
+    given = dict(zip(("min", "max"), args[1:], strict=False)) | kwargs
+    bounds = [bound for bound in (given.get("min"), given.get("max")) if bound is not None]
+    if given.keys() - {"min", "max"} or not all(isinstance(b, int | float) for b in bounds):
+        return "it is called with tensors for bounds, or out"
+    return None if len(bounds) < 2 or bounds[0] < bounds[1] else "its bounds leave no range"
 
 
 def mean_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:

@@ -21,7 +21,11 @@ def activations() -> Iterator[BackendPatternConfig]:
     yield sharing(nn.ReLU6, F.relu6).set_module_from_call(calls.relu6_from_call)
     yield sharing(nn.Hardtanh, F.hardtanh).set_module_from_call(calls.hardtanh_from_call)
     yield sharing(nn.Threshold, F.threshold)
-    yield sharing(torch.clamp, torch.clip, "clamp", "clip").set_refusal(calls.clamp_refusal)
+    yield (
+        sharing(torch.clamp, torch.clip, "clamp", "clip")
+        .set_refusal(calls.clamp_refusal)
+        .set_module_from_call(calls.clamp_from_call)
+    )
     yield from map(_elementwise, FUNCTIONS)
     yield (
         BackendPatternConfig(nn.PReLU)

@@ -82,6 +82,9 @@ class _Fuser:
         """Whether fusing costs no quantization: the fused form is quantized as ``first`` asks."""
         if not fits_rank(row, first):
             return False
+        others = len(first.args) + len(first.kwargs) - len(first.all_input_nodes)
+        if first.op == "call_module" and others:  # such as a size: a fused module takes tensors
+            return False
         if self.is_qat and row.qat_module is None and row.fused_function is None:
             return False
         qconfig = first.meta.get("qconfig")

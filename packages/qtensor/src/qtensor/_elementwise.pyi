@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from torch import Tensor
+from ._calls import Kernel
 
 def use_isa(name: str) -> None: ...
 def quantize_per_tensor(
@@ -40,18 +40,6 @@ def dequantize_per_channel(
     threads: int,
 ) -> None: ...
 
-class BinaryParams:
-    def __init__(
-        self,
-        a_multiplier: float,
-        a_zero_point: int,
-        b_multiplier: float,
-        b_zero_point: int,
-        zero_point: int,
-        lo: float,
-        hi: float,
-    ) -> None: ...
-
 class RequantizeParams:
     def __init__(
         self,
@@ -66,26 +54,23 @@ class RequantizeParams:
 
 _Layout = tuple[Sequence[int], Sequence[int]]
 
-def add(
-    a: Tensor,
-    b: Tensor,
-    out: Tensor,
-    element: int,
-    params: BinaryParams,
-    threads: int,
-    a_layout: _Layout | None = None,
-    b_layout: _Layout | None = None,
-) -> None: ...
-def mul(
-    a: Tensor,
-    b: Tensor,
-    out: Tensor,
-    element: int,
-    params: BinaryParams,
-    threads: int,
-    a_layout: _Layout | None = None,
-    b_layout: _Layout | None = None,
-) -> None: ...
+class Binary(Kernel):
+    def __init__(
+        self,
+        name: str,
+        element: int,
+        count: int,
+        a_layout: _Layout | None,
+        b_layout: _Layout | None,
+        a_multiplier: float,
+        a_zero_point: int,
+        b_multiplier: float,
+        b_zero_point: int,
+        zero_point: int,
+        lo: float,
+        hi: float,
+    ) -> None: ...
+
 def join(
     q: int,
     out: int,

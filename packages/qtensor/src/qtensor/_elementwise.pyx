@@ -7,6 +7,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from ._isa import ISA
 
+from ._calls cimport Kernel, dlpack_tensor
+
 
 cdef extern from "elementwise.h" nogil:
     ctypedef struct output_params:
@@ -122,17 +124,6 @@ def dequantize_per_channel(size_t q, size_t x, int element, shape, size_t scales
                           threads)
 
 
-cdef class BinaryParams:
-    """What ``add`` and ``mul`` compute: made once for many calls (see ``binary_params`` in C)."""
-
-    cdef binary_params c
-
-    def __init__(self, float a_multiplier, int32_t a_zero_point, float b_multiplier,
-                 int32_t b_zero_point, int32_t zero_point, float lo, float hi):
-        self.c = binary_params(a_multiplier, b_multiplier, a_zero_point, b_zero_point,
-                               output_params(lo, hi, zero_point))
-
-
 cdef class RequantizeParams:
     """What ``requantize`` and ``prelu`` compute (see ``requantize_params`` in C)."""
 
@@ -146,10 +137,10 @@ cdef class RequantizeParams:
                                    flip, output_flip)
 
 
-cdef operand operand_of(tensor, layout):
+cdef operand operand_of(layout) except *:
     """``layout``: None for dense in the output's order, or sizes and strides in that order."""
     cdef operand result
-    result.data = <const uint8_t *><size_t>tensor.data_ptr()
+    result.data = NULL
     result.dims = 0
     if layout is not None:
         sizes, strides = layout
@@ -162,23 +153,35 @@ cdef operand operand_of(tensor, layout):
     return result
 
 
-cdef binary(binary_kernel *kernel, a, b, out, int element, BinaryParams params, int threads,
-            a_layout, b_layout):
-    cdef operand x = operand_of(a, a_layout), y = operand_of(b, b_layout)
-    cdef uint8_t *z = <uint8_t *><size_t>out.data_ptr()
-    cdef int64_t n = out.numel()
-    with nogil:
-        binary_tensors(kernel, &x, &y, z, <element_type>element, n, &params.c, threads)
+cdef class Binary(Kernel):
+    """The sum or product of two tensors (see ``binary_params`` in C).
 
+    Args:
+        name: ``"add"`` or ``"mul"``.
+        element, count: of the output.
+        a_layout, b_layout: ``None``, or sizes and strides in the order of the output's memory.
+    """
 
-def add(a, b, out, int element, BinaryParams params, int threads, a_layout=None, b_layout=None):
-    """Of tensors. ``a_layout``, ``b_layout``: None, or sizes and strides in the output's order."""
-    binary(kernels.add, a, b, out, element, params, threads, a_layout, b_layout)
+    cdef bint _multiplies
+    cdef element_type _element
+    cdef int64_t _count
+    cdef operand _a, _b
+    cdef binary_params _params
 
+    def __init__(self, str name, int element, int64_t count, a_layout, b_layout,
+                 float a_multiplier, int32_t a_zero_point, float b_multiplier,
+                 int32_t b_zero_point, int32_t zero_point, float lo, float hi):
+        self._multiplies = name == "mul"
+        self._element, self._count = <element_type>element, count
+        self._a, self._b = operand_of(a_layout), operand_of(b_layout)
+        self._params = binary_params(a_multiplier, b_multiplier, a_zero_point, b_zero_point,
+                                     output_params(lo, hi, zero_point))
 
-def mul(a, b, out, int element, BinaryParams params, int threads, a_layout=None, b_layout=None):
-    """As ``add``."""
-    binary(kernels.mul, a, b, out, element, params, threads, a_layout, b_layout)
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef operand a = self._a, b = self._b
+        a.data, b.data = <const uint8_t *>inputs[0].data, <const uint8_t *>inputs[1].data
+        binary_tensors(kernels.mul if self._multiplies else kernels.add, &a, &b,
+                       <uint8_t *>output, self._element, self._count, &self._params, threads)
 
 
 def join(size_t q, size_t out, int64_t rows, int64_t length, int64_t stride,

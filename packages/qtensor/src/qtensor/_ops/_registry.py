@@ -1,12 +1,15 @@
 """Defines an operator of ``torch.ops.qtensor`` and the callable that the rest of qtensor uses."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
-from .._direct import direct, direct_but_for_gradients
+from .._calls import Eager
+from .._direct import direct_but_for_gradients
 
 # The operators live as long as this object.
 _library: Any = torch.library.Library("qtensor", "DEF")  # type: ignore[no-untyped-call]  # torch's
@@ -50,22 +53,44 @@ def operator(
 
     # Autograd in plain eager execution, at a third of what it costs through the dispatcher.
     differentiable = None if gradient is None else _function(name, cpu, *gradient)
+    signature = signature_of(registered._schema)
     defaults = [argument.default_value for argument in registered._schema.arguments]
 
+    def otherwise(*args: Any, **kwargs: Any) -> Any:
+        if differentiable is not None and not kwargs and direct_but_for_gradients(*args):
+            return differentiable.apply(*args, *defaults[len(args) :])
+        return registered(*args, **kwargs)
+
+    eager = Eager(cpu, otherwise)
+
     def call(*args: Any, cache: Any = None, **kwargs: Any) -> Any:
-        if not direct(*args, *kwargs.values()):
-            if differentiable is not None and not kwargs and direct_but_for_gradients(*args):
-                return differentiable.apply(*args, *defaults[len(args) :])
+        if is_dynamo_compiling():  # it sees nothing of what follows
             return registered(*args, **kwargs)
-        if cache is None:
-            return cpu(*args, **kwargs)
-        return cpu(*args, cache=cache, **kwargs)
+        if kwargs:
+            bound = signature.bind(*args, **kwargs)
+            args, kwargs = bound.args, bound.kwargs
+        return eager(args, kwargs, cache)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = reference.__doc__
     call.op = registered  # type: ignore[attr-defined]  # functions take attributes, mypy knows not
     call.reference = reference  # type: ignore[attr-defined]  # likewise
     return call
+
+
+def signature_of(schema: torch._C.FunctionSchema) -> inspect.Signature:
+    """The Python signature of an operator."""
+    return inspect.Signature([_parameter(argument) for argument in schema.arguments])
+
+
+def _parameter(argument: torch._C.Argument) -> inspect.Parameter:
+    default = argument.default_value if argument.has_default_value() else inspect.Parameter.empty
+    kind = (
+        inspect.Parameter.KEYWORD_ONLY
+        if argument.kwarg_only
+        else inspect.Parameter.POSITIONAL_OR_KEYWORD
+    )
+    return inspect.Parameter(argument.name, kind, default=default)
 
 
 def composite(schema: str, function: Callable[..., Any]) -> None:

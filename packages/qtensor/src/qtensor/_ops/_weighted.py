@@ -1,6 +1,5 @@
 """Operators with a weight: only their input is checked in every call, the rest once."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -32,29 +31,14 @@ def weighted_operator(
         The operator; it takes ``cache``, the weight's :class:`PackedWeights`. Without one it
         uses the weight's shared cache.
     """
-    signature = _signature(schema)
-    names = list(signature.parameters)
-    defaults = tuple(parameter.default for parameter in signature.parameters.values())
+    arguments = torch._C.parse_schema(schema).arguments
+    names = [argument.name for argument in arguments]
+    defaults = tuple(argument.default_value for argument in arguments)
     weight = names.index("weight")
     varying = tuple(i for i, name in enumerate(names) if name in _VARYING)
 
-    def cpu(*args: Any, cache: PackedWeights | None = None, **named: Any) -> Tensor:
-        if named or len(args) <= weight:
-            bound = signature.bind(*args, **named)
-            bound.apply_defaults()
-            args = bound.args
+    def cpu(*args: Any, cache: PackedWeights | None = None) -> Tensor:
         args += defaults[len(args) :]
         return (cache or shared_cache(args[weight])).run(prepare, args, varying)
 
     return operator(schema, cpu=cpu, reference=reference, fake=fake)
-
-
-def _signature(schema: str) -> inspect.Signature:
-    parameters = []
-    for argument in torch._C.parse_schema(schema).arguments:
-        default = (
-            argument.default_value if argument.has_default_value() else inspect.Parameter.empty
-        )
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters.append(inspect.Parameter(argument.name, kind, default=default))
-    return inspect.Signature(parameters)

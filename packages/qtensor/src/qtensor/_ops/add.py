@@ -1,13 +1,9 @@
 """Addition of two quantized tensors, with the activation that follows it."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
-from .. import _elementwise
-from ._binary import binary_cpu, binary_fake
-from ._registry import operator
+from ._binary import binary_operator
 from ._requantize import integer_bounds, round_within
 
 
@@ -68,11 +64,4 @@ def _multipliers(a_scale: float, b_scale: float, output_scale: float) -> tuple[f
     return a_scale / output_scale, b_scale / output_scale
 
 
-add = operator(
-    "add(Tensor a, float a_scale, int a_zero_point, Tensor b, float b_scale, int b_zero_point, "
-    "float output_scale, int output_zero_point, int quant_min, int quant_max, "
-    "float? activation_min=None, float? activation_max=None) -> Tensor",
-    cpu=partial(binary_cpu, _elementwise.add, _multipliers),
-    reference=add_reference,
-    fake=binary_fake,
-)
+add = binary_operator("add", _multipliers, add_reference)

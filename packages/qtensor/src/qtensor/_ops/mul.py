@@ -1,13 +1,9 @@
 """Multiplication of two quantized tensors, with the activation that follows it."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
-from .. import _elementwise
-from ._binary import binary_cpu, binary_fake
-from ._registry import operator
+from ._binary import binary_operator
 from ._requantize import integer_bounds, round_within
 
 
@@ -63,11 +59,4 @@ def _multipliers(a_scale: float, b_scale: float, output_scale: float) -> tuple[f
     return a_scale * b_scale / output_scale, 0.0
 
 
-mul = operator(
-    "mul(Tensor a, float a_scale, int a_zero_point, Tensor b, float b_scale, int b_zero_point, "
-    "float output_scale, int output_zero_point, int quant_min, int quant_max, "
-    "float? activation_min=None, float? activation_max=None) -> Tensor",
-    cpu=partial(binary_cpu, _elementwise.mul, _multipliers),
-    reference=mul_reference,
-    fake=binary_fake,
-)
+mul = binary_operator("mul", _multipliers, mul_reference)

@@ -70,26 +70,4 @@ enum fake_quantize_status fake_quantize_learn(const fake_quantize_kernels *kerne
                         float *grad_x, float *grad_scale, float *grad_zero_point,
                         double grad_factor, const fake_quantize_layout *layout, int threads);
 
-/* ---- Parameters that follow what is seen ----------------------------------------------------- */
-
-/* All of `channels` values. */
-typedef struct {
-    float *min, *max; /* running; infinity and minus infinity: nothing seen */
-    float *scale;
-    int32_t *zero_point;
-} running_range;
-
-typedef struct {
-    float averaging_constant;
-    int64_t quant_min, quant_max;
-    int symmetric;
-    float smallest_scale;
-} range_rule;
-
-/* Moves the running range of each channel by averaging_constant of the way to lowest ... highest
- * (to all of it at first; a bound that is not finite moves nothing; NULL: nothing new was seen),
- * then sets scale and zero point from it, except where nothing was seen yet. */
-void follow_range(const float *lowest, const float *highest, int64_t channels,
-                  const range_rule *rule, const running_range *range);
-
 #endif

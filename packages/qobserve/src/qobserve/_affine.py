@@ -1,9 +1,9 @@
 """From a range of real values to scale and zero point, and which integers may be used."""
 
 import torch
-from torch import Tensor
 
 from qtensor import QDType, QScheme, as_qdtype, as_qscheme, per_channel_affine_float_qparams
+from qtensor.statistics import RangeScheme
 
 # Integers without a quantized dtype of their own, which observers may nevertheless target.
 _WIDE_INTEGERS = (torch.int16, torch.uint16)
@@ -85,76 +85,11 @@ def symmetric_zero_point(
     return (quant_min + quant_max + (0 if customized else 1)) // 2
 
 
-def affine_parameters(
-    min_val: Tensor,
-    max_val: Tensor,
-    *,
-    qscheme: QScheme,
-    quant_min: int,
-    quant_max: int,
-    zero_point: int,
-    eps: Tensor,
-    power_of_two_scale: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Scale and zero point that map ``min_val … max_val`` to ``quant_min … quant_max``.
-
-    With ``lo = min(min_val, 0)`` and ``hi = max(max_val, 0)``, so that zero is always exact::
-
-        symmetric:  scale = 2 · max(-lo, hi) / (quant_max - quant_min)
-        affine:     scale = (hi - lo) / (quant_max - quant_min)
-                    zero_point = clamp(quant_min - round(lo / scale), quant_min, quant_max)
-
-    (Jacob et al., "Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference", 2018, section 3). The scheme with real zero points, used
-    for embedding tables, does not keep zero exact: ``scale = (max_val - min_val) / (quant_max -
-    quant_min)``, one if that is not above ``eps``; ``zero_point = -min_val / scale``.
-
-    Args:
-        min_val, max_val: float tensors of one shape. A channel that saw nothing has
-            ``inf`` and ``-inf``, and is treated as if it had seen only zero.
-        qscheme: the scheme.
-        quant_min, quant_max: the integers in use.
-        zero_point: the zero point of the symmetric schemes.
-        eps: the smallest scale, shape ``(1,)``.
-        power_of_two_scale: take the next power of two at or above that scale, before the zero
-            point follows from it.
-
-    Returns:
-        scale, of the dtype of ``min_val``, and zero point, int64 (real zero points: the dtype of
-        ``min_val``); both of its shape, ``(1,)`` for a scalar.
-
-    Raises:
-        ValueError: a minimum above its maximum, or NaN.
-    """
-    # Per tensor, eps gives scalars their shape (1,); per channel everything stays (channels,).
-    min_val, max_val = min_val.reshape(-1), max_val.reshape(-1)
-    unseen = (min_val == float("inf")) & (max_val == float("-inf"))
-    min_val, max_val = min_val.masked_fill(unseen, 0.0), max_val.masked_fill(unseen, 0.0)
-    if not bool((min_val <= max_val).all()):
-        raise ValueError(f"expected min_val <= max_val, got {min_val} and {max_val}")
-
-    levels = float(quant_max - quant_min)
+def range_scheme(qscheme: QScheme) -> RangeScheme:
+    """How parameters follow from a range in this scheme."""
     if qscheme == per_channel_affine_float_qparams:
-        scale = (max_val - min_val) / levels
-        scale = torch.where(scale > eps, scale, torch.ones_like(scale))
-        return scale, -min_val / scale
-
-    below, above = min_val.clamp(max=0.0), max_val.clamp(min=0.0)
-    span = 2.0 * torch.maximum(-below, above) if qscheme.symmetric else above - below
-    # A span beyond the largest float would give an infinite scale, and NaN for zero.
-    scale = torch.maximum(span.clamp(max=torch.finfo(span.dtype).max) / levels, eps)
-    if power_of_two_scale:
-        scale = next_power_of_two(scale)
-    if qscheme.symmetric:
-        return scale, torch.full_like(scale, zero_point, dtype=torch.int64)
-    integers = quant_min - torch.round(below / scale).to(torch.int64)
-    return scale, integers.clamp(quant_min, quant_max)
-
-
-def next_power_of_two(scale: Tensor) -> Tensor:
-    """The smallest power of two that is not below each of ``scale``, positive, of any shape."""
-    mantissa, exponent = torch.frexp(scale)  # 0.5 <= mantissa < 1
-    return torch.ldexp(torch.ones_like(scale), exponent - (mantissa == 0.5).to(exponent.dtype))
+        return RangeScheme.REAL_ZERO_POINTS
+    return RangeScheme.SYMMETRIC if qscheme.symmetric else RangeScheme.AFFINE
 
 
 def check_qscheme(qscheme: object, *, per_channel: bool, observer: str) -> QScheme:

@@ -15,12 +15,13 @@ from qtensor import (
     per_tensor_affine,
     quint8,
 )
+from qtensor.statistics import RangeRule, affine_parameters
 
 from ._affine import (
-    affine_parameters,
     as_observed_dtype,
     full_range,
     quantization_range,
+    range_scheme,
     symmetric_zero_point,
 )
 from ._factory import WithArgs
@@ -157,6 +158,10 @@ class UniformQuantizationObserverBase(ObserverBase):
             self.dtype, quant_min, quant_max, reduce_range
         )
         self.has_customized_qrange = quant_min is not None
+        self._range_scheme = range_scheme(self.qscheme)
+        self._symmetric_zero_point = symmetric_zero_point(
+            self.dtype, self.quant_min, self.quant_max, self.has_customized_qrange
+        )
         if (
             self.qscheme.symmetric
             and reduce_range
@@ -174,29 +179,26 @@ class UniformQuantizationObserverBase(ObserverBase):
     def _calculate_qparams(self, min_val: Tensor, max_val: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and zero point for values in ``min_val … max_val``; for subclasses.
 
-        Scale 1 and zero point 0, each of shape ``(1,)``, if nothing was seen at all: an empty
-        tensor, or a scalar ``inf … -inf``.
+        Scale 1 and zero point 0 where nothing was seen, of shape ``(1,)`` for empty tensors.
 
         Raises:
             ValueError: a minimum above its maximum, or NaN.
         """
-        nothing = min_val.numel() == 0 or (
-            min_val.ndim == 0 and (min_val.item(), max_val.item()) == (float("inf"), -float("inf"))
-        )
-        if nothing:
+        if min_val.numel() == 0:
             device = min_val.device
             return torch.ones(1, device=device), torch.zeros(1, dtype=torch.int64, device=device)
-        return affine_parameters(
-            min_val,
-            max_val,
-            qscheme=self.qscheme,
-            quant_min=self.quant_min,
-            quant_max=self.quant_max,
-            zero_point=symmetric_zero_point(
-                self.dtype, self.quant_min, self.quant_max, self.has_customized_qrange
-            ),
-            eps=self.eps,
-            power_of_two_scale=self.power_of_two_scale,
+        return affine_parameters(min_val, max_val, self.range_rule)
+
+    @property
+    def range_rule(self) -> RangeRule:
+        """How scale and zero point follow from a range."""
+        return RangeRule(
+            self._range_scheme,
+            self.quant_min,
+            self.quant_max,
+            self._symmetric_zero_point,
+            self.eps.item(),
+            self.power_of_two_scale,
         )
 
     def _load_from_state_dict(

@@ -8,7 +8,7 @@ from torch import Tensor
 from qtensor import per_tensor_affine, quint8
 from qtensor.statistics import aminmax, count_bins
 
-from ._affine import check_qscheme, symmetric_zero_point
+from ._affine import check_qscheme
 from ._dyadic import DyadicBins, add_rebinned
 from ._running import RangeObserver, fill_unseen_range
 from ._search import Density, least_error_grid
@@ -205,9 +205,7 @@ class HistogramObserver(RangeObserver):
         levels = self.quant_max - self.quant_min
         first_level = None
         if self.qscheme.symmetric:
-            first_level = self.quant_min - symmetric_zero_point(
-                self.dtype, self.quant_min, self.quant_max, self.has_customized_qrange
-            )
+            first_level = self.quant_min - self._symmetric_zero_point
         grid = least_error_grid(
             density, levels, first_level, self.eps.item(), self.power_of_two_scale
         )

@@ -1,13 +1,12 @@
 """Observers of the smallest and the largest value: running or averaged, per tensor or channel."""
 
-from abc import abstractmethod
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from qtensor import per_channel_affine, per_tensor_affine, quint8
-from qtensor.statistics import aminmax, aminmax_per_channel
+from qtensor.statistics import observe_range
 
 from ._affine import check_qscheme
 from ._running import RangeObserver, fill_unseen_range
@@ -19,20 +18,21 @@ _EPS = torch.finfo(torch.float32).eps
 class _MinMax(RangeObserver):
     """Keeps nothing but the range."""
 
-    @abstractmethod
-    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The finite range of ``x``, and how many of its values are not finite."""
+    averaging_constant: float | None = None
+
+    def _axis_of(self, x: Tensor) -> int | None:
+        """The channel axis, ``None`` per tensor; makes room for the channels of ``x``."""
+        return None
+
+    def update(self, x: Tensor) -> Tensor | int:
+        """Take the range of the finite values of ``x`` in; return how many are not finite."""
+        axis = self._axis_of(x)
+        return observe_range(x, axis, self.min_val, self.max_val, self.averaging_constant)
 
     def widen(self, lowest: Tensor, highest: Tensor) -> None:
         """Make the range hold another one, of the same shape, as well."""
         torch.minimum(self.min_val, lowest, out=self.min_val)
         torch.maximum(self.max_val, highest, out=self.max_val)
-
-    def update(self, x: Tensor) -> Tensor:
-        """Take the range of the finite values of ``x`` in; return how many are not finite."""
-        lowest, highest, dropped = self._range_of(x)
-        self.widen(lowest.to(self.min_val.dtype), highest.to(self.max_val.dtype))
-        return dropped
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Scale and zero point, of shape ``(1,)`` or ``(channels,)``.
@@ -46,13 +46,6 @@ class _Averaged(_MinMax):
     """Averages the ranges of the batches instead of joining them."""
 
     averaging_constant: float
-
-    def widen(self, lowest: Tensor, highest: Tensor) -> None:
-        """Move the range by ``averaging_constant`` of the way towards another one."""
-        for average, value in ((self.min_val, lowest), (self.max_val, highest)):
-            moved = average + self.averaging_constant * (value - average)
-            moved = torch.where(torch.isinf(average), value, moved)
-            average.copy_(torch.where(torch.isinf(value), average, moved))
 
     def _check_mergeable(self, other: object) -> None:
         raise TypeError(
@@ -122,9 +115,6 @@ class MinMaxObserver(_MinMax):
             power_of_two_scale=power_of_two_scale,
         )
         self._register_range([], factory_kwargs)
-
-    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return aminmax(x)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -255,13 +245,12 @@ class PerChannelMinMaxObserver(_MinMax):
         self.ch_axis = ch_axis
         self._register_range([0], factory_kwargs)
 
-    def _range_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        label = self.name or type(self).__name__
+    def _axis_of(self, x: Tensor) -> int:
         if not -x.ndim <= self.ch_axis < x.ndim:
+            label = self.name or type(self).__name__
             raise ValueError(f"{label}: no channel axis {self.ch_axis} in shape {tuple(x.shape)}")
         self.expect_channels(x.shape[self.ch_axis])
-        lowest, highest, dropped = aminmax_per_channel(x, self.ch_axis)
-        return lowest, highest, dropped.sum()
+        return self.ch_axis
 
     def expect_channels(self, channels: int) -> None:
         """Make room for so many channels, if there are none yet.

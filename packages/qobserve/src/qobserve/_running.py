@@ -39,22 +39,27 @@ class RunningObserver(UniformQuantizationObserverBase):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take ``x``, of any shape, into the statistics and return it unchanged."""
-        if x.numel() == 0:
+        size = x.numel()
+        if size == 0:
             return x
-        if x.device != self.eps.device:
+        eps = self.eps
+        if x.device != eps.device:
             self.to(x.device)
         values = x.detach()
-        statistics = self.eps.dtype
-        if not values.is_floating_point() or torch.promote_types(values.dtype, statistics) != (
-            statistics
-        ):
+        if values.dtype != eps.dtype and not self._holds(values.dtype):
             # What the statistics cannot hold would be infinite in them, and so is treated so.
-            values = values.to(statistics)
+            values = values.to(eps.dtype)
         dropped = self.update(values)
-        self.count.add_(x.numel()).sub_(dropped)
-        self.nonfinite_count.add_(dropped)
-        self._report_nonfinite()
+        self.count.add_(size - dropped)
+        if isinstance(dropped, Tensor) or dropped:
+            self.nonfinite_count.add_(dropped)
+            self._report_nonfinite()
         return x
+
+    def _holds(self, dtype: torch.dtype) -> bool:
+        """Whether the statistics hold every value of this dtype."""
+        statistics = self.eps.dtype
+        return dtype.is_floating_point and torch.promote_types(dtype, statistics) == statistics
 
     @abstractmethod
     def update(self, x: Tensor) -> Tensor | int:

@@ -13,17 +13,3 @@ def learn(
     layout: Layout,
     threads: int,
 ) -> bool: ...
-def follow_range(
-    lowest: int,
-    highest: int,
-    channels: int,
-    averaging_constant: float,
-    quant_min: int,
-    quant_max: int,
-    symmetric: bool,
-    smallest_scale: float,
-    running_min: int,
-    running_max: int,
-    scale: int,
-    zero_point: int,
-) -> None: ...

@@ -35,21 +35,6 @@ cdef extern from "fake_quantize.h" nogil:
     status fake_quantize_learn(const fake_quantize_kernels *, const float *, const float *, float *,
                             float *, float *, double, const fake_quantize_layout *, int)
 
-    ctypedef struct running_range:
-        float *min
-        float *max
-        float *scale
-        int32_t *zero_point
-
-    ctypedef struct range_rule:
-        float averaging_constant
-        int64_t quant_min, quant_max
-        int symmetric
-        float smallest_scale
-
-    void c_follow_range "follow_range"(const float *, const float *, int64_t, const range_rule *,
-                                       const running_range *)
-
 
 cdef const fake_quantize_kernels *kernels = NULL
 
@@ -105,15 +90,3 @@ def learn(size_t grad, size_t x, size_t grad_x, size_t grad_scale, size_t grad_z
                                      <float *>grad_x, <float *>grad_scale,
                                      <float *>grad_zero_point, grad_factor, &fields, threads)
     return done(result)
-
-
-def follow_range(size_t lowest, size_t highest, int64_t channels, float averaging_constant,
-                 int64_t quant_min, int64_t quant_max, bint symmetric, float smallest_scale,
-                 size_t running_min, size_t running_max, size_t scale, size_t zero_point):
-    """``lowest`` and ``highest`` are 0 if nothing new was seen."""
-    cdef range_rule rule = range_rule(averaging_constant, quant_min, quant_max, symmetric,
-                                      smallest_scale)
-    cdef running_range range = running_range(<float *>running_min, <float *>running_max,
-                                             <float *>scale, <int32_t *>zero_point)
-    with nogil:
-        c_follow_range(<const float *>lowest, <const float *>highest, channels, &rule, &range)

@@ -33,3 +33,23 @@ def count_bins(
     nonfinite: int,
     threads: int,
 ) -> None: ...
+def observe_range(
+    x: int,
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    axis: int,
+    minimum: int,
+    maximum: int,
+    averaging_constant: float | None,
+    threads: int,
+) -> int: ...
+def affine_parameters(
+    minimum: int,
+    maximum: int,
+    channels: int,
+    rule: tuple[int, int, int, int, float, bool],
+    scale: int,
+    zero_points: int,
+    wide_zero_points: int,
+    real_zero_points: int,
+) -> bool: ...

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Calls the C drivers of csrc/statistics.h. Tensors come as addresses of float32 memory with sizes
+"""Calls the C drivers of csrc/statistics.h and csrc/running_range.h. Tensors come as addresses of float32 memory with sizes
 and strides, already checked; the GIL is released while they are read."""
 
 from libc.stdint cimport int32_t, int64_t
@@ -39,6 +39,33 @@ cdef extern from "statistics.h" nogil:
                             const channel_ranges *, int)
     int count_values(const statistics_kernels *, const strided_tensor *, const dyadic_bins *,
                      int64_t *, value_range *, int)
+
+cdef extern from "running_range.h" nogil:
+    ctypedef struct running_range:
+        float *min
+        float *max
+        int averaged
+        float constant
+
+    ctypedef enum range_scheme "enum range_scheme":
+        pass
+
+    ctypedef struct range_rule:
+        range_scheme scheme
+        int64_t quant_min, quant_max, zero_point
+        float eps
+        int power_of_two
+
+    ctypedef struct range_parameters:
+        float *scale
+        int32_t *zero_points
+        int64_t *wide_zero_points
+        float *real_zero_points
+
+    int64_t c_observe_range "observe_range"(const statistics_kernels *, const strided_tensor *, int,
+                                            const running_range *, int)
+    int c_affine_parameters "affine_parameters"(const float *, const float *, int64_t,
+                                                const range_rule *, const range_parameters *)
 
 
 cdef const statistics_kernels *kernels = NULL
@@ -105,3 +132,33 @@ def count_bins(size_t x, sizes, strides, int32_t exponent, int32_t first, int64_
     if not ready:
         raise MemoryError(f"no memory for {threads} histograms of {size} bins")
     write(found, lowest, highest, nonfinite)
+
+
+def observe_range(size_t x, sizes, strides, int axis, size_t minimum, size_t maximum,
+                  averaging_constant, int threads):
+    """Moves float32 bounds, one for each index of ``axis`` or one in all if that is -1; returns how
+    many values are not finite. The constant is ``None`` to join ranges."""
+    cdef strided_tensor tensor = tensor_of(x, sizes, strides)
+    cdef running_range range = running_range(<float *>minimum, <float *>maximum,
+                                             averaging_constant is not None,
+                                             averaging_constant or 0.0)
+    cdef int64_t dropped
+    with nogil:
+        dropped = c_observe_range(kernels, &tensor, axis, &range, threads)
+    if dropped < 0:
+        raise MemoryError
+    return dropped
+
+
+def affine_parameters(size_t minimum, size_t maximum, int64_t channels, rule, size_t scale,
+                      size_t zero_points, size_t wide_zero_points, size_t real_zero_points):
+    """Writes float32 scales, and the zero points whose address is not 0. ``rule`` has the fields of
+    ``range_rule``, in order. Returns whether the ranges are ones; else nothing is written."""
+    scheme, quant_min, quant_max, zero_point, eps, power_of_two = rule
+    cdef range_rule fields = range_rule(<range_scheme><int>scheme, quant_min, quant_max, zero_point,
+                                        eps, power_of_two)
+    cdef range_parameters parameters = range_parameters(
+        <float *>scale, <int32_t *>zero_points, <int64_t *>wide_zero_points,
+        <float *>real_zero_points)
+    return bool(c_affine_parameters(<const float *>minimum, <const float *>maximum, channels,
+                                    &fields, &parameters))

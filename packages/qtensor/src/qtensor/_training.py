@@ -6,8 +6,9 @@ from torch import Tensor
 from ._ops._checks import check_parameters
 from ._ops.fake_quantize import channels_along, check_fake_quantize, fake_quantize
 from ._ops.fake_quantize_learnable import fake_quantize_learnable
-from ._ops.moving_average import RangeRule, RunningRange, follow_range
-from ._ops.statistics import aminmax, aminmax_per_channel
+from ._ops.running_range import RangeRule, RangeScheme, affine_parameters, observe_range
+
+_INF = float("inf")
 
 
 def fake_quantize_per_tensor_affine(
@@ -189,7 +190,7 @@ def fused_moving_avg_obs_fake_quant(
     difference (the first one sets it); scale and zero point follow from the running range by the
     rule of :class:`qobserve.MovingAverageMinMaxObserver`, so that training uses the very parameters
     that conversion will. (torch's function of this name takes other formulas than its observers.)
-    The four buffers are written in place; where nothing was seen yet, scale and zero point stay.
+    The four buffers are written in place; where nothing was seen, scale and zero point are 1 and 0.
 
     Args:
         self: the input, any float dtype and shape.
@@ -223,26 +224,37 @@ def fused_moving_avg_obs_fake_quant(
         tensor([ 0.,  1., 15.])
     """
     axis = ch_axis if per_row_fake_quant else None
-    running = RunningRange(running_min, running_max, scale, zero_point)
-    running.expect_channels(channels_along(self, axis))
+    channels = channels_along(self, axis)
+    state = running_min, running_max, scale, zero_point
+    if running_min.numel() == 0 and channels:
+        for tensor, unseen in zip(state, (_INF, -_INF, 1, 0), strict=True):
+            tensor.resize_(channels).fill_(unseen)
     check_fake_quantize(self, scale, zero_point, axis, quant_min, quant_max)
-    rule = RangeRule(averaging_const, quant_min, quant_max, symmetric_quant)
-    values = self.detach()
-    if torch.compiler.is_compiling():  # a switch is not known yet: an infinite range is no news
-        lowest, highest, _ = _range(values, axis)
-        on = observer_on.reshape(()) != 0
-        follow_range((_unless(on, lowest), _unless(on, highest)), running, rule)
-    else:
-        follow_range(_range(values, axis)[:2] if observer_on.item() else None, running, rule)
+    scheme = RangeScheme.SYMMETRIC if symmetric_quant else RangeScheme.AFFINE
+    middle = 0 if quant_min < 0 else (quant_min + quant_max + 1) // 2
+    rule = RangeRule(scheme, quant_min, quant_max, middle)
+    if torch.compiler.is_compiling():  # a switch is not known yet
+        _follow_if(observer_on, self.detach(), axis, averaging_const, rule, state)
+    elif observer_on.item():
+        observe_range(self.detach(), axis, running_min, running_max, averaging_const)
+        affine_parameters(running_min, running_max, rule, (scale, zero_point))
     return fake_quantize(self, scale, zero_point, axis, quant_min, quant_max, fake_quant_on)
 
 
-def _range(values: Tensor, axis: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    return aminmax(values) if axis is None else aminmax_per_channel(values, axis)
-
-
-def _unless(on: Tensor, values: Tensor) -> Tensor:
-    return torch.where(on, values, float("inf"))
+def _follow_if(
+    on: Tensor,
+    values: Tensor,
+    axis: int | None,
+    averaging_const: float,
+    rule: RangeRule,
+    state: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> None:
+    """Observe, and keep the result if a switch is on."""
+    new = tuple(tensor.clone() for tensor in state)
+    observe_range(values, axis, new[0], new[1], averaging_const)
+    affine_parameters(new[0], new[1], rule, (new[2], new[3]))
+    for tensor, value in zip(state, new, strict=True):
+        tensor.copy_(torch.where(on.reshape(()) != 0, value, tensor))
 
 
 def _tensor(value: float | Tensor, input: Tensor, dtype: torch.dtype | None) -> Tensor:

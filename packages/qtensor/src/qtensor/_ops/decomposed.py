@@ -24,6 +24,7 @@ from .quantize import (
     quantize_per_tensor_cpu,
     quantize_with,
 )
+from .running_range import Parameters, RangeRule, RangeScheme, parameters_of
 from .statistics import (
     aminmax_cpu,
     aminmax_per_channel_cpu,
@@ -257,29 +258,24 @@ for _name, _size in (("token", ""), ("channel_group", ", int group_size=128")):
 # ---- parameters from the values themselves -------------------------------------------------------
 # Scales are float32, zero points int64. What is not finite has no part in a range.
 
-Parameters = tuple[Tensor, Tensor]
 _SMALLEST_PER_TOKEN = 1e-5
 
 
 def affine_parameters(
     lowest: Tensor, highest: Tensor, quant_min: int, quant_max: int, eps: float
 ) -> Parameters:
-    """Scale and zero point for a range, widened to have 0 in it; see ``moving_average``."""
-    below, above = lowest.float().clamp(max=0.0), highest.float().clamp(min=0.0)
-    span = (above - below).clamp(max=torch.finfo(torch.float32).max)
-    scale = (span / float(quant_max - quant_min)).clamp(min=eps)
-    zero_point = quant_min - torch.round(below / scale).double()
-    return scale, zero_point.clamp(quant_min, quant_max).long()
+    """Scale and zero point for a range, widened to have 0 in it."""
+    rule = RangeRule(RangeScheme.AFFINE, quant_min, quant_max, eps=eps)
+    return parameters_of(lowest.float(), highest.float(), rule)
 
 
 def symmetric_parameters(
     lowest: Tensor, highest: Tensor, quant_min: int, quant_max: int, eps: float
 ) -> Parameters:
     """Scale for a range around 0, whose zero point is 0 or the middle of unsigned integers."""
-    bound = torch.maximum(-lowest.float().clamp(max=0.0), highest.float().clamp(min=0.0))
-    scale = (bound / (float(quant_max - quant_min) / 2)).clamp(min=eps)
     middle = 0 if quant_min < 0 else (quant_min + quant_max + 1) // 2
-    return scale, torch.full_like(scale, middle, dtype=torch.int64)
+    rule = RangeRule(RangeScheme.SYMMETRIC, quant_min, quant_max, middle, eps)
+    return parameters_of(lowest.float(), highest.float(), rule)
 
 
 def _per_tensor(aminmax: Callable[..., Any], rule: Callable[..., Parameters]) -> Any:

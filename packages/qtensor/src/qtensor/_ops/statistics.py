@@ -22,12 +22,19 @@ _INDEX_LIMIT, _SIZE_LIMIT = 2**30, 2**24
 Range = tuple[Tensor, Tensor, Tensor]
 
 
-def _check_float(x: Tensor) -> None:
+def check_float(x: Tensor) -> None:
+    """Raise ``TypeError`` unless ``x`` is of a float dtype."""
     if not x.is_floating_point():
         raise TypeError(
             f"expected a tensor of a float dtype, got {x.dtype} of shape {tuple(x.shape)}; "
             "convert it with .float()"
         )
+
+
+def check_axis(x: Tensor, axis: int) -> None:
+    """Raise ``ValueError`` if ``x`` has no such axis; a negative one counts from the end."""
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"expected an axis of x, which has shape {tuple(x.shape)}, got {axis}")
 
 
 def _has_kernel(x: Tensor) -> bool:
@@ -82,7 +89,7 @@ def aminmax(x: Tensor) -> Range:
         >>> lowest.item(), highest.item(), nonfinite.item()
         (-1.0, 3.0, 1)
     """
-    _check_float(x)
+    check_float(x)
     return aminmax_cpu(x) if _has_kernel(x) else aminmax_reference(x)
 
 
@@ -138,9 +145,8 @@ def aminmax_per_channel(x: Tensor, axis: int) -> Range:
         >>> lowest, highest
         (tensor([1., 2.]), tensor([5., 3.]))
     """
-    _check_float(x)
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"expected an axis of x, which has shape {tuple(x.shape)}, got {axis}")
+    check_float(x)
+    check_axis(x, axis)
     run = aminmax_per_channel_cpu if _has_kernel(x) else aminmax_per_channel_reference
     return run(x, axis)
 
@@ -210,7 +216,7 @@ def count_bins(
         >>> counts, highest
         (tensor([1, 2]), tensor(9.))
     """
-    _check_float(x)
+    check_float(x)
     if not (-149 <= exponent <= 128 and abs(first) <= _INDEX_LIMIT and 1 <= size <= _SIZE_LIMIT):
         raise ValueError(
             f"expected an exponent within -149 … 128, first within ±2^30 and size within 1 … 2^24, "

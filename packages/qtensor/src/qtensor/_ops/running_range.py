@@ -1,0 +1,261 @@
+"""What an observer does with the range of a batch, and the parameters that follow from a range.
+
+Not operators of ``torch.ops``: they write into the buffers of a module, a value a channel. What
+has no kernel is plain torch, with the same numbers::
+
+    joined:     range = min(range.min, new.min), max(range.max, new.max)
+    averaged:   range += averaging_constant · (new - range)
+
+    lo, hi = min(range.min, 0), max(range.max, 0)
+    affine:     scale = (hi - lo) / (quant_max - quant_min)
+                zero_point = clamp(quant_min - round(lo / scale), quant_min, quant_max)
+    symmetric:  scale = 2 · max(-lo, hi) / (quant_max - quant_min), a fixed zero point
+
+(Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", 2018, section 3), so that zero is always exact. The scheme with
+real zero points, used for embedding tables, does not keep it exact: ``scale = (max - min) /
+(quant_max - quant_min)``, one if that is not above ``eps``, and ``zero_point = -min / scale``.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import _statistics
+from .._direct import direct
+from .._threads import num_threads
+from .statistics import aminmax, aminmax_per_channel, check_axis, check_float
+
+_INF = float("inf")
+_PER_TENSOR = -1  # of csrc/running_range.h
+
+Parameters = tuple[Tensor, Tensor]
+
+# ---- running ranges ------------------------------------------------------------------------------
+
+
+def observe_range(
+    x: Tensor,
+    axis: int | None,
+    min_val: Tensor,
+    max_val: Tensor,
+    averaging_constant: float | None = None,
+) -> int | Tensor:
+    """Take the finite values of a batch into a running range, in place.
+
+    The first ones set the range; where there are none, it stays as it is.
+
+    Args:
+        x: as for :func:`aminmax`; float32 on a CPU is read once and never copied.
+        axis: the channel axis, ``None`` for one range in all.
+        min_val, max_val: the running range, float; one element, or shape ``(channels,)``. ``inf``
+            and ``-inf`` before anything was seen.
+        averaging_constant: the weight of the batch in a moving average; ``None`` joins the ranges.
+
+    Returns:
+        how many values are not finite: a number, or an int64 scalar where there is no kernel.
+
+    Raises:
+        TypeError: ``x`` is not of a float dtype.
+        ValueError: no such axis, or bounds for another number of channels.
+
+    Example:
+        >>> import torch
+        >>> from qtensor.statistics import observe_range
+        >>> low, high = torch.tensor(float("inf")), torch.tensor(-float("inf"))
+        >>> observe_range(torch.tensor([3.0, float("nan"), -1.0]), None, low, high)
+        1
+        >>> low, high
+        (tensor(-1.), tensor(3.))
+    """
+    check_float(x)
+    if axis is not None:
+        check_axis(x, axis)
+    channels = 1 if axis is None else x.shape[axis]
+    if min_val.numel() != channels or max_val.numel() != channels:
+        raise ValueError(
+            f"expected bounds of {channels} value(s) for x of shape {tuple(x.shape)} and "
+            f"axis={axis}, got shapes {tuple(min_val.shape)} and {tuple(max_val.shape)}"
+        )
+    if not direct(x, min_val, max_val) or not _float32(x, min_val, max_val):
+        return _observe_range_reference(x, axis, min_val, max_val, averaging_constant)
+    dropped = _statistics.observe_range(
+        x.data_ptr(),
+        x.shape,
+        x.stride(),
+        _PER_TENSOR if axis is None else axis % x.ndim,
+        min_val.data_ptr(),
+        max_val.data_ptr(),
+        averaging_constant,
+        num_threads(),
+    )
+    _written(min_val, max_val)
+    return dropped
+
+
+def _observe_range_reference(
+    x: Tensor,
+    axis: int | None,
+    min_val: Tensor,
+    max_val: Tensor,
+    averaging_constant: float | None,
+) -> Tensor:
+    lowest, highest, dropped = aminmax(x) if axis is None else aminmax_per_channel(x, axis)
+    lowest, highest = lowest.reshape(min_val.shape).to(min_val), highest.reshape(max_val.shape)
+    highest = highest.to(max_val)
+    if averaging_constant is None:
+        min_val.copy_(torch.minimum(min_val, lowest))
+        max_val.copy_(torch.maximum(max_val, highest))
+    else:
+        for average, value in ((min_val, lowest), (max_val, highest)):
+            moved = average + averaging_constant * (value - average)
+            moved = torch.where(torch.isinf(average), value, moved)
+            average.copy_(torch.where(torch.isinf(value), average, moved))
+    return dropped.sum()
+
+
+def _float32(*tensors: Tensor) -> bool:
+    """Whether all are, and those after the first lie in memory without gaps."""
+    return all(t.dtype is torch.float32 for t in tensors) and all(
+        t.is_contiguous() for t in tensors[1:]
+    )
+
+
+def _written(*tensors: Tensor) -> None:
+    """Tell autograd that a kernel has written into these."""
+    torch.autograd.graph.increment_version([t for t in tensors if not t.is_inference()])
+
+
+# ---- parameters ----------------------------------------------------------------------------------
+
+
+class RangeScheme(IntEnum):
+    """How parameters follow from a range; see above. Numbered as in csrc/running_range.h."""
+
+    AFFINE = 0
+    SYMMETRIC = 1
+    REAL_ZERO_POINTS = 2
+
+
+class RangeRule(NamedTuple):
+    """How scale and zero point follow from a range.
+
+    Attributes:
+        scheme: affine, symmetric, or with real zero points.
+        quant_min, quant_max: the integers in use.
+        zero_point: that of the symmetric scheme.
+        eps: the smallest scale.
+        power_of_two: take the next power of two at or above the scale, before the zero point
+            follows from it; not with real zero points.
+    """
+
+    scheme: RangeScheme
+    quant_min: int
+    quant_max: int
+    zero_point: int = 0
+    eps: float = torch.finfo(torch.float32).eps
+    power_of_two: bool = False
+
+
+def affine_parameters(
+    min_val: Tensor, max_val: Tensor, rule: RangeRule, out: Parameters | None = None
+) -> Parameters:
+    """Scale and zero point that map ranges to integers.
+
+    Args:
+        min_val, max_val: float tensors of one shape, ``inf`` and ``-inf`` where nothing was seen.
+        rule: how.
+        out: what to write into, as many values each: the scale, float, and the zero point, of an
+            integer dtype (real zero points: float).
+
+    Returns:
+        ``out``; else scale, of the dtype of ``min_val``, and zero point, int64 (real zero points:
+        the dtype of ``min_val``), both of shape ``(values,)``. Scale 1 and zero point 0 where
+        nothing was seen.
+
+    Raises:
+        ValueError: a minimum above its maximum, or NaN.
+
+    Example:
+        >>> import torch
+        >>> from qtensor.statistics import RangeRule, RangeScheme, affine_parameters
+        >>> rule = RangeRule(RangeScheme.AFFINE, 0, 15)
+        >>> affine_parameters(torch.tensor(-1.0), torch.tensor(2.0), rule)
+        (tensor([0.2000]), tensor([5]))
+    """
+    if out is None:
+        real = rule.scheme == RangeScheme.REAL_ZERO_POINTS
+        scale = min_val.new_empty(min_val.numel())
+        out = scale, torch.empty_like(scale, dtype=None if real else torch.int64)
+    scale, zero_point = out
+    addresses = _ADDRESSES.get(zero_point.dtype)
+    if (
+        addresses is None
+        or not direct(min_val, max_val, scale, zero_point)
+        or not _float32(min_val, min_val, max_val, scale)
+        or not zero_point.is_contiguous()
+    ):
+        _affine_parameters_reference(min_val, max_val, rule, scale, zero_point)
+        return out
+    valid = _statistics.affine_parameters(
+        min_val.data_ptr(),
+        max_val.data_ptr(),
+        min_val.numel(),
+        rule,
+        scale.data_ptr(),
+        *(zero_point.data_ptr() * given for given in addresses),
+    )
+    if not valid:
+        _refuse(min_val, max_val)
+    _written(scale, zero_point)
+    return out
+
+
+# Which of the three kinds of zero points of csrc/running_range.h is given.
+_ADDRESSES = {torch.int32: (1, 0, 0), torch.int64: (0, 1, 0), torch.float32: (0, 0, 1)}
+
+
+def _affine_parameters_reference(
+    min_val: Tensor, max_val: Tensor, rule: RangeRule, scale_out: Tensor, zero_point_out: Tensor
+) -> None:
+    min_val, max_val = min_val.reshape(-1), max_val.reshape(-1)
+    unseen = (min_val == _INF) & (max_val == -_INF)
+    if not torch.compiler.is_compiling() and not bool(((min_val <= max_val) | unseen).all()):
+        _refuse(min_val, max_val)
+    lowest, highest = min_val.masked_fill(unseen, 0.0), max_val.masked_fill(unseen, 0.0)
+    scale, zero_point = parameters_of(lowest, highest, rule)
+    scale, zero_point = scale.masked_fill(unseen, 1.0), zero_point.masked_fill(unseen, 0)
+    scale_out.copy_(scale.reshape(scale_out.shape))
+    zero_point_out.copy_(zero_point.reshape(zero_point_out.shape))
+
+
+def parameters_of(lowest: Tensor, highest: Tensor, rule: RangeRule) -> Parameters:
+    """The formulas above in plain torch, for float tensors of one shape."""
+    levels = float(rule.quant_max - rule.quant_min)
+    if rule.scheme == RangeScheme.REAL_ZERO_POINTS:
+        scale = (highest - lowest) / levels
+        scale = torch.where(scale > rule.eps, scale, torch.ones_like(scale))
+        return scale, -lowest / scale
+    symmetric = rule.scheme == RangeScheme.SYMMETRIC
+    below, above = lowest.clamp(max=0.0), highest.clamp(min=0.0)
+    span = 2.0 * torch.maximum(-below, above) if symmetric else above - below
+    # A span beyond the largest float would give an infinite scale, and NaN for zero.
+    scale = (span.clamp(max=torch.finfo(span.dtype).max) / levels).clamp(min=rule.eps)
+    if rule.power_of_two:
+        scale = next_power_of_two(scale)
+    if symmetric:
+        return scale, torch.full_like(scale, rule.zero_point, dtype=torch.int64)
+    zero_point = rule.quant_min - torch.round(below / scale).double()  # exact for 32 bits
+    return scale, zero_point.clamp(rule.quant_min, rule.quant_max).to(torch.int64)
+
+
+def next_power_of_two(scale: Tensor) -> Tensor:
+    """The smallest power of two that is not below each of ``scale``, positive, of any shape."""
+    mantissa, exponent = torch.frexp(scale)  # 0.5 <= mantissa < 1
+    return torch.ldexp(torch.ones_like(scale), exponent - (mantissa == 0.5).to(exponent.dtype))
+
+
+def _refuse(min_val: Tensor, max_val: Tensor) -> None:
+    raise ValueError(f"expected min_val <= max_val, got {min_val} and {max_val}")

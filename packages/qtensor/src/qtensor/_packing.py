@@ -175,7 +175,7 @@ def _pack(
     channels, group_channels, *kernel = weight.shape
     runs, run_length = math.prod(kernel), group_channels
     if is_depthwise(weight, groups):
-        wide = weight.reshape(channels, runs).to(torch.int16)
+        wide = weight.reshape(channels, runs).contiguous().to(torch.int16)
         if zero_points is not None:
             wide = wide - zero_points.to(torch.int16).unsqueeze(1)
         return _kernels.pack_depthwise_weights(wide.data_ptr(), channels, runs, amax)

@@ -39,7 +39,7 @@ def embedding_reference(
                 [0.0000, 2.0000],
                 [1.2500, 2.2500]])
     """
-    values = weight[indices].float()
+    values = weight[indices].contiguous().float()
     return (values - zero_points[indices].unsqueeze(-1)) * scales[indices].unsqueeze(-1)
 
 

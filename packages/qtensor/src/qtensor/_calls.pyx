@@ -304,6 +304,35 @@ cdef class Eager:
         return self._otherwise(*args, **named)
 
 
+# ---- what do its results become? -----------------------------------------------------------------
+
+cdef object _make_wrapper = Tensor._make_wrapper_subclass
+cdef object _float32 = torch.float32, _strided = torch.strided
+
+
+def wrap(kind, data, dict attributes):
+    """A tensor of a wrapper subclass, float32 to others, of the layout of ``data``."""
+    cdef dlpack_tensor x
+    if _readable(data, &x) and _is_contiguous(&x):  # arguments left out save a tenth
+        wrapper = _make_wrapper(kind, data.shape, None, None, None, _float32)
+    else:
+        wrapper = _make_wrapper(
+            kind, data.shape, data.stride(), None, None, _float32, _strided, data.device
+        )
+    wrapper.__dict__ = attributes
+    return wrapper
+
+
+cdef bint _is_contiguous(const dlpack_tensor *x) noexcept:
+    cdef int64_t step = 1
+    cdef int i
+    for i in range(x.ndim - 1, -1, -1):
+        if x.strides[i] != step:
+            return False
+        step *= x.sizes[i]
+    return True
+
+
 cdef class Seen:
     """A tensor as it was, without keeping it alive.
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -52,6 +52,12 @@ class QParams:
     quant_min: int = None  # type: ignore[assignment]  # filled from the dtype below
     quant_max: int = None  # type: ignore[assignment]
 
+    if TYPE_CHECKING:  # not a field, or the compiler would hand it to __init__
+
+        @property
+        def attributes(self) -> dict[str, Any]:
+            """What a QTensor keeps of these parameters as plain attributes (see there)."""
+
     def __post_init__(self) -> None:
         dtype = as_qdtype(self.dtype)
         object.__setattr__(self, "dtype", dtype)
@@ -67,6 +73,13 @@ class QParams:
             self._check_per_tensor()
         else:
             self._check_per_channel()
+        attributes = {
+            "_scale": self.scale,
+            "_zero_point": self.zero_point,
+            "_axis": self.axis,
+            "_format": (dtype.name, self.quant_min, self.quant_max),
+        }
+        object.__setattr__(self, "attributes", attributes)
 
     def _check_per_tensor(self) -> None:
         for name, kind in (("scale", float), ("zero_point", int)):

@@ -7,8 +7,10 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.utils._pytree import tree_leaves, tree_map
 
+from ._calls import wrap
 from ._dtypes import QDTYPES, QDType, QScheme
 from ._fallback import report_fallback
 from ._ops.pack_bits import pack_bits, unpack_bits
@@ -75,10 +77,8 @@ class QTensor(Tensor):
 
     def _set_parameters(self, qparams: QParams) -> None:
         self._qparams = qparams
-        self._scale = qparams.scale
-        self._zero_point = qparams.zero_point
-        self._axis = qparams.axis
-        self._format = (qparams.dtype.name, qparams.quant_min, qparams.quant_max)
+        for name, value in qparams.attributes.items():
+            setattr(self, name, value)
 
     # ---- the vocabulary of quantized tensors
 
@@ -286,24 +286,19 @@ class PackedQTensor(QTensor):
         return rebuild_packed, (self._packed, shape, *parameters)
 
 
-_make_wrapper: Any = torch.Tensor._make_wrapper_subclass  # its stub knows no positional dtype
-_float32, _strided = torch.float32, torch.strided
-
-
 def wrapped(data: Tensor, qparams: QParams) -> QTensor:
     """``QTensor(data, qparams)`` for what an operator returned: of the right dtype, unpacked.
 
     Nothing is checked again, and nothing parsed by name: operators on small tensors would spend
     as long on either as on their work.
     """
-    if torch.compiler.is_compiling():
+    if is_dynamo_compiling():
         return QTensor(data, qparams)
-    self: QTensor = _make_wrapper(
-        QTensor, data.shape, data.stride(), None, None, _float32, _strided, data.device
-    )
-    self._data = data
-    self._set_parameters(qparams)
-    return self
+    attributes = qparams.attributes.copy()
+    attributes["_data"] = data
+    attributes["_qparams"] = qparams
+    result: QTensor = wrap(QTensor, data, attributes)
+    return result
 
 
 def rebuild(data: Tensor, *parameters: Any) -> QTensor:
@@ -326,7 +321,7 @@ def _is_internal(func: Any) -> bool:
 
 def parameters(x: QTensor) -> QParams:
     """``x.qparams``, also where the compiler traces: it reads plain attributes only."""
-    if torch.compiler.is_compiling():
+    if is_dynamo_compiling():
         return qparams_of(x._scale, x._zero_point, x._axis, *x._format)
     return x._qparams
 

@@ -81,7 +81,7 @@ def _fake(*arguments: Any) -> Tensor:
 def _empty_result(a: Tensor, b: Tensor) -> Tensor:
     """An output of the broadcast shape, in the memory format of the operand that has it."""
     try:
-        shape = torch.broadcast_shapes(a.shape, b.shape)
+        shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]  # torch's
     except RuntimeError:
         raise ValueError(
             f"expected shapes that broadcast together, got {tuple(a.shape)} and {tuple(b.shape)}"

@@ -24,7 +24,9 @@ enum { SHORT = 16, FIELDS = 5 };
 /* Returns whether they can be computed with. */
 static int set_params(cut *cut, int64_t at, int64_t channel, const fake_quantize_layout *layout) {
     const int real = layout->real_zero_points != NULL;
-    const int64_t zero_point = real ? 0 : layout->zero_points[channel];
+    const int64_t zero_point = real                  ? 0
+                               : layout->zero_points ? layout->zero_points[channel]
+                                                     : layout->wide_zero_points[channel];
     const float scale = layout->scales[channel];
     const float offset = real ? layout->real_zero_points[channel] : 0.0f;
     const float values[FIELDS] = {scale, 1.0f / scale, offset,

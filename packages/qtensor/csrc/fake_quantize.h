@@ -43,9 +43,11 @@ extern const fake_quantize_kernels fake_quantize_scalar, fake_quantize_avx2;
 /* A tensor as (outer, channels, inner) in memory order; channels is 1 per tensor. */
 typedef struct {
     int64_t outer, channels, inner;
-    const float *scales;        /* one for each channel */
-    const int64_t *zero_points; /* likewise, or NULL */
-    const float *real_zero_points; /* likewise, or NULL; one of the two is given */
+    /* One for each channel. One kind of zero points is given, the others are NULL. */
+    const float *scales;
+    const int32_t *zero_points;
+    const int64_t *wide_zero_points;
+    const float *real_zero_points;
     int64_t quant_min, quant_max;
 } fake_quantize_layout;
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import qtensor
 from qtensor import QDType, QScheme, as_qscheme, per_channel_affine_float_qparams
+from qtensor.statistics import affine_parameters
 
 from ._base import ChoosesQParams, ObserverBase
 from ._minmax import MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver
@@ -107,6 +108,15 @@ class FakeQuantize(FakeQuantizeBase):
         self.register_buffer("zero_point", zero_point)
 
     @property
+    def name(self) -> str:  # type: ignore[override]  # the observer's: it reports what it sees
+        """The qualified name of what is observed, set by ``prepare``, used in messages."""
+        return str(getattr(self.activation_post_process, "name", ""))
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.activation_post_process.name = name
+
+    @property
     def dtype(self) -> QDType | torch.dtype:  # type: ignore[override]  # the observer's
         """The dtype that is simulated."""
         dtype: QDType | torch.dtype = self.activation_post_process.dtype
@@ -139,24 +149,22 @@ class FakeQuantize(FakeQuantizeBase):
 
     def forward(self, x: Tensor) -> Tensor:
         """Observe ``x``, of any shape, and return it fake-quantized, as far as enabled."""
-        scale, zero_point = self.scale, self.zero_point
         if self.observer_enabled.item():
-            self._observe(x)
-            scale, zero_point = self.calculate_qparams()
-            self._keep(scale, zero_point)
+            self._observe(x.detach())
         if not self.fake_quant_enabled.item():
             return x
-        bounds = self.quant_min, self.quant_max
+        observer = self.activation_post_process
+        bounds = observer.quant_min, observer.quant_max
         if self.is_per_channel:
             return qtensor.fake_quantize_per_channel_affine(
-                x, scale, zero_point, self.ch_axis, *bounds
+                x, self.scale, self.zero_point, self.ch_axis, *bounds
             )
-        return qtensor.fake_quantize_per_tensor_affine(x, scale, zero_point, *bounds)
+        return qtensor.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, *bounds)
 
     def _observe(self, x: Tensor) -> None:
-        if self.name:  # set by prepare; it is the observer that reports what it sees
-            self.activation_post_process.name = self.name
-        self.activation_post_process(x.detach())
+        """Let the observer see ``x``, and keep the parameters that follow."""
+        self.activation_post_process(x)
+        self._keep(*self.calculate_qparams())
 
     def _keep(self, scale: Tensor, zero_point: Tensor) -> None:
         for kept, new in ((self.scale, scale), (self.zero_point, zero_point)):
@@ -209,8 +217,8 @@ class FixedQParamsFakeQuantize(FakeQuantize):
 class FusedMovingAvgObsFakeQuantize(FakeQuantize):
     """:class:`FakeQuantize` by the moving average of the range.
 
-    It was the faster of the two; here both are as fast, and convert to the very parameters they
-    trained with.
+    Unlike torch's, it converts to the very parameters it trained with. Scale and zero point are
+    written where they are kept, which saves a little on small tensors.
 
     Args:
         observer: makes a :class:`MovingAverageMinMaxObserver` or
@@ -235,6 +243,15 @@ class FusedMovingAvgObsFakeQuantize(FakeQuantize):
         # 64 bits, as saved models have them.
         self.fake_quant_enabled = self.fake_quant_enabled.long()
         self.observer_enabled = self.observer_enabled.long()
+
+    def _observe(self, x: Tensor) -> None:
+        observer = self.activation_post_process
+        observer(x)
+        low, high, kept = observer.min_val, observer.max_val, (self.scale, self.zero_point)
+        for tensor in kept:
+            if tensor.numel() != low.numel():
+                tensor.resize_(low.shape)
+        affine_parameters(low, high, observer.range_rule, kept)
 
 
 def _scheme_of(observer: nn.Module) -> QScheme:

@@ -2,7 +2,7 @@
 """Calls the C drivers of csrc/fake_quantize.h. Tensors come as addresses of dense memory, already
 checked; the GIL is released while they are worked on.
 
-``layout`` is (outer, channels, inner), the addresses of scales, zero points and real zero points,
+``layout`` is (outer, channels, inner), the addresses of scales and of three kinds of zero points,
 quant_min and quant_max: the fields of ``fake_quantize_layout``, in order. What takes one returns
 whether its scales and zero points can be computed with; else it has done nothing."""
 
@@ -20,7 +20,8 @@ cdef extern from "fake_quantize.h" nogil:
     ctypedef struct fake_quantize_layout:
         int64_t outer, channels, inner
         const float *scales
-        const int64_t *zero_points
+        const int32_t *zero_points
+        const int64_t *wide_zero_points
         const float *real_zero_points
         int64_t quant_min, quant_max
 
@@ -52,9 +53,11 @@ use_isa(ISA)
 
 
 cdef fake_quantize_layout layout_of(fields):
-    (outer, channels, inner), scales, zero_points, real_zero_points, quant_min, quant_max = fields
+    shape, scales, zero_points, wide_zero_points, real_zero_points, quant_min, quant_max = fields
+    outer, channels, inner = shape
     return fake_quantize_layout(outer, channels, inner, <const float *><size_t>scales,
-                                <const int64_t *><size_t>zero_points,
+                                <const int32_t *><size_t>zero_points,
+                                <const int64_t *><size_t>wide_zero_points,
                                 <const float *><size_t>real_zero_points, quant_min, quant_max)
 
 

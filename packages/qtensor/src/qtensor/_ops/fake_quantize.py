@@ -21,6 +21,7 @@ from .._threads import num_threads
 from ._checks import check_channel_values
 from ._layout import laid_out_as, outer_channels_inner
 from ._registry import operator
+from ._zero_points import ZERO_POINT_KINDS, zero_point_addresses
 
 # ---- checks, and what is common to all kernels ---------------------------------------------------
 
@@ -76,13 +77,15 @@ class _Layout:
         quant_min: int,
         quant_max: int,
     ) -> None:
-        real = zero_point.is_floating_point()
-        self.scale = scale.to(torch.float32).contiguous()
-        self.zero_point = zero_point.to(torch.float32 if real else torch.int64).contiguous()
+        if scale.dtype is not torch.float32:
+            scale = scale.to(torch.float32)
+        if zero_point.dtype not in ZERO_POINT_KINDS:
+            real = zero_point.is_floating_point()
+            zero_point = zero_point.to(torch.float32 if real else torch.int64)
+        self.scale, self.zero_point = scale.contiguous(), zero_point.contiguous()
         shape = (1, 1, output.numel()) if axis is None else outer_channels_inner(output, axis)
-        address = self.zero_point.data_ptr()
-        addresses = (0, address) if real else (address, 0)
-        self.fields = shape, self.scale.data_ptr(), *addresses, quant_min, quant_max
+        addresses = self.scale.data_ptr(), *zero_point_addresses(self.zero_point)
+        self.fields = shape, *addresses, quant_min, quant_max
 
     def explain(self) -> None:
         """Raise ``ValueError`` about the parameters that the kernel refused."""
@@ -296,7 +299,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _own(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-    return tuple(None if t is None else t.detach().clone() for t in tensors)
+    return tuple(None if t is None else t.clone() for t in tensors)
 
 
 def _input_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:

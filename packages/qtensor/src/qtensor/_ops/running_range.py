@@ -26,10 +26,12 @@ from torch import Tensor
 from .. import _statistics
 from .._direct import direct
 from .._threads import num_threads
+from ._zero_points import ZERO_POINT_KINDS, zero_point_addresses
 from .statistics import aminmax, aminmax_per_channel, check_axis, check_float
 
 _INF = float("inf")
 _PER_TENSOR = -1  # of csrc/running_range.h
+_increment_version = torch.autograd.graph.increment_version
 
 Parameters = tuple[Tensor, Tensor]
 
@@ -79,7 +81,15 @@ def observe_range(
             f"expected bounds of {channels} value(s) for x of shape {tuple(x.shape)} and "
             f"axis={axis}, got shapes {tuple(min_val.shape)} and {tuple(max_val.shape)}"
         )
-    if not direct(x, min_val, max_val) or not _float32(x, min_val, max_val):
+    kernel_takes = (
+        x.dtype is torch.float32
+        and min_val.dtype is torch.float32
+        and max_val.dtype is torch.float32
+        and min_val.is_contiguous()
+        and max_val.is_contiguous()
+        and direct(x, min_val, max_val)
+    )
+    if not kernel_takes:
         return _observe_range_reference(x, axis, min_val, max_val, averaging_constant)
     dropped = _statistics.observe_range(
         x.data_ptr(),
@@ -116,16 +126,10 @@ def _observe_range_reference(
     return dropped.sum()
 
 
-def _float32(*tensors: Tensor) -> bool:
-    """Whether all are, and those after the first lie in memory without gaps."""
-    return all(t.dtype is torch.float32 for t in tensors) and all(
-        t.is_contiguous() for t in tensors[1:]
-    )
-
-
-def _written(*tensors: Tensor) -> None:
-    """Tell autograd that a kernel has written into these."""
-    torch.autograd.graph.increment_version([t for t in tensors if not t.is_inference()])
+def _written(first: Tensor, second: Tensor) -> None:
+    """Tell autograd that a kernel has written into both."""
+    if not first.is_inference():
+        _increment_version((first, second))
 
 
 # ---- parameters ----------------------------------------------------------------------------------
@@ -190,13 +194,18 @@ def affine_parameters(
         scale = min_val.new_empty(min_val.numel())
         out = scale, torch.empty_like(scale, dtype=None if real else torch.int64)
     scale, zero_point = out
-    addresses = _ADDRESSES.get(zero_point.dtype)
-    if (
-        addresses is None
-        or not direct(min_val, max_val, scale, zero_point)
-        or not _float32(min_val, min_val, max_val, scale)
-        or not zero_point.is_contiguous()
-    ):
+    kernel_takes = (
+        min_val.dtype is torch.float32
+        and max_val.dtype is torch.float32
+        and scale.dtype is torch.float32
+        and zero_point.dtype in ZERO_POINT_KINDS
+        and min_val.is_contiguous()
+        and max_val.is_contiguous()
+        and scale.is_contiguous()
+        and zero_point.is_contiguous()
+        and direct(min_val, max_val, scale, zero_point)
+    )
+    if not kernel_takes:
         _affine_parameters_reference(min_val, max_val, rule, scale, zero_point)
         return out
     valid = _statistics.affine_parameters(
@@ -205,16 +214,12 @@ def affine_parameters(
         min_val.numel(),
         rule,
         scale.data_ptr(),
-        *(zero_point.data_ptr() * given for given in addresses),
+        *zero_point_addresses(zero_point),
     )
     if not valid:
         _refuse(min_val, max_val)
     _written(scale, zero_point)
     return out
-
-
-# Which of the three kinds of zero points of csrc/running_range.h is given.
-_ADDRESSES = {torch.int32: (1, 0, 0), torch.int64: (0, 1, 0), torch.float32: (0, 0, 1)}
 
 
 def _affine_parameters_reference(

@@ -16,6 +16,7 @@ from torch import Tensor
 from . import _kernels
 from ._calls import Arguments, Seen
 from ._kernels import Packed
+from ._qparams import check_zero_point
 
 AMAX = (127, 255)
 """The largest input byte that a schedule allows; the smaller one leaves more room for speed."""
@@ -128,6 +129,8 @@ class PackedForms:
     ) -> None:
         # Told before packing: a change in between makes it invalid at once.
         self._weight = Seen(weight)
+        if zero_points is not None:  # kernels take them for those of int8
+            check_zero_point(zero_points, -128, 127, "weight_zero_points")
         self._zero_points = None if zero_points is None else Seen(zero_points)
         self._layout = (groups, joined)
         self._packed: dict[tuple[int, Taps | None], Packed] = {}

@@ -39,6 +39,13 @@ def check_activation(activation: str, negative_slope: float) -> None:
         raise ValueError(f"expected a finite negative_slope, got {negative_slope}")
 
 
+def bounded(y: Tensor, activation_min: float | None, activation_max: float | None) -> Tensor:
+    """Float results within their bounds, which are float32 as well; NaN stays NaN."""
+    low = None if activation_min is None else y.new_tensor(activation_min)
+    high = None if activation_max is None else y.new_tensor(activation_max)
+    return y if low is None and high is None else y.clamp(low, high)
+
+
 def activated(t: Tensor, activation: str, negative_slope: float, scale: float = 1.0) -> Tensor:
     """The activation of ``t * scale``, divided by ``scale`` again.
 

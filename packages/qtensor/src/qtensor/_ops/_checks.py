@@ -1,5 +1,8 @@
 """Checks of what elementwise operators are given, with messages that say what to do."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,8 +17,17 @@ RANGES = {
 BYTES = (torch.uint8, torch.int8)
 """What most quantized operators compute on."""
 
+_MOST_ELEMENTS = 2**59
 _SMALLEST_SCALE = torch.finfo(torch.float32).smallest_normal
 _LARGEST_SCALE = torch.finfo(torch.float32).max
+
+
+def check_countable(shape: Sequence[int]) -> None:
+    """Raise ``ValueError`` if a tensor of this shape has more bytes than an address can tell."""
+    if math.prod(shape) > _MOST_ELEMENTS:
+        raise ValueError(
+            f"expected an output of at most {_MOST_ELEMENTS} values, got one of {tuple(shape)}"
+        )
 
 
 def check_float32(input: Tensor, name: str = "input") -> None:
@@ -76,6 +88,13 @@ def check_parameters(
         )
     if not quant_min <= zero_point <= quant_max:
         check_zero_point(zero_point, quant_min, quant_max, f"{of}zero_point")
+
+
+def check_bounds(activation_min: float | None, activation_max: float | None) -> None:
+    """Raise ``ValueError`` if a bound of an activation is NaN, which bounds nothing."""
+    for name, bound in (("activation_min", activation_min), ("activation_max", activation_max)):
+        if bound is not None and math.isnan(bound):
+            raise ValueError(f"expected {name} to be a number or None, got {bound}")
 
 
 def check_channels(

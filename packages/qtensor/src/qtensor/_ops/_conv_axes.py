@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from .. import _kernels
 from .._packing import Taps
+from ._checks import check_countable
 
 _INT32_MAX = 2**31 - 1
+_MOST_PHASES = 65_536  # of a transposed convolution; each is a call of the kernel
 _SHAPES = {1: "(N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
 _COUNTS = {1: "one value", 2: "two values", 3: "three values"}
 _Ints = tuple[int, ...]
@@ -66,12 +68,16 @@ class Geometry(NamedTuple):
         self._check_values(axes)
         self._check_padding(input[2:])
         sizes = self._sizes(input[2:], weight[2:])
+        if min(input[2:]) < 1:
+            raise ValueError(f"expected images of one pixel or more, got {tuple(input)}")
         if min(weight[2:]) < 1 or min(sizes) < 1:
             raise ValueError(
                 f"expected a kernel of at most the padded image's size, got {tuple(weight[2:])} "
                 f"with dilation {self.dilation} for {tuple(input[2:])} with padding {self.padding}"
             )
-        return input[0], outputs, *sizes
+        shape = input[0], outputs, *sizes
+        check_countable(shape)
+        return shape
 
     def _sizes(self, image: Sequence[int], kernel: Sequence[int]) -> list[int]:
         axes = zip(image, kernel, self.stride, self.padding, self.dilation, strict=True)
@@ -84,7 +90,7 @@ class Geometry(NamedTuple):
 
     def _check_channels(self, input: Sequence[int], weight: Sequence[int], outputs: int) -> None:
         groups, channels = self.groups, input[1]
-        if groups < 1 or channels % groups or outputs % groups:
+        if channels % groups or outputs % groups:
             raise ValueError(
                 f"expected {channels} input and {outputs} output channels to be divisible by "
                 f"groups, got groups={groups}"
@@ -94,6 +100,15 @@ class Geometry(NamedTuple):
             raise ValueError(
                 f"expected an input of {expected} channels for a weight of shape {tuple(weight)} "
                 f"and groups={groups}, got {tuple(input)}"
+            )
+
+    def check_phases(self, output: Sequence[int]) -> None:
+        """Raise ``ValueError`` if a transposed convolution falls into too many plain ones."""
+        strides = zip(self.stride, output[2:], strict=True)
+        if self.output_padding is not None and math.prod(map(min, strides)) > _MOST_PHASES:
+            raise ValueError(
+                f"expected a stride of a transposed convolution of at most {_MOST_PHASES} in all "
+                f"axes multiplied, got {self.stride}"
             )
 
     def _check_values(self, axes: int) -> None:
@@ -169,6 +184,7 @@ def plan(input: _Ints, strides: _Ints, weight: _Ints, geometry: Geometry) -> Pla
             has 2 GiB.
     """
     shape = geometry.output_shape(input, weight)
+    geometry.check_phases(shape)
     kernel = weight[2:]
     reach = [by * (taps - 1) + 1 for taps, by in zip(kernel, geometry.dilation, strict=True)]
     if math.prod(reach) * input[1] > _INT32_MAX:
@@ -200,7 +216,8 @@ def plan(input: _Ints, strides: _Ints, weight: _Ints, geometry: Geometry) -> Pla
             Phase(conv_shape([axis for axis, _ in phase]), tuple(taps for _, taps in phase))
             for phase in combinations
         ]
-    span = 1 + sum((n - 1) * step for n, step in zip(input, strides, strict=True))
+    steps = zip(input, strides, strict=True)
+    span = 0 if 0 in input else 1 + sum((n - 1) * step for n, step in steps)
     return Plan(shape, channels_last_strides(shape), span, tuple(phases))
 
 

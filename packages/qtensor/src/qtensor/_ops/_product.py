@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .. import _kernels
 from ._activation import ACTIVATIONS, activated, check_activation
-from ._checks import RANGES, check_parameters, check_range
+from ._checks import RANGES, check_bounds, check_parameters, check_range
 from ._layout import laid_out_as
 from ._requantize import integer_bounds
 
@@ -60,11 +60,12 @@ class Requantization(NamedTuple):
             self.output_scale, self.output_zero_point, self.quant_min, self.quant_max, "output_"
         )
         check_activation(self.activation, self.negative_slope)
+        check_bounds(self.activation_min, self.activation_max)
         if self.residual is not None:
             check_residual(self.residual, shape, self.dtype)
-            check_parameters(
-                self.residual_scale, self.residual_zero_point, *RANGES[self.dtype], "residual_"
-            )
+        check_parameters(
+            self.residual_scale, self.residual_zero_point, *RANGES[self.dtype], "residual_"
+        )
 
     def bounds(self) -> tuple[float, float]:
         """``lowest`` and ``highest`` of the formula above."""

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ._checks import check_bounds
+
 
 def integer_bounds(
     output_scale: float,
@@ -17,11 +19,15 @@ def integer_bounds(
     Returns:
         The real bounds of an activation divided by the scale, where there are any, and always
         within ``quant_min - zero_point … quant_max - zero_point``.
+
+    Raises:
+        ValueError: a bound is NaN.
     """
+    check_bounds(activation_min, activation_max)
     lowest = low = float(quant_min - output_zero_point)
     highest = high = float(quant_max - output_zero_point)
     if activation_min is not None:
-        low = min(highest, max(lowest, activation_min / output_scale))  # in this order NaN is lost
+        low = min(highest, max(lowest, activation_min / output_scale))
     if activation_max is not None:
         high = min(highest, max(lowest, activation_max / output_scale))
     return low, high

@@ -119,7 +119,9 @@ def exact_sums(
 
 def channels_last(result: Tensor) -> Tensor:
     """The same, laid out as the operators' results are."""
-    return result.movedim(1, -1).contiguous().movedim(-1, 1)
+    strides = channels_last_strides(result.shape)
+    output = torch.empty_strided(result.shape, strides, dtype=result.dtype, device=result.device)
+    return output.copy_(result)
 
 
 def check_conv_weight(
@@ -135,6 +137,11 @@ def check_conv_weight(
     parameters = (weight_scales, weight_zero_points, bias)
     layout = (axes + 2, geometry.channel_axis, geometry.shared_by)
     check_weight(input, weight, *parameters, *layout)
+    if geometry.groups < 1 or weight.shape[0] % geometry.groups:
+        raise ValueError(
+            f"expected groups that divide the {weight.shape[0]} channels of a weight of shape "
+            f"{tuple(weight.shape)}, got groups={geometry.groups}"
+        )
 
 
 def per_output(channels: Tensor, geometry: Geometry) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 from .. import _kernels
 from .._packing import AMAX, PackedWeights, Run
 from .._threads import num_threads
-from ._activation import ACTIVATIONS, activated, check_activation
-from ._checks import check_float32
+from ._activation import ACTIVATIONS, activated, bounded, check_activation
+from ._checks import check_bounds, check_float32
 from ._conv_axes import Geometry, channels_last_strides, plan
 from ._product import contiguous
 from ._weighted import weighted_operator
@@ -102,12 +102,14 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         bias: Tensor | None,
         geometry: Geometry,
         quant_max: int,
+        bounds: tuple[float | None, float | None],
         activation: str,
         negative_slope: float,
     ) -> tuple[int, ...]:
         check_float32(input)
         parameters = (weight_scales, weight_zero_points, bias)
         check_conv_weight(input, weight, *parameters, geometry, axes)
+        check_bounds(*bounds)
         check_activation(activation, negative_slope)
         if not 1 <= quant_max <= 255:
             raise ValueError(f"expected quant_max within 1 … 255, got {quant_max}")
@@ -125,7 +127,7 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         geometry = read_geometry(*arguments[:5])
         quant_max, per_image, lowest, highest, activation, slope = arguments[5:]
         operands = (input, weight, weight_scales, weight_zero_points, bias)
-        check(*operands, geometry, quant_max, activation, slope)
+        check(*operands, geometry, quant_max, (lowest, highest), activation, slope)
         known = known_zero_points(weight, weight_zero_points, geometry)
         call = _kernels.Product(0, contiguous(known))
         call.scale(
@@ -166,17 +168,14 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         geometry = read_geometry(*arguments[:5])
         quant_max, per_image, lowest, highest, activation, slope = _options(*arguments[5:])
         operands = (input, weight, weight_scales, weight_zero_points, bias)
-        check(*operands, geometry, quant_max, activation, slope)
+        check(*operands, geometry, quant_max, (lowest, highest), activation, slope)
         channels = (-1, *[1] * axes)
         q, scale = quantized_images(input, quant_max, per_image)
         sums = exact_sums(q, weight, weight_zero_points, geometry).float()
         y = sums * _scales(weight_scales, geometry).view(channels) * scale
         if bias is not None:
             y = y + bias.view(channels)
-        y = activated(y, activation, slope)
-        if lowest is not None or highest is not None:
-            y = y.clamp(lowest, highest)
-        return channels_last(y)
+        return channels_last(bounded(activated(y, activation, slope), lowest, highest))
 
     def fake(
         input: Tensor,
@@ -187,9 +186,9 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         *arguments: Any,
     ) -> Tensor:
         geometry = read_geometry(*arguments[:5])
-        quant_max, *_, activation, slope = _options(*arguments[5:])
+        quant_max, _, lowest, highest, activation, slope = _options(*arguments[5:])
         operands = (input, weight, weight_scales, weight_zero_points, bias)
-        shape = check(*operands, geometry, quant_max, activation, slope)
+        shape = check(*operands, geometry, quant_max, (lowest, highest), activation, slope)
         strides = channels_last_strides(shape)
         return torch.empty_strided(shape, strides, dtype=input.dtype, device=input.device)
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from .. import _kernels
 from .._packing import AMAX, PackedWeights, Run
 from .._threads import num_threads
-from ._activation import ACTIVATIONS, activated, check_activation
-from ._checks import check_float32
+from ._activation import ACTIVATIONS, activated, bounded, check_activation
+from ._checks import check_bounds, check_float32
 from ._product import check_weight, contiguous
 from ._weighted import weighted_operator
 from .linear import linear_shape
@@ -86,14 +86,7 @@ def linear_dynamic_reference(
     y = (q.nan_to_num(0).double() @ centred.t()).float() * weight_scales * scale
     if bias is not None:
         y = y + bias
-    y = activated(y, activation, negative_slope)
-    return (
-        y.clamp(activation_min, activation_max) if _bounded(activation_min, activation_max) else y
-    )
-
-
-def _bounded(activation_min: float | None, activation_max: float | None) -> bool:
-    return activation_min is not None or activation_max is not None
+    return bounded(activated(y, activation, negative_slope), activation_min, activation_max)
 
 
 def check_linear_dynamic(
@@ -103,12 +96,14 @@ def check_linear_dynamic(
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
     quant_max: int,
+    bounds: tuple[float | None, float | None],
     activation: str,
     negative_slope: float,
 ) -> tuple[int, ...]:
     """Raise unless everything fits; returns the output's shape."""
     check_float32(input)
     check_weight(input, weight, weight_scales, weight_zero_points, bias, 2)
+    check_bounds(*bounds)
     check_activation(activation, negative_slope)
     if not 1 <= quant_max <= 255:
         raise ValueError(f"expected quant_max within 1 … 255, got {quant_max}")
@@ -130,7 +125,8 @@ def prepare_linear_dynamic(
     negative_slope: float,
 ) -> Run:
     operands = (input, weight, weight_scales, weight_zero_points, bias)
-    check_linear_dynamic(*operands, quant_max, activation, negative_slope)
+    bounds = activation_min, activation_max
+    check_linear_dynamic(*operands, quant_max, bounds, activation, negative_slope)
     call = _kernels.Product(0, contiguous(weight_zero_points))
     lowest = -_INFINITY if activation_min is None else activation_min
     highest = _INFINITY if activation_max is None else activation_max
@@ -177,7 +173,9 @@ def linear_dynamic_fake(
     negative_slope: float = 0.01,
 ) -> Tensor:
     operands = (input, weight, weight_scales, weight_zero_points, bias)
-    return input.new_empty(check_linear_dynamic(*operands, quant_max, activation, negative_slope))
+    bounds = activation_min, activation_max
+    shape = check_linear_dynamic(*operands, quant_max, bounds, activation, negative_slope)
+    return input.new_empty(shape)
 
 
 linear_dynamic = weighted_operator(

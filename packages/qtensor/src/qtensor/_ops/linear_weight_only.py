@@ -9,8 +9,8 @@ from torch import Tensor
 from .. import _kernels
 from .._packing import PackedWeights, Run
 from .._threads import num_threads
-from ._activation import ACTIVATIONS, activated, check_activation
-from ._checks import check_float32
+from ._activation import ACTIVATIONS, activated, bounded, check_activation
+from ._checks import check_bounds, check_float32
 from ._product import check_weight, contiguous
 from ._weighted import weighted_operator
 from .linear import linear_shape
@@ -66,9 +66,7 @@ def linear_weight_only_reference(
         centred = centred - weight_zero_points.float().unsqueeze(1)
     y = F.linear(input, centred) * weight_scales
     y = activated(y if bias is None else y + bias, activation, negative_slope)
-    if activation_min is None and activation_max is None:
-        return y
-    return y.clamp(activation_min, activation_max)
+    return bounded(y, activation_min, activation_max)
 
 
 def check_linear_weight_only(
@@ -77,12 +75,14 @@ def check_linear_weight_only(
     weight_scales: Tensor,
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
+    bounds: tuple[float | None, float | None],
     activation: str,
     negative_slope: float,
 ) -> tuple[int, ...]:
     """Raise unless everything fits; returns the output's shape."""
     check_float32(input)
     check_weight(input, weight, weight_scales, weight_zero_points, bias, 2)
+    check_bounds(*bounds)
     check_activation(activation, negative_slope)
     return linear_shape(input, weight.shape)
 
@@ -100,7 +100,8 @@ def prepare_linear_weight_only(
     negative_slope: float,
 ) -> Run:
     operands = (input, weight, weight_scales, weight_zero_points, bias)
-    check_linear_weight_only(*operands, activation, negative_slope)
+    bounds = activation_min, activation_max
+    check_linear_weight_only(*operands, bounds, activation, negative_slope)
     call = _kernels.Product(0, contiguous(weight_zero_points))
     lowest = -_INFINITY if activation_min is None else activation_min
     highest = _INFINITY if activation_max is None else activation_max
@@ -143,7 +144,8 @@ def linear_weight_only_fake(
     negative_slope: float = 0.01,
 ) -> Tensor:
     operands = (input, weight, weight_scales, weight_zero_points, bias)
-    return input.new_empty(check_linear_weight_only(*operands, activation, negative_slope))
+    bounds = activation_min, activation_max
+    return input.new_empty(check_linear_weight_only(*operands, bounds, activation, negative_slope))
 
 
 linear_weight_only = weighted_operator(

@@ -6,6 +6,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from ._isa import ISA
 
+from ._calls cimport Kernel, dlpack_tensor
+
 
 cdef extern from "pool.h" nogil:
     ctypedef struct pool_kernels:
@@ -79,38 +81,53 @@ cdef pool_axis axis_of(values):
     return pool_axis(size, output, kernel, stride, padding, dilation)
 
 
-cdef class PoolShape:
-    """A ``pool_shape``, made once for each geometry.
+cdef class MaxPool(Kernel):
+    """The largest integer of each window.
 
     Args:
+        element: of input and output.
         batch, channels: the sizes of these two dimensions.
         axes: depth, height and width, each the fields of ``pool_axis`` in order.
     """
 
-    cdef pool_shape shape
+    cdef element_type _element
+    cdef pool_shape _shape
 
-    def __init__(self, int64_t batch, int64_t channels, axes):
+    def __init__(self, int element, int64_t batch, int64_t channels, axes):
         depth, height, width = axes
-        self.shape.batch, self.shape.channels = batch, channels
-        self.shape.depth, self.shape.height = axis_of(depth), axis_of(height)
-        self.shape.width = axis_of(width)
+        self._element = <element_type>element
+        self._shape.batch, self._shape.channels = batch, channels
+        self._shape.depth, self._shape.height = axis_of(depth), axis_of(height)
+        self._shape.width = axis_of(width)
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        c_max_pool(kernels, <const uint8_t *>inputs[0].data, <uint8_t *>output, self._element,
+                   &self._shape, threads)
 
 
-def max_pool(size_t input, size_t output, int element, PoolShape shape, int threads):
-    with nogil:
-        c_max_pool(kernels, <const uint8_t *>input, <uint8_t *>output, <element_type>element,
-                   &shape.shape, threads)
+cdef class MeanPool(MaxPool):
+    """The mean of each window, rounded.
 
+    Args:
+        element, batch, channels, axes: as for :class:`MaxPool`.
+        ratio: the input's scale by the output's.
+        divisor_override: 0 for none.
+    """
 
-def mean_pool(size_t input, size_t output, int element, PoolShape shape, int32_t zero_point,
-              double ratio, int32_t output_zero_point, int32_t quant_min, int32_t quant_max,
-              bint count_padding, int64_t divisor_override, int threads):
-    """``ratio``: the input's scale by the output's. ``divisor_override``: 0 for none."""
-    cdef mean_rule rule = mean_rule(zero_point, output_zero_point, quant_min, quant_max, ratio,
-                                    divisor_override)
-    with nogil:
-        c_mean_pool(kernels, <const uint8_t *>input, <uint8_t *>output, <element_type>element,
-                    &shape.shape, &rule, count_padding, threads)
+    cdef mean_rule _rule
+    cdef bint _count_padding
+
+    def __init__(self, int element, int64_t batch, int64_t channels, axes, int32_t zero_point,
+                 double ratio, int32_t output_zero_point, int32_t quant_min, int32_t quant_max,
+                 bint count_padding, int64_t divisor_override):
+        super().__init__(element, batch, channels, axes)
+        self._rule = mean_rule(zero_point, output_zero_point, quant_min, quant_max, ratio,
+                               divisor_override)
+        self._count_padding = count_padding
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        c_mean_pool(kernels, <const uint8_t *>inputs[0].data, <uint8_t *>output, self._element,
+                    &self._shape, &self._rule, self._count_padding, threads)
 
 
 cdef interpolate_axis interpolate_axis_of(values):

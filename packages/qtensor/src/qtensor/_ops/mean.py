@@ -1,7 +1,6 @@
 """The mean of a quantized tensor over any of its dimensions."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import groupby
 from math import prod
 
@@ -9,12 +8,15 @@ import torch
 from torch import Tensor
 
 from .. import _pooling
-from .._threads import num_threads
+from .._calls import Kernel, Prepared
 from ._checks import RANGES, check_integers, check_parameters, check_range
 from ._layout import ELEMENT
 from ._registry import operator
 from ._requantize import round_within
-from .pool import IDENTITY, Axis
+from .pool import Axis, three
+
+Images = tuple[int, int, list[Axis]]
+"""Batch size, channels, and the three axes that are pooled."""
 
 
 def mean_reference(
@@ -109,7 +111,8 @@ def mean_fake(
     return input.new_empty(sizes)
 
 
-def mean_cpu(
+def _kernel(
+    output: Tensor,
     input: Tensor,
     dim: Sequence[int],
     keepdim: bool,
@@ -119,28 +122,13 @@ def mean_cpu(
     output_zero_point: int,
     quant_min: int,
     quant_max: int,
-) -> Tensor:
-    output = mean_fake(
-        input,
-        dim,
-        keepdim,
-        scale,
-        zero_point,
-        output_scale,
-        output_zero_point,
-        quant_min,
-        quant_max,
-    )
+) -> Kernel:
     if output.numel() == 0:
-        return output
-    shape, order = _plan(input.shape, input.stride(), tuple(_sorted_dims(input, dim)))
-    if order is not None:
-        input = input.permute(order).contiguous()
-    _pooling.mean_pool(
-        input.data_ptr(),
-        output.data_ptr(),
+        return Kernel()
+    images, order = _plan(input.shape, input.stride(), _sorted_dims(input, dim))
+    made = _pooling.MeanPool(
         ELEMENT[input.dtype],
-        shape,
+        *images,
         zero_point,
         scale / output_scale,
         output_zero_point,
@@ -148,15 +136,15 @@ def mean_cpu(
         quant_max,
         False,
         0,
-        num_threads(),
     )
-    return output
+    if order is not None:
+        made.copied = (torch.empty_permuted(input.shape, order, dtype=input.dtype, device="meta"),)
+    return made
 
 
-@lru_cache(maxsize=1024)
 def _plan(
     shape: Sequence[int], strides: Sequence[int], dims: Sequence[int]
-) -> tuple[_pooling.PoolShape, list[int] | None]:
+) -> tuple[Images, list[int] | None]:
     """The tensor as images whose pooling gives this mean, and the order of its dimensions in which
     it is to be copied first, if it is.
 
@@ -175,8 +163,7 @@ def _plan(
     if len(axes) > 3:
         in_place, order = False, [*kept, *dims]
         batch, axes, channels = _runs(shape, order, dims)
-    images = _pooling.PoolShape(batch, channels, [IDENTITY] * (3 - len(axes)) + axes)
-    return images, None if in_place else order
+    return (batch, channels, three(axes)), None if in_place else order
 
 
 def _is_dense(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) -> bool:
@@ -210,7 +197,7 @@ def _each(size: int) -> Axis:
 mean = operator(
     "mean(Tensor input, int[] dim, bool keepdim, float scale, int zero_point, "
     "float output_scale, int output_zero_point, int quant_min, int quant_max) -> Tensor",
-    cpu=mean_cpu,
+    cpu=Prepared(mean_fake, _kernel),
     reference=mean_reference,
     fake=mean_fake,
 )

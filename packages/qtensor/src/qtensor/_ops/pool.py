@@ -7,18 +7,17 @@ format is converted, and the output always has it.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _pooling
+from .._calls import Prepared
 from .._qparams import check_zero_point
-from .._threads import num_threads
 from ._checks import RANGES
 from ._layout import ELEMENT
 from ._registry import operator
@@ -31,14 +30,6 @@ _MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 IDENTITY: Axis = (1, 1, 1, 1, 0, 1)
 """The axis of a dimension that is not there."""
-
-
-class Geometry(NamedTuple):
-    """What follows from an input's shape and the windows: made once for each."""
-
-    shape: _pooling.PoolShape
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
 
 
 # ---- windows ------------------------------------------------------------------------------------
@@ -132,24 +123,6 @@ def output_layout(
     return (batch, channels, *spatial), (step, 1, *strides)
 
 
-def _geometry(shape: Sequence[int], axes: Sequence[Axis]) -> Geometry:
-    absent = [IDENTITY] * (3 - len(axes))
-    layout = output_layout(shape, [axis[1] for axis in axes])
-    return Geometry(_pooling.PoolShape(shape[0], shape[1], [*absent, *axes]), *layout)
-
-
-@lru_cache(maxsize=1024)
-def _window_geometry(dtype: torch.dtype, shape: Sequence[int], *window: Any) -> Geometry:
-    return _geometry(shape, _window_axes(dtype, shape, *window))
-
-
-@lru_cache(maxsize=1024)
-def _even_geometry(
-    dtype: torch.dtype, shape: Sequence[int], output_size: tuple[int, ...]
-) -> Geometry:
-    return _geometry(shape, _even_axes(dtype, shape, output_size))
-
-
 def _fake_output(input: Tensor, axes: Sequence[Axis]) -> Tensor:
     return input.new_empty_strided(*output_layout(input.shape, [axis[1] for axis in axes]))
 
@@ -161,34 +134,45 @@ def channels_last(input: Tensor) -> Tensor:
     return input.contiguous(memory_format=_MEMORY_FORMATS[input.ndim])
 
 
-def _max(input: Tensor, geometry: Geometry) -> Tensor:
-    output = input.new_empty_strided(geometry.size, geometry.stride)
-    input = channels_last(input)
-    _pooling.max_pool(
-        input.data_ptr(), output.data_ptr(), ELEMENT[input.dtype], geometry.shape, num_threads()
-    )
-    return output
+def _max(input: Tensor, axes: Sequence[Axis]) -> _pooling.MaxPool:
+    made = _pooling.MaxPool(ELEMENT[input.dtype], *input.shape[:2], three(axes))
+    made.copied = _channels_last_like(input)
+    return made
 
 
 def _mean(
-    input: Tensor, geometry: Geometry, zero_point: int, count_padding: bool, divisor_override: int
-) -> Tensor:
-    output = input.new_empty_strided(geometry.size, geometry.stride)
-    input = channels_last(input)
-    _pooling.mean_pool(
-        input.data_ptr(),
-        output.data_ptr(),
+    input: Tensor,
+    axes: Sequence[Axis],
+    zero_point: int,
+    count_padding: bool = False,
+    divisor_override: int | None = None,
+) -> _pooling.MeanPool:
+    made = _pooling.MeanPool(
         ELEMENT[input.dtype],
-        geometry.shape,
+        *input.shape[:2],
+        three(axes),
         zero_point,
         1.0,
         zero_point,
         *RANGES[input.dtype],
         count_padding,
-        divisor_override,
-        num_threads(),
+        divisor_override or 0,
     )
-    return output
+    made.copied = _channels_last_like(input)
+    return made
+
+
+def three(axes: Sequence[Axis]) -> list[Axis]:
+    """Depth, height and width, of which the first may not be there."""
+    return [IDENTITY] * (3 - len(axes)) + [*axes]
+
+
+def _channels_last_like(input: Tensor) -> tuple[Tensor, ...]:
+    """What the kernels want ``input`` copied to (see ``Prepared``); nothing if it can be read."""
+    if channels_last(input) is input or input.ndim == 3 and input.mT.is_contiguous():
+        return ()
+    layout = output_layout(input.shape, input.shape[2:])
+    return (torch.empty_strided(*layout, dtype=input.dtype, device="meta"),)
 
 
 # ---- maximum ------------------------------------------------------------------------------------
@@ -243,22 +227,23 @@ def max_pool_fake(
     return _fake_output(input, _window_axes(input.dtype, input.shape, *window))
 
 
-def max_pool_cpu(
+def _max_pool_kernel(
+    output: Tensor,
     input: Tensor,
     kernel_size: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     ceil_mode: bool,
-) -> Tensor:
-    window = tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), ceil_mode
-    return _max(input, _window_geometry(input.dtype, input.shape, *window))
+) -> _pooling.MaxPool:
+    window = kernel_size, stride, padding, dilation, ceil_mode
+    return _max(input, _window_axes(input.dtype, input.shape, *window))
 
 
 max_pool = operator(
     "max_pool(Tensor input, int[] kernel_size, int[] stride, int[] padding, int[] dilation, "
     "bool ceil_mode) -> Tensor",
-    cpu=max_pool_cpu,
+    cpu=Prepared(max_pool_fake, _max_pool_kernel),
     reference=max_pool_reference,
     fake=max_pool_fake,
 )
@@ -294,13 +279,15 @@ def adaptive_max_pool_fake(input: Tensor, output_size: Sequence[int]) -> Tensor:
     return _fake_output(input, _even_axes(input.dtype, input.shape, output_size))
 
 
-def adaptive_max_pool_cpu(input: Tensor, output_size: Sequence[int]) -> Tensor:
-    return _max(input, _even_geometry(input.dtype, input.shape, tuple(output_size)))
+def _adaptive_max_pool_kernel(
+    output: Tensor, input: Tensor, output_size: Sequence[int]
+) -> _pooling.MaxPool:
+    return _max(input, _even_axes(input.dtype, input.shape, output_size))
 
 
 adaptive_max_pool = operator(
     "adaptive_max_pool(Tensor input, int[] output_size) -> Tensor",
-    cpu=adaptive_max_pool_cpu,
+    cpu=Prepared(adaptive_max_pool_fake, _adaptive_max_pool_kernel),
     reference=adaptive_max_pool_reference,
     fake=adaptive_max_pool_fake,
 )
@@ -407,7 +394,8 @@ def avg_pool_fake(
     return _fake_output(input, axes)
 
 
-def avg_pool_cpu(
+def _avg_pool_kernel(
+    output: Tensor,
     input: Tensor,
     zero_point: int,
     kernel_size: Sequence[int],
@@ -416,17 +404,16 @@ def avg_pool_cpu(
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: int | None = None,
-) -> Tensor:
-    window = tuple(kernel_size), tuple(stride), tuple(padding), (1,) * (input.ndim - 2)
-    geometry = _window_geometry(input.dtype, input.shape, *window, ceil_mode)
-    _check_mean(input.dtype, zero_point, divisor_override)
-    return _mean(input, geometry, zero_point, count_include_pad, divisor_override or 0)
+) -> _pooling.MeanPool:
+    window = kernel_size, stride, padding, [1] * (input.ndim - 2), ceil_mode
+    axes = _window_axes(input.dtype, input.shape, *window)
+    return _mean(input, axes, zero_point, count_include_pad, divisor_override)
 
 
 avg_pool = operator(
     "avg_pool(Tensor input, int zero_point, int[] kernel_size, int[] stride, int[] padding, "
     "bool ceil_mode, bool count_include_pad, int? divisor_override=None) -> Tensor",
-    cpu=avg_pool_cpu,
+    cpu=Prepared(avg_pool_fake, _avg_pool_kernel),
     reference=avg_pool_reference,
     fake=avg_pool_fake,
 )
@@ -491,15 +478,15 @@ def adaptive_avg_pool_fake(
     return _fake_output(input, axes)
 
 
-def adaptive_avg_pool_cpu(input: Tensor, output_size: Sequence[int], zero_point: int = 0) -> Tensor:
-    geometry = _even_geometry(input.dtype, input.shape, tuple(output_size))
-    _check_mean(input.dtype, zero_point)
-    return _mean(input, geometry, zero_point, False, 0)
+def _adaptive_avg_pool_kernel(
+    output: Tensor, input: Tensor, output_size: Sequence[int], zero_point: int = 0
+) -> _pooling.MeanPool:
+    return _mean(input, _even_axes(input.dtype, input.shape, output_size), zero_point)
 
 
 adaptive_avg_pool = operator(
     "adaptive_avg_pool(Tensor input, int[] output_size, int zero_point=0) -> Tensor",
-    cpu=adaptive_avg_pool_cpu,
+    cpu=Prepared(adaptive_avg_pool_fake, _adaptive_avg_pool_kernel),
     reference=adaptive_avg_pool_reference,
     fake=adaptive_avg_pool_fake,
 )

@@ -30,7 +30,7 @@ PACKAGE = ROOT / "src" / "qtensor"
 EXTENSIONS = {
     "_kernels": (
         *("gemm*.c", "pack.c", "finish*.c", "linear.c", "matmul.c", "weight_only*.c", "conv.c"),
-        *("depthwise*.c", "elementwise_*.c"),
+        *("depthwise*.c", "elementwise_*.c", "lstm.c"),
     ),
     "_elementwise": ("elementwise*.c", "binary.c", "bytewise.c", "softmax.c"),
     "_fake_quantize": ("fake_quantize*.c",),

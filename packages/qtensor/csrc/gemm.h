@@ -257,6 +257,21 @@ typedef struct {
 /* Output: floats, [rows][channels]. p->weights is not used. */
 void weight_only(const product *p, const weight_only_shape *shape);
 
+/* What an LSTM cell makes of its gates, each of them a byte. */
+typedef struct {
+    const uint8_t *gate_tables[4]; /* of input, forget, cell and output gate; 256 bytes each */
+    const uint8_t *tanh_table;     /* of the cell state */
+    binary_params forgotten, added, sum, output; /* f * c, i * g, their sum, o * tanh(c) */
+    uint8_t flip;
+} lstm_cell;
+
+/* Some steps of an LSTM layer, all tensors bytes of one type. p: of [4 * size][size] weights, to
+ * bytes; its output and residual are not used. input_gates: [steps][batch][4 * size]; hidden:
+ * [batch][size], what came before; cells: likewise, replaced by the last step's; outputs:
+ * [steps][batch][size]. */
+int lstm(const product *p, const lstm_cell *cell, int64_t steps, int64_t batch, int64_t size,
+         const uint8_t *input_gates, const uint8_t *hidden, uint8_t *cells, uint8_t *outputs);
+
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t divide_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }

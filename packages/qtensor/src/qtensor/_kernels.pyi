@@ -29,6 +29,11 @@ PADDING_MODES: tuple[str, ...]
 class ConvShape:
     def __init__(self, image: Sequence[int], axes: Sequence[Sequence[int]], mode: str) -> None: ...
 
+class LSTMCell:
+    def __init__(
+        self, tables: tuple[bytes, ...], binaries: Sequence[tuple[float, ...]], signed: bool
+    ) -> None: ...
+
 class Product:
     def __init__(
         self,
@@ -117,4 +122,15 @@ class Product:
         shape: ConvShape,
         quant_max: int,
         per_image: bool,
+    ) -> None: ...
+    def lstm(
+        self,
+        weights: Packed,
+        cell: LSTMCell,
+        threads: int,
+        sizes: Sequence[int],
+        input_gates: int,
+        hidden: int,
+        cells: int,
+        outputs: int,
     ) -> None: ...

@@ -82,6 +82,21 @@ cdef extern from "gemm.h" nogil:
         const int8_t *panels
         int64_t rows, k, channels
 
+    ctypedef struct output_params:
+        float lo, hi
+        int32_t zero_point
+
+    ctypedef struct binary_params:
+        float a_multiplier, b_multiplier
+        int32_t a_zero_point, b_zero_point
+        output_params output
+
+    ctypedef struct lstm_cell:
+        const uint8_t *gate_tables[4]
+        const uint8_t *tanh_table
+        binary_params forgotten, added, sum, output
+        uint8_t flip
+
     const kernels *find_kernels(const char *name)
     packed_panels *pack(const int8_t *, int64_t groups, int64_t channels, int64_t runs,
                  int64_t run_length, int64_t group_stride, int amax, bint row_sums)
@@ -94,6 +109,8 @@ cdef extern from "gemm.h" nogil:
     int conv_ "conv"(const product *, input_kind, const void *, const conv_shape *)
     int conv_dynamic_ "conv_dynamic"(const product *, const float *, const conv_shape *,
                                      int32_t quant_max, bint per_image)
+    int lstm_ "lstm"(const product *, const lstm_cell *, int64_t steps, int64_t batch,
+                     int64_t size, const uint8_t *, const uint8_t *, uint8_t *, uint8_t *)
 
 
 cdef const kernels *_active = find_kernels(b"scalar")
@@ -184,6 +201,42 @@ cdef class ConvShape:
             (axis.size, axis.input_stride, axis.taps, axis.first, axis.stride, axis.dilation,
              axis.out_size, axis.outputs, axis.place, axis.spacing) = axes[i]
         s.padding_mode = <padding_mode><int>PADDING_MODES.index(mode)
+
+
+cdef class LSTMCell:
+    """Struct lstm_cell of csrc/gemm.h. Immutable.
+
+    Args:
+        tables: five of 256 bytes: of the gates, and of the cell state's tanh.
+        binaries: for each of the four operators, the fields of binary_params.
+        signed: whether all bytes are int8.
+    """
+
+    cdef lstm_cell _cell
+    cdef tuple _tables
+
+    def __init__(self, tuple tables, binaries, bint signed):
+        cdef int32_t flip = 0x80 if signed else 0
+        self._tables = tables
+        for i in range(4):
+            self._cell.gate_tables[i] = <const uint8_t *><const char *><bytes>tables[i]
+        self._cell.tanh_table = <const uint8_t *><const char *><bytes>tables[4]
+        forgotten, added, sum_, output = binaries
+        self._cell.forgotten = _binary(forgotten, flip)
+        self._cell.added = _binary(added, flip)
+        self._cell.sum = _binary(sum_, flip)
+        self._cell.output = _binary(output, flip)
+        self._cell.flip = flip
+
+
+cdef binary_params _binary(fields, int32_t flip) except *:
+    cdef binary_params p
+    (p.a_multiplier, p.b_multiplier, p.a_zero_point, p.b_zero_point, p.output.lo, p.output.hi,
+     p.output.zero_point) = fields
+    p.a_zero_point += flip
+    p.b_zero_point += flip
+    p.output.zero_point += flip
+    return p
 
 
 cdef class Product:
@@ -314,6 +367,18 @@ cdef class Product:
         m.batch, m.rows, m.k, m.columns = sizes
         with nogil:
             status = matmul_(&p, &m)
+        _check(status)
+
+    def lstm(self, Packed weights, LSTMCell cell, int threads, sizes, uintptr_t input_gates,
+             uintptr_t hidden, uintptr_t cells, uintptr_t outputs):
+        """``sizes``: steps, batch, hidden values; see lstm() in csrc/gemm.h."""
+        cdef product p = self._with(weights, threads, 0, 0)
+        cdef int64_t steps, batch, size
+        cdef int status
+        steps, batch, size = sizes
+        with nogil:
+            status = lstm_(&p, &cell._cell, steps, batch, size, <const uint8_t *>input_gates,
+                           <const uint8_t *>hidden, <uint8_t *>cells, <uint8_t *>outputs)
         _check(status)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from .._packing import PackedWeights, Run, shared_cache
 from ._registry import operator
 
-_VARYING = ("input", "residual")
+_VARYING = ("input", "residual", "hidden", "cell")
 
 
 def weighted_operator(

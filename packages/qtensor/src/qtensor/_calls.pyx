@@ -214,6 +214,7 @@ cdef class Plan:
     """How calls that are alike run."""
 
     cdef Kernel _kernel
+    cdef bint _copies
     cdef dlpack_owned *_owned  # an output but for its memory; sizes and strides lie behind it
     cdef size_t _described, _place, _size  # bytes: of that, until the memory begins, and of it
 
@@ -222,6 +223,7 @@ cdef class Plan:
         _torch.describe(<void *>output, &x)
         cdef size_t dims = x.ndim * sizeof(int64_t)
         self._kernel = kernel
+        self._copies = any([like is not None for like in kernel.copied])
         self._described = sizeof(dlpack_owned) + 2 * dims
         self._place = (self._described + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
         self._size = output.untyped_storage().nbytes()
@@ -241,7 +243,7 @@ cdef class Plan:
     cdef run(self, list tensors, dlpack_tensor *inputs):
         """A new output, computed from these tensors."""
         cdef int threads = num_threads()
-        if self._kernel.copied:
+        if self._copies:
             self._copy(tensors, inputs)
         cdef dlpack_owned *owned = self._new()
         cdef void *output = owned.tensor.data

@@ -71,19 +71,18 @@ class Binary(Kernel):
         hi: float,
     ) -> None: ...
 
-def join(
-    q: int,
-    out: int,
-    rows: int,
-    length: int,
-    stride: int,
-    params: RequantizeParams | None,
-    threads: int,
-) -> None: ...
+class Join(Kernel):
+    def __init__(
+        self, parts: Sequence[tuple[RequantizeParams | None, int, int, int, int]]
+    ) -> None: ...
+
 def prelu(
     q: int, out: int, shape: Sequence[int], params: RequantizeParams, slopes: int, threads: int
 ) -> None: ...
-def lookup(q: int, out: int, n: int, table: bytes, threads: int) -> None: ...
+
+class Lookup(Kernel):
+    def __init__(self, count: int, table: bytes) -> None: ...
+
 def softmax(
     q: int,
     out: int,

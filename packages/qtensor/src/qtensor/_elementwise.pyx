@@ -1,9 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Calls the C drivers of csrc/elementwise.h. Tensors come as addresses of dense memory, or as
-themselves where every tenth of a microsecond counts; already checked. The GIL is released while
-they are worked on."""
+"""Calls the C drivers of csrc/elementwise.h: through a ``Kernel`` where a call can be prepared,
+else with addresses of dense memory. All is checked already; the GIL is released during the work."""
 
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.string cimport memcpy
 
 from ._isa import ISA
 
@@ -15,10 +16,14 @@ cdef extern from "elementwise.h" nogil:
         float lo, hi
         int32_t zero_point
 
+    ctypedef struct fixed_sum:
+        bint proven
+
     ctypedef struct binary_params:
         float a_multiplier, b_multiplier
         int32_t a_zero_point, b_zero_point
         output_params output
+        fixed_sum fixed
 
     ctypedef struct requantize_params:
         float multiplier
@@ -54,6 +59,8 @@ cdef extern from "elementwise.h" nogil:
                          const channel_layout *, int64_t, int64_t, int)
     void dequantize_tensor(const elementwise_kernels *, const void *, float *, element_type,
                            const channel_layout *, int)
+    void prove_fixed_sum(binary_params *, element_type)
+    void prove_fixed_rescaling(requantize_params *)
     void binary_tensors(binary_kernel *, const operand *, const operand *, uint8_t *, element_type,
                         int64_t, const binary_params *, int)
     void join_rows(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t, int64_t,
@@ -135,6 +142,11 @@ cdef class RequantizeParams:
         self.c = requantize_params(multiplier, zero_point + flip,
                                    output_params(lo, hi, output_zero_point + output_flip),
                                    flip, output_flip)
+        prove_fixed_rescaling(&self.c)
+
+
+cdef enum:
+    _WORTH_A_PROOF = 1 << 16  # bytes to add; the proof takes as long as adding a million
 
 
 cdef operand operand_of(layout) except *:
@@ -174,8 +186,16 @@ cdef class Binary(Kernel):
         self._multiplies = name == "mul"
         self._element, self._count = <element_type>element, count
         self._a, self._b = operand_of(a_layout), operand_of(b_layout)
-        self._params = binary_params(a_multiplier, b_multiplier, a_zero_point, b_zero_point,
-                                     output_params(lo, hi, zero_point))
+        self._params.a_multiplier, self._params.b_multiplier = a_multiplier, b_multiplier
+        self._params.a_zero_point, self._params.b_zero_point = a_zero_point, b_zero_point
+        self._params.output = output_params(lo, hi, zero_point)
+        if name == "add" and count >= _WORTH_A_PROOF:
+            prove_fixed_sum(&self._params, self._element)
+
+    @property
+    def in_fixed_point(self):
+        """Whether it is proven that fixed point gives the same results, and may be used."""
+        return bool(self._params.fixed.proven)
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         cdef operand a = self._a, b = self._b
@@ -184,12 +204,48 @@ cdef class Binary(Kernel):
                        <uint8_t *>output, self._element, self._count, &self._params, threads)
 
 
-def join(size_t q, size_t out, int64_t rows, int64_t length, int64_t stride,
-         RequantizeParams params, int threads):
-    """``params``: None to copy. The output's rows are ``stride`` bytes apart."""
-    cdef const requantize_params *c = NULL if params is None else &params.c
-    with nogil:
-        join_rows(kernels, <const uint8_t *>q, <uint8_t *>out, rows, length, stride, c, threads)
+cdef struct join_part:
+    bint converted
+    requantize_params params
+    int64_t place, rows, length, stride
+
+
+cdef class Join(Kernel):
+    """Bytes brought to other parameters, or copied, each tensor to its place in the output.
+
+    Args:
+        parts: for each tensor: parameters, ``None`` to copy; where it begins in the output; how
+            many rows of which length it has; how far apart they begin in the output.
+    """
+
+    cdef join_part *_parts
+    cdef Py_ssize_t _count
+
+    def __init__(self, parts):
+        cdef join_part *part
+        cdef RequantizeParams params
+        self._parts = <join_part *>PyMem_Malloc(len(parts) * sizeof(join_part))
+        if self._parts == NULL:
+            raise MemoryError()
+        for params, place, rows, length, stride in parts:
+            part = &self._parts[self._count]
+            part.converted = params is not None
+            if params is not None:
+                part.params = params.c
+            part.place, part.rows, part.length, part.stride = place, rows, length, stride
+            self._count += 1
+
+    def __dealloc__(self):
+        PyMem_Free(self._parts)
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef const join_part *part
+        for i in range(self._count):
+            part = &self._parts[i]
+            join_rows(kernels, <const uint8_t *>inputs[i].data, <uint8_t *>output + part.place,
+                      part.rows, part.length, part.stride,
+                      &part.params if part.converted else NULL, threads)
 
 
 def prelu(size_t q, size_t out, shape, RequantizeParams params, size_t slopes, int threads):
@@ -201,11 +257,19 @@ def prelu(size_t q, size_t out, shape, RequantizeParams params, size_t slopes, i
                      &params.c, <const float *>slopes, threads)
 
 
-def lookup(size_t q, size_t out, int64_t n, bytes table, int threads):
-    """``table``: 256 bytes."""
-    cdef const uint8_t *values = table
-    with nogil:
-        lookup_tensor(kernels, <const uint8_t *>q, <uint8_t *>out, n, values, threads)
+cdef class Lookup(Kernel):
+    """What a table of 256 bytes has for each of ``count`` bytes."""
+
+    cdef uint8_t _table[256]
+    cdef int64_t _count
+
+    def __init__(self, int64_t count, bytes table):
+        self._count = count
+        memcpy(self._table, <const uint8_t *>table, 256)
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        lookup_tensor(kernels, <const uint8_t *>inputs[0].data, <uint8_t *>output, self._count,
+                      self._table, threads)
 
 
 def softmax(size_t q, size_t out, int element, shape, bytes exponentials, double inverse_scale,

@@ -19,6 +19,16 @@ def laid_out_as(tensor: Tensor, output: Tensor) -> Tensor:
     return torch.empty_like(output, dtype=tensor.dtype).copy_(tensor)
 
 
+def copied_as(output: Tensor, *tensors: Tensor) -> tuple[Tensor | None, ...]:
+    """What kernels that walk memory as ``output``'s need copied first (see ``Kernel.copied``)."""
+    alike = all(x.shape == output.shape and x.stride() == output.stride() for x in tensors)
+    return (
+        ()
+        if alike
+        else tuple(torch.empty_like(output, dtype=x.dtype, device="meta") for x in tensors)
+    )
+
+
 def outer_channels_inner(output: Tensor, axis: int) -> tuple[int, int, int]:
     """A non-empty dense tensor as three axes in memory order, the middle one being ``axis``."""
     channels = output.shape[axis]

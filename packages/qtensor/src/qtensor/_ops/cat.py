@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import _elementwise
-from .._threads import num_threads
+from .._calls import Prepared
 from ._checks import BYTES, RANGES, check_integers
 from ._layout import outer_channels_inner
 from ._registry import operator
@@ -119,7 +119,8 @@ def cat_fake(
     return output
 
 
-def cat_cpu(
+def _kernel(
+    output: Tensor,
     tensors: Sequence[Tensor],
     scales: Sequence[float],
     zero_points: Sequence[int],
@@ -131,37 +132,34 @@ def cat_cpu(
     dtype: torch.dtype,
     activation_min: float | None = None,
     activation_max: float | None = None,
-) -> Tensor:
-    output = _empty_joined(tensors, scales, zero_points, dim, dtype)
+) -> _elementwise.Join:
     parameters = output_scale, output_zero_point, quant_min, quant_max, dtype
     bounds = activation_min, activation_max
     unbounded = bounds == (None, None) and (quant_min, quant_max) == RANGES[dtype]
-    memory_format, threads = _format(tensors), num_threads()
     outer, size, inner = outer_channels_inner(output, dim) if output.numel() else (0, 0, 0)
-    place = output.data_ptr()
+    parts, place = [], 0
     for x, scale, zero_point in zip(tensors, scales, zero_points, strict=True):
         params = requantize_params(x.dtype, scale, zero_point, *parameters, *bounds)
         same = (x.dtype, scale, zero_point) == (dtype, output_scale, output_zero_point)
-        x = x.contiguous(memory_format=memory_format)
         length = x.shape[dim] * inner if size > 1 else x.numel()
-        _elementwise.join(
-            x.data_ptr(),
-            place,
-            outer,
-            length,
-            size * inner,
-            None if same and unbounded else params,
-            threads,
-        )
+        parts.append((None if same and unbounded else params, place, outer, length, size * inner))
         place += length
-    return output
+    made = _elementwise.Join(parts)
+    memory_format = _format(tensors)
+    made.copied = tuple(
+        None
+        if x.is_contiguous(memory_format=memory_format)
+        else torch.empty(x.shape, dtype=x.dtype, device="meta", memory_format=memory_format)
+        for x in tensors
+    )
+    return made
 
 
 cat = operator(
     "cat(Tensor[] tensors, float[] scales, int[] zero_points, int dim, float output_scale, "
     "int output_zero_point, int quant_min, int quant_max, ScalarType dtype, "
     "float? activation_min=None, float? activation_max=None) -> Tensor",
-    cpu=cat_cpu,
+    cpu=Prepared(cat_fake, _kernel),
     reference=cat_reference,
     fake=cat_fake,
 )

@@ -135,7 +135,7 @@ def channels_last(input: Tensor) -> Tensor:
 
 
 def _max(input: Tensor, axes: Sequence[Axis]) -> _pooling.MaxPool:
-    made = _pooling.MaxPool(ELEMENT[input.dtype], *input.shape[:2], three(axes))
+    made = _pooling.MaxPool(ELEMENT[input.dtype], input.shape[0], input.shape[1], three(axes))
     made.copied = _channels_last_like(input)
     return made
 
@@ -149,7 +149,8 @@ def _mean(
 ) -> _pooling.MeanPool:
     made = _pooling.MeanPool(
         ELEMENT[input.dtype],
-        *input.shape[:2],
+        input.shape[0],
+        input.shape[1],
         three(axes),
         zero_point,
         1.0,
@@ -169,7 +170,7 @@ def three(axes: Sequence[Axis]) -> list[Axis]:
 
 def _channels_last_like(input: Tensor) -> tuple[Tensor, ...]:
     """What the kernels want ``input`` copied to (see ``Prepared``); nothing if it can be read."""
-    if channels_last(input) is input or input.ndim == 3 and input.mT.is_contiguous():
+    if channels_last(input) is input or (input.ndim == 3 and input.mT.is_contiguous()):
         return ()
     layout = output_layout(input.shape, input.shape[2:])
     return (torch.empty_strided(*layout, dtype=input.dtype, device="meta"),)

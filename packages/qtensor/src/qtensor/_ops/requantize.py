@@ -1,14 +1,15 @@
 """Requantize: the same real values in other parameters, or in another type of integer."""
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import _elementwise
-from .._threads import num_threads
+from .._calls import Prepared
 from ._checks import BYTES, RANGES, check_integers, check_parameters, check_range
-from ._layout import laid_out_as
+from ._layout import copied_as
 from ._registry import operator
 from ._requantize import integer_bounds, round_within
 
@@ -124,43 +125,24 @@ def requantize_fake(
     return torch.empty_like(input, dtype=dtype)
 
 
-def requantize_cpu(
+def _kernel(
+    output: Tensor,
     input: Tensor,
     scale: float,
     zero_point: int,
-    output_scale: float,
-    output_zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    dtype: torch.dtype,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
-) -> Tensor:
-    check_integers(input, BYTES)
-    params = requantize_params(
-        input.dtype,
-        scale,
-        zero_point,
-        output_scale,
-        output_zero_point,
-        quant_min,
-        quant_max,
-        dtype,
-        activation_min,
-        activation_max,
-    )
-    output = torch.empty_like(input, dtype=dtype)
-    input = laid_out_as(input, output)
-    n = output.numel()
-    _elementwise.join(input.data_ptr(), output.data_ptr(), 1, n, n, params, num_threads())
-    return output
+    *parameters: Any,
+) -> _elementwise.Join:
+    params = requantize_params(input.dtype, scale, zero_point, *parameters)
+    made = _elementwise.Join([(params, 0, 1, output.numel(), output.numel())])
+    made.copied = copied_as(output, input)
+    return made
 
 
 requantize = operator(
     "requantize(Tensor input, float scale, int zero_point, float output_scale, "
     "int output_zero_point, int quant_min, int quant_max, ScalarType dtype, "
     "float? activation_min=None, float? activation_max=None) -> Tensor",
-    cpu=requantize_cpu,
+    cpu=Prepared(requantize_fake, _kernel),
     reference=requantize_reference,
     fake=requantize_fake,
 )

@@ -6,15 +6,15 @@ about one: adding a line there adds the operator.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _elementwise
-from .._threads import num_threads
-from ._checks import BYTES, check_integers
-from ._layout import laid_out_as
+from .._calls import Prepared
+from ._layout import copied_as
 from ._registry import operator
 from ._requantize import round_within
 from .requantize import check_requantize
@@ -22,25 +22,42 @@ from .requantize import check_requantize
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "abs": torch.abs,
     "add": torch.add,
+    "add_relu": lambda x, number: torch.relu(x + number),
     "celu": F.celu,
+    "cos": torch.cos,
+    "div": torch.div,
     "elu": torch._C._nn.elu,
+    "erf": torch.erf,
     "exp": torch.exp,
+    "expm1": torch.expm1,
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "hardshrink": F.hardshrink,
     "hardsigmoid": F.hardsigmoid,
     "hardswish": F.hardswish,
     "leaky_relu": F.leaky_relu,
+    "log": torch.log,
+    "log1p": torch.log1p,
     "logsigmoid": F.logsigmoid,
     "mish": F.mish,
+    "mul": torch.mul,
+    "mul_relu": lambda x, number: torch.relu(x * number),
     "neg": torch.neg,
+    "pow": torch.pow,
+    "rdiv": lambda x, number: number / x,
+    "reciprocal": torch.reciprocal,
+    "rsqrt": torch.rsqrt,
+    "rsub": torch.rsub,
     "selu": F.selu,
     "sigmoid": torch.sigmoid,
     "silu": F.silu,
+    "sin": torch.sin,
     "softplus": F.softplus,
     "softshrink": F.softshrink,
     "softsign": F.softsign,
+    "sqrt": torch.sqrt,
     "square": torch.square,
+    "sub": torch.sub,
     "tanh": torch.tanh,
     "tanhshrink": F.tanhshrink,
     "threshold": F.threshold,
@@ -165,42 +182,26 @@ def unary_fake(
     return torch.empty_like(input, dtype=dtype)
 
 
-def unary_cpu(
+def _kernel(
+    output: Tensor,
     input: Tensor,
     scale: float,
     zero_point: int,
     function: str,
     arguments: Sequence[float],
-    output_scale: float,
-    output_zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    dtype: torch.dtype,
-) -> Tensor:
-    check_integers(input, BYTES)
-    table = _table(
-        input.dtype,
-        scale,
-        zero_point,
-        function,
-        tuple(arguments),
-        output_scale,
-        output_zero_point,
-        quant_min,
-        quant_max,
-        dtype,
-    )
-    output = torch.empty_like(input, dtype=dtype)
-    input = laid_out_as(input, output)
-    _elementwise.lookup(input.data_ptr(), output.data_ptr(), output.numel(), table, num_threads())
-    return output
+    *parameters: Any,
+) -> _elementwise.Lookup:
+    table = _table(input.dtype, scale, zero_point, function, tuple(arguments), *parameters)
+    made = _elementwise.Lookup(output.numel(), table)
+    made.copied = copied_as(output, input)
+    return made
 
 
 unary = operator(
     "unary(Tensor input, float scale, int zero_point, str function, float[] arguments, "
     "float output_scale, int output_zero_point, int quant_min, int quant_max, ScalarType dtype) "
     "-> Tensor",
-    cpu=unary_cpu,
+    cpu=Prepared(unary_fake, _kernel),
     reference=unary_reference,
     fake=unary_fake,
 )

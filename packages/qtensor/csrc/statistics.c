@@ -121,7 +121,7 @@ typedef struct {
     value_range ranges[MAX_PIECES];
     /* of histograms only */
     const dyadic_bins *bins;
-    uint32_t *counters; /* COUNTERS of each bin, for each piece */
+    uint32_t *counters; /* COUNTERS of each bin, OUTER ones too, for each piece */
     int64_t *counts;    /* one of each bin, for each piece */
 } piecewise;
 
@@ -166,54 +166,30 @@ value_range range_of(const statistics_kernels *kernels, const strided_tensor *te
     return joined_ranges(&all);
 }
 
-enum { COUNTED_AT_ONCE = 2048 }; /* looked at twice, the second time in the cache */
-
 /* 32 bits hold what is counted until this often. */
 static const int64_t FLUSH_AFTER = INT64_C(1) << 31;
 
 static void flush_counts(piece *p) {
+    uint32_t *counters = p->counters + COUNTERS; /* not what lies in no bin */
     for (int64_t bin = 0; bin < p->all->bins->size; bin++) {
-        uint32_t *counters = p->counters + bin * COUNTERS;
         for (int k = 0; k < COUNTERS; k++) {
             p->counts[bin] += counters[k];
             counters[k] = 0;
         }
+        counters += COUNTERS;
     }
     p->pending = 0;
 }
 
-static void count_one_by_one(piece *p, const float *x, int64_t n) {
-    const dyadic_bins *bins = p->all->bins;
-    const double inverse_width = ldexp(1.0, -bins->exponent);
-    for (int64_t i = 0; i < n; i++) {
-        const double index = floor(x[i] * inverse_width) - bins->first;
-        if (index >= 0 && index < (double)bins->size) { /* neither holds for NaN */
-            p->counters[(int64_t)index * COUNTERS]++;
-        }
-    }
-}
-
-static void count_block(piece *p, const float *x, int64_t n) {
-    const dyadic_bins *bins = p->all->bins;
-    value_range range = NOTHING;
-    p->all->kernels->range(x, n, &range);
-    take_range(&p->range, &range);
-    const double begin = ldexp((double)bins->first, bins->exponent);
-    const double end = ldexp((double)(bins->first + bins->size), bins->exponent);
-    if (range.nonfinite == 0 && range.lowest >= begin && range.highest < end) {
-        p->all->kernels->count(x, n, bins, p->counters);
-    } else {
-        count_one_by_one(p, x, n);
-    }
-    p->pending += n;
-    if (p->pending >= FLUSH_AFTER) {
-        flush_counts(p);
-    }
-}
-
 static void count_run(void *context, const float *x, int64_t n) {
-    for (int64_t i = 0; i < n; i += COUNTED_AT_ONCE) {
-        count_block(context, x + i, smaller(COUNTED_AT_ONCE, n - i));
+    piece *p = context;
+    for (int64_t i = 0, count; i < n; i += count) {
+        count = smaller(FLUSH_AFTER - p->pending, n - i);
+        p->all->kernels->count(x + i, count, p->all->bins, p->counters, &p->range);
+        p->pending += count;
+        if (p->pending == FLUSH_AFTER) {
+            flush_counts(p);
+        }
     }
 }
 
@@ -221,7 +197,7 @@ static void count_pieces(const void *context, int64_t begin, int64_t end) {
     piecewise *all = (piecewise *)context;
     for (int64_t i = begin; i < end; i++) {
         piece p = {.all = all, .range = NOTHING};
-        p.counters = all->counters + i * COUNTERS * all->bins->size;
+        p.counters = all->counters + i * COUNTERS * (all->bins->size + OUTER);
         p.counts = all->counts + i * all->bins->size;
         for_runs(all->view, all->values * i / all->pieces, all->values * (i + 1) / all->pieces,
                  count_run, &p);
@@ -236,9 +212,9 @@ int count_values(const statistics_kernels *kernels, const strided_tensor *tensor
     piecewise all = {
         .kernels = kernels, .view = &view, .values = number_of_values(&view), .bins = bins};
     all.pieces = pieces_of(all.values, threads);
-    const size_t total = (size_t)all.pieces * (size_t)bins->size;
-    all.counters = calloc(total * COUNTERS, sizeof *all.counters);
-    all.counts = calloc(total, sizeof *all.counts);
+    const size_t pieces = (size_t)all.pieces, size = (size_t)bins->size;
+    all.counters = calloc(pieces * (size + OUTER) * COUNTERS, sizeof *all.counters);
+    all.counts = calloc(pieces * size, sizeof *all.counts);
     const int ready = all.counters && all.counts;
     if (ready) {
         parallel(all.pieces, 1, threads, count_pieces, &all);

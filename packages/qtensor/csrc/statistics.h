@@ -29,8 +29,9 @@ typedef struct {
 } dyadic_bins;
 
 /* A kernel has this many counters for each bin, and takes them in turn: neighbouring values are
- * often equal, and an increment must not wait for the one before it to be stored. */
-enum { COUNTERS = 4 };
+ * often equal, and an increment must not wait for the one before it to be stored. What lies in no
+ * bin is counted as well, in one of two OUTER bins: the first and the last of the counters. */
+enum { COUNTERS = 4, OUTER = 2 };
 
 typedef struct {
     /* Takes n consecutive values into the range. */
@@ -38,8 +39,9 @@ typedef struct {
     /* Takes the values of each column into the range of its index. Rows are `stride` apart. */
     void (*column_ranges)(const float *x, int64_t rows, int64_t stride, int64_t columns,
                           const channel_ranges *ranges);
-    /* Counts n values, all within the bins; the counters of a bin add up to its count. */
-    void (*count)(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters);
+    /* As range, and counts them; the counters of a bin add up to its count. */
+    void (*count)(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters,
+                  value_range *range);
 } statistics_kernels;
 
 extern const statistics_kernels statistics_scalar, statistics_avx2;

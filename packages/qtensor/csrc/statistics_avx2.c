@@ -42,6 +42,21 @@ INLINE int has_nonfinite(lanes seen) {
     return _mm256_movemask_epi8(_mm256_cmpgt_epi32(seen.magnitude, largest_finite));
 }
 
+/* Takes what the lanes have seen of n values into a range. */
+INLINE void take_lanes(lanes seen, const float *x, int64_t n, value_range *range) {
+    if (has_nonfinite(seen)) {
+        statistics_scalar.range(x, n, range);
+        return;
+    }
+    _Alignas(32) float bounds[16];
+    _mm256_store_ps(bounds, seen.lowest);
+    _mm256_store_ps(bounds + 8, seen.highest);
+    for (int k = 0; k < 8; k++) {
+        range->lowest = bounds[k] < range->lowest ? bounds[k] : range->lowest;
+        range->highest = bounds[8 + k] > range->highest ? bounds[8 + k] : range->highest;
+    }
+}
+
 INLINE void range_of_block(const float *x, int64_t n, value_range *range) {
     lanes seen[4] = {empty_lanes(), empty_lanes(), empty_lanes(), empty_lanes()};
     int64_t i = 0;
@@ -53,18 +68,7 @@ INLINE void range_of_block(const float *x, int64_t n, value_range *range) {
     for (; i + 8 <= n; i += 8) {
         seen[0] = take(seen[0], _mm256_loadu_ps(x + i));
     }
-    const lanes all = joined(joined(seen[0], seen[1]), joined(seen[2], seen[3]));
-    if (has_nonfinite(all)) {
-        statistics_scalar.range(x, n, range);
-        return;
-    }
-    _Alignas(32) float bounds[16];
-    _mm256_store_ps(bounds, all.lowest);
-    _mm256_store_ps(bounds + 8, all.highest);
-    for (int k = 0; k < 8; k++) {
-        range->lowest = bounds[k] < range->lowest ? bounds[k] : range->lowest;
-        range->highest = bounds[8 + k] > range->highest ? bounds[8 + k] : range->highest;
-    }
+    take_lanes(joined(joined(seen[0], seen[1]), joined(seen[2], seen[3])), x, i, range);
     statistics_scalar.range(x + i, n - i, range);
 }
 
@@ -120,31 +124,45 @@ static void column_ranges(const float *x, int64_t rows, int64_t stride, int64_t 
 
 enum { INDICES = 256 };
 
-/* floor(v * inverse_width) - first, for the eight values at x. A product may be too small for
+/* One beside the bins at either end, 0 in front of them: where what lies in none is counted. */
+typedef struct {
+    __m256 inverse_width;
+    __m256i before, after;
+} index_rule;
+
+/* max(floor(v * inverse_width), before) ... after, less before. NaN, infinity and what 32 bits do
+ * not hold become the smallest integer. With bins wider than 1 a product may be too small for
  * float32: a negative one then is -0, and its floor must be -1 all the same. */
-INLINE __m256i index8(const float *x, __m256 inverse_width, __m256i first) {
-    const __m256 v = _mm256_loadu_ps(x), zero = _mm256_setzero_ps();
-    const __m256 product = _mm256_mul_ps(v, inverse_width);
-    const __m256i floors = _mm256_cvtps_epi32(_mm256_floor_ps(product));
-    const __m256 lost = _mm256_and_ps(_mm256_cmp_ps(v, zero, _CMP_LT_OQ),
-                                      _mm256_cmp_ps(product, zero, _CMP_EQ_OQ));
-    return _mm256_sub_epi32(_mm256_add_epi32(floors, _mm256_castps_si256(lost)), first);
+INLINE __m256i index8(__m256 v, const index_rule *rule, const int wide) {
+    const __m256 zero = _mm256_setzero_ps(), product = _mm256_mul_ps(v, rule->inverse_width);
+    __m256i floors = _mm256_cvtps_epi32(_mm256_floor_ps(product));
+    if (wide) {
+        const __m256 lost = _mm256_and_ps(_mm256_cmp_ps(v, zero, _CMP_LT_OQ),
+                                          _mm256_cmp_ps(product, zero, _CMP_EQ_OQ));
+        floors = _mm256_add_epi32(floors, _mm256_castps_si256(lost));
+    }
+    floors = _mm256_min_epi32(_mm256_max_epi32(floors, rule->before), rule->after);
+    return _mm256_sub_epi32(floors, rule->before);
 }
 
-static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters) {
-    if (bins->exponent < -126) { /* the inverse width would be infinite */
-        statistics_scalar.count(x, n, bins, counters);
-        return;
-    }
-    const __m256 inverse_width = _mm256_set1_ps((float)ldexp(1.0, -bins->exponent));
-    const __m256i first = _mm256_set1_epi32(bins->first);
-    int64_t i = 0;
-    while (i + 8 <= n) {
+/* The next block is on its way from memory while this one is counted. */
+INLINE void fetch_block_after(const float *x) {
+    _mm_prefetch((const char *)(x + BLOCK), _MM_HINT_T0);
+}
+
+/* n is a multiple of 8. */
+INLINE void count_block(const float *x, int64_t n, const index_rule *rule, uint32_t *counters,
+                        value_range *range, const int wide) {
+    lanes seen = empty_lanes();
+    for (int64_t i = 0; i < n;) {
         _Alignas(32) uint32_t at[INDICES];
-        int64_t filled = 0;
-        for (; filled < INDICES && i + 8 <= n; filled += 8, i += 8) {
-            const __m256i bin = index8(x + i, inverse_width, first);
-            _mm256_store_si256((__m256i *)(at + filled), _mm256_slli_epi32(bin, 2)); /* COUNTERS */
+        const int64_t filled = n - i < INDICES ? n - i : INDICES;
+        for (int64_t k = 0; k < filled; k += 8) {
+            const __m256 v = _mm256_loadu_ps(x + i + k);
+            fetch_block_after(x + i + k);
+            seen = take(seen, v);
+            const __m256i counter = _mm256_slli_epi32(index8(v, rule, wide), 2); /* COUNTERS */
+            _mm256_store_si256((__m256i *)(at + k), counter);
         }
         for (int64_t k = 0; k < filled; k += 4) {
             uint64_t pairs[2]; /* half as many loads, which compete with those of the counters */
@@ -154,8 +172,32 @@ static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *
             counters[(uint32_t)pairs[1] + (uint64_t)2]++;
             counters[(pairs[1] >> 32) + 3]++;
         }
+        i += filled;
     }
-    statistics_scalar.count(x + i, n - i, bins, counters);
+    take_lanes(seen, x, n, range);
+}
+
+static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters,
+                  value_range *range) {
+    if (bins->exponent < -126) { /* the inverse width would be infinite */
+        statistics_scalar.count(x, n, bins, counters, range);
+        return;
+    }
+    const index_rule rule = {
+        _mm256_set1_ps((float)ldexp(1.0, -bins->exponent)),
+        _mm256_set1_epi32(bins->first - 1),
+        _mm256_set1_epi32(bins->first + (int32_t)bins->size),
+    };
+    const int64_t whole = n - n % 8;
+    for (int64_t i = 0; i < whole; i += BLOCK) {
+        const int64_t size = whole - i < BLOCK ? whole - i : BLOCK;
+        if (bins->exponent > 0) {
+            count_block(x + i, size, &rule, counters, range, 1);
+        } else {
+            count_block(x + i, size, &rule, counters, range, 0);
+        }
+    }
+    statistics_scalar.count(x + whole, n - whole, bins, counters, range);
 }
 
 const statistics_kernels statistics_avx2 = {

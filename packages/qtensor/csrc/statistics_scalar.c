@@ -29,10 +29,16 @@ static void column_ranges(const float *x, int64_t rows, int64_t stride, int64_t 
 }
 
 /* In double the product with a power of two is exact for every float. */
-static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters) {
+static void count(const float *x, int64_t n, const dyadic_bins *bins, uint32_t *counters,
+                  value_range *range) {
     const double inverse_width = ldexp(1.0, -bins->exponent);
     for (int64_t i = 0; i < n; i++) {
-        counters[((int64_t)floor(x[i] * inverse_width) - bins->first) * COUNTERS]++;
+        const double index = floor(x[i] * inverse_width) - bins->first;
+        const int64_t bin = !(index >= 0)                 ? -1 /* NaN too */
+                            : index < (double)bins->size ? (int64_t)index
+                                                         : bins->size;
+        counters[(bin + 1) * COUNTERS]++;
+        take(x[i], &range->lowest, &range->highest, &range->nonfinite);
     }
 }
 

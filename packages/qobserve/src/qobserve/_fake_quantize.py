@@ -108,7 +108,7 @@ class FakeQuantize(FakeQuantizeBase):
         self.register_buffer("zero_point", zero_point)
 
     @property
-    def name(self) -> str:  # type: ignore[override]  # the observer's: it reports what it sees
+    def name(self) -> str:
         """The qualified name of what is observed, set by ``prepare``, used in messages."""
         return str(getattr(self.activation_post_process, "name", ""))
 

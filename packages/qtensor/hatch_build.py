@@ -32,7 +32,7 @@ EXTENSIONS = {
         *("gemm*.c", "pack.c", "finish*.c", "linear.c", "matmul.c", "weight_only*.c", "conv.c"),
         *("depthwise*.c", "elementwise_*.c", "lstm.c"),
     ),
-    "_elementwise": ("elementwise*.c", "binary.c", "bytewise.c", "softmax.c"),
+    "_elementwise": ("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),
     "_fake_quantize": ("fake_quantize*.c",),
     "_pooling": ("pool*.c", "interpolate*.c"),
     "_calls": (),

@@ -9,6 +9,7 @@
 #define QTENSOR_ELEMENTWISE_H
 
 #include "bytes.h"
+#include "fixed_point.h"
 
 /* q = rne(clamp(x * inverse_scale + offset, quant_min - zero_point, quant_max - zero_point))
  *     + zero_point, where NaN clamps to the lower bound.
@@ -31,6 +32,7 @@ typedef struct {
     float a_multiplier, b_multiplier;
     int32_t a_zero_point, b_zero_point;
     output_params output;
+    fixed_sum fixed; /* the same as add, in the kernels' unsigned bytes */
 } binary_params;
 
 /* t = (q - zero_point) * multiplier. Input and output may differ in sign, so the flips are here. */
@@ -39,6 +41,7 @@ typedef struct {
     int32_t zero_point;
     output_params output;
     uint8_t flip, output_flip;
+    fixed_rescaling fixed; /* the same as requantize */
 } requantize_params;
 
 typedef void binary_kernel(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
@@ -86,6 +89,11 @@ void quantize_tensor(const elementwise_kernels *kernels, const float *x, void *q
 
 void dequantize_tensor(const elementwise_kernels *kernels, const void *q, float *x,
                        enum element_type type, const channel_layout *layout, int threads);
+
+/* Fill in `fixed` where it gives the same results for all bytes; see fixed_point.h. The first
+ * looks at 65 536 pairs of these, the second at 256. */
+void prove_fixed_sum(binary_params *p, enum element_type type);
+void prove_fixed_rescaling(requantize_params *p);
 
 /* An operand of a broadcasting operator: how it lies under the output, whose dimensions come in
  * memory order, those that can be merged merged. Without sizes it lies like the output. */

@@ -170,9 +170,12 @@ static inline output_vectors output_of(const output_params *p) {
     return v;
 }
 
-static inline __m256i bytes_of(const __m256i t[4], const output_vectors *v) {
-    const __m256i bytes = pack_bytes(t[0], t[1], t[2], t[3], v->zero_point);
+static inline __m256i within(__m256i bytes, const output_vectors *v) {
     return _mm256_min_epu8(_mm256_max_epu8(bytes, v->lo), v->hi);
+}
+
+static inline __m256i bytes_of(const __m256i t[4], const output_vectors *v) {
+    return within(pack_bytes(t[0], t[1], t[2], t[3], v->zero_point), v);
 }
 
 /* Results beyond the int32 range would need a clamp in float. Such a multiplier means that the
@@ -200,14 +203,57 @@ INLINE void add_flipped(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_
     elementwise_scalar.add(a + i, b + i, out + i, n - i, p, flip);
 }
 
+/* Sixteen sums in fixed point, from bytes of a and b in turns. */
+INLINE __m256i fixed_sums(__m256i bytes, const __m256i factors[SUM_DIGITS],
+                          const __m256i constants[SUM_DIGITS], __m128i shift) {
+    __m256i sums = _mm256_maddubs_epi16(bytes, factors[0]);
+    for (int k = 1; k < SUM_DIGITS; k++) {
+        const __m256i carry = _mm256_srai_epi16(sums, DIGIT_BITS);
+        sums = _mm256_add_epi16(_mm256_maddubs_epi16(bytes, factors[k]), carry);
+        sums = _mm256_adds_epi16(sums, constants[k]);
+    }
+    return _mm256_sra_epi16(sums, shift);
+}
+
+INLINE void add_fixed(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
+                      const binary_params *p, const uint8_t flip) {
+    const fixed_sum *fixed = &p->fixed;
+    const __m128i shift = _mm_cvtsi32_si128(fixed->shift);
+    const output_vectors output = output_of(&p->output);
+    __m256i factors[SUM_DIGITS], constants[SUM_DIGITS];
+    for (int k = 0; k < SUM_DIGITS; k++) {
+        const int pair = (uint8_t)fixed->a[k] | (uint8_t)fixed->b[k] << 8;
+        factors[k] = _mm256_set1_epi16((int16_t)pair);
+        constants[k] = _mm256_set1_epi16(fixed->c[k]);
+    }
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m256i va = flipped(load(a + i), flip), vb = flipped(load(b + i), flip);
+        const __m256i bytes = _mm256_packus_epi16(
+            fixed_sums(_mm256_unpacklo_epi8(va, vb), factors, constants, shift),
+            fixed_sums(_mm256_unpackhi_epi8(va, vb), factors, constants, shift));
+        store(out + i, flipped(within(bytes, &output), flip));
+    }
+    elementwise_scalar.add(a + i, b + i, out + i, n - i, p, flip);
+}
+
+INLINE void add_either(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
+                       const binary_params *p, const uint8_t flip) {
+    if (p->fixed.proven) {
+        add_fixed(a, b, out, n, p, flip);
+    } else {
+        add_flipped(a, b, out, n, p, flip);
+    }
+}
+
 static void add(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
                 const binary_params *p, uint8_t flip) {
     if (!(p->a_multiplier + p->b_multiplier < ADD_LIMIT)) {
         elementwise_scalar.add(a, b, out, n, p, flip);
     } else if (flip) {
-        add_flipped(a, b, out, n, p, 0x80);
+        add_either(a, b, out, n, p, 0x80);
     } else {
-        add_flipped(a, b, out, n, p, 0);
+        add_either(a, b, out, n, p, 0);
     }
 }
 
@@ -242,15 +288,36 @@ static void mul(const uint8_t *a, const uint8_t *b, uint8_t *out, int64_t n,
     }
 }
 
-/* The last 32 bytes of a row may overlap those before: computing some twice is faster than a tail. */
-static void requantize(const uint8_t *q, uint8_t *out, int64_t rows, int64_t length,
-                       int64_t stride, const requantize_params *p) {
-    if (length < 32 || !(p->multiplier < ADD_LIMIT)) {
-        elementwise_scalar.requantize(q, out, rows, length, stride, p);
-        return;
-    }
+INLINE __m256i requantized(__m256i v, const requantize_params *p, const output_vectors *output) {
     const __m256 multiplier = _mm256_set1_ps(p->multiplier);
     const __m256 zero_point = magic_plus(p->zero_point);
+    __m256i t[4];
+    for (int k = 0; k < 4; k++) {
+        t[k] = _mm256_cvtps_epi32(_mm256_mul_ps(centered(v, k, zero_point), multiplier));
+    }
+    return bytes_of(t, output);
+}
+
+/* Sixteen bytes that are the upper halves of `wide`, in fixed point. */
+INLINE __m256i fixed_rescaled(__m256i wide, const fixed_rescaling *fixed) {
+    const __m256i product = _mm256_mulhi_epu16(wide, _mm256_set1_epi16((int16_t)fixed->factor));
+    const __m256i sum = _mm256_adds_epu16(product, _mm256_set1_epi16((int16_t)fixed->plus));
+    const __m256i difference = _mm256_subs_epu16(sum, _mm256_set1_epi16((int16_t)fixed->minus));
+    return _mm256_srl_epi16(difference, _mm_cvtsi32_si128(fixed->shift));
+}
+
+INLINE __m256i requantized_fixed(__m256i v, const requantize_params *p,
+                                 const output_vectors *output) {
+    const __m256i below = _mm256_set1_epi8((char)p->fixed.below);
+    const __m256i low = fixed_rescaled(_mm256_unpacklo_epi8(below, v), &p->fixed);
+    const __m256i high = fixed_rescaled(_mm256_unpackhi_epi8(below, v), &p->fixed);
+    return within(_mm256_packus_epi16(low, high), output);
+}
+
+/* The last 32 bytes of a row may overlap those before: computing some twice is faster than a tail. */
+INLINE void requantize_rows(const uint8_t *q, uint8_t *out, int64_t rows, int64_t length,
+                            int64_t stride, const requantize_params *given, const int fixed) {
+    const requantize_params params = *given, *p = &params; /* local: no output overwrites it */
     const __m256i flip = _mm256_set1_epi8((char)p->flip);
     const __m256i output_flip = _mm256_set1_epi8((char)p->output_flip);
     const output_vectors output = output_of(&p->output);
@@ -258,12 +325,21 @@ static void requantize(const uint8_t *q, uint8_t *out, int64_t rows, int64_t len
         for (int64_t start = 0; start < length; start += 32) {
             const int64_t i = start + 32 <= length ? start : length - 32;
             const __m256i v = _mm256_xor_si256(load(q + i), flip);
-            __m256i t[4];
-            for (int k = 0; k < 4; k++) {
-                t[k] = _mm256_cvtps_epi32(_mm256_mul_ps(centered(v, k, zero_point), multiplier));
-            }
-            store(out + i, _mm256_xor_si256(bytes_of(t, &output), output_flip));
+            const __m256i bytes =
+                fixed ? requantized_fixed(v, p, &output) : requantized(v, p, &output);
+            store(out + i, _mm256_xor_si256(bytes, output_flip));
         }
+    }
+}
+
+static void requantize(const uint8_t *q, uint8_t *out, int64_t rows, int64_t length,
+                       int64_t stride, const requantize_params *p) {
+    if (length < 32 || !(p->multiplier < ADD_LIMIT)) {
+        elementwise_scalar.requantize(q, out, rows, length, stride, p);
+    } else if (p->fixed.proven) {
+        requantize_rows(q, out, rows, length, stride, p, 1);
+    } else {
+        requantize_rows(q, out, rows, length, stride, p, 0);
     }
 }
 

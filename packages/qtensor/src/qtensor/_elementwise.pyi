@@ -51,6 +51,8 @@ class RequantizeParams:
         hi: float,
         output_signed: bool,
     ) -> None: ...
+    @property
+    def in_fixed_point(self) -> bool: ...
 
 _Layout = tuple[Sequence[int], Sequence[int]]
 
@@ -70,6 +72,8 @@ class Binary(Kernel):
         lo: float,
         hi: float,
     ) -> None: ...
+    @property
+    def in_fixed_point(self) -> bool: ...
 
 class Join(Kernel):
     def __init__(

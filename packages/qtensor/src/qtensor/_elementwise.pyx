@@ -19,6 +19,9 @@ cdef extern from "elementwise.h" nogil:
     ctypedef struct fixed_sum:
         bint proven
 
+    ctypedef struct fixed_rescaling:
+        bint proven
+
     ctypedef struct binary_params:
         float a_multiplier, b_multiplier
         int32_t a_zero_point, b_zero_point
@@ -30,6 +33,7 @@ cdef extern from "elementwise.h" nogil:
         int32_t zero_point
         output_params output
         uint8_t flip, output_flip
+        fixed_rescaling fixed
 
     ctypedef void binary_kernel(const uint8_t *, const uint8_t *, uint8_t *, int64_t,
                                 const binary_params *, uint8_t)
@@ -139,10 +143,15 @@ cdef class RequantizeParams:
     def __init__(self, float multiplier, int32_t zero_point, bint signed, int32_t output_zero_point,
                  float lo, float hi, bint output_signed):
         cdef int32_t flip = 0x80 if signed else 0, output_flip = 0x80 if output_signed else 0
-        self.c = requantize_params(multiplier, zero_point + flip,
-                                   output_params(lo, hi, output_zero_point + output_flip),
-                                   flip, output_flip)
+        self.c.multiplier, self.c.zero_point = multiplier, zero_point + flip
+        self.c.output = output_params(lo, hi, output_zero_point + output_flip)
+        self.c.flip, self.c.output_flip = flip, output_flip
         prove_fixed_rescaling(&self.c)
+
+    @property
+    def in_fixed_point(self):
+        """Whether it is proven that fixed point gives the same results, and may be used."""
+        return bool(self.c.fixed.proven)
 
 
 cdef enum:

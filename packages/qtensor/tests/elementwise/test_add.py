@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qtensor import _elementwise
 from qtensor._ops.add import add, add_reference
 
 from .common import LAYOUTS, check_operator, generators, integers, layouts, on_every_isa, shapes
@@ -72,14 +73,54 @@ def test_add(rng, shape, layout_a, layout_b, integer_range, activation, three_sc
     assert torch.equal(result, add_reference(*args, *activation))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
-def test_every_pair_of_integers(dtype):
+# Ratios of scales as models have them, and those whose sums have many ties.
+near_scales = st.one_of(
+    st.floats(-3, 7).map(lambda exponent: 2.0**exponent), st.integers(-3, 6).map(lambda k: 2.0**k)
+)
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(RANGES), st.sampled_from(ACTIVATIONS), near_scales, near_scales, st.data())
+def test_every_pair_of_integers(integer_range, activation, a_scale, b_scale, data):
+    """So many that it is worth proving that fixed point gives the same, where it does."""
+    dtype, lowest, highest = integer_range
     info = torch.iinfo(dtype)
     values = torch.arange(info.min, info.max + 1).to(dtype)
     a, b = values.repeat(256), values.repeat_interleave(256)
-    args = a, 0.02, info.min + 128, b, 0.031, info.min + 100, 0.05, info.min, info.min, info.max
-    result = on_every_isa(add, *args)
-    np.testing.assert_array_equal(result.numpy(), expected_sum(*args, (None, None)))
+    a_zp, b_zp = data.draw(st.tuples(*[st.integers(info.min, info.max)] * 2))
+    zp = data.draw(st.integers(lowest, highest))
+    args = a, a_scale, a_zp, b, b_scale, b_zp, 1.0, zp, lowest, highest
+    result = on_every_isa(add, *args, *activation)
+    np.testing.assert_array_equal(result.numpy(), expected_sum(*args, activation))
+
+
+def binary(a_multiplier, b_multiplier, count=1 << 16, name="add"):
+    return _elementwise.Binary(
+        name, 0, count, None, None, a_multiplier, 128, b_multiplier, 7, 100, -100.0, 155.0
+    )
+
+
+def test_most_sums_are_taken_in_fixed_point():
+    rng = np.random.default_rng(0)
+    multipliers = np.exp2(rng.uniform(-3, 2, (100, 2)))
+    assert sum(binary(*each).in_fixed_point for each in multipliers) >= 85
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        binary(0.61, 0.82, count=1000),  # the proof takes longer than the sums
+        binary(0.61, 0.82, name="mul"),
+        binary(0.5, 0.5),  # ties, which floors round up
+        binary(0.5, 1e-30),
+        binary(61.0, 60.0),  # beyond 16 bits
+        binary(3e38, 3e38),
+        binary(math.inf, 1.0),
+        binary(0.0, 0.0),
+    ],
+)
+def test_other_sums_are_not(other):
+    assert not other.in_fixed_point
 
 
 def test_ties_round_to_even():

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qtensor import _elementwise
 from qtensor._ops.cat import cat, cat_reference
 from qtensor._ops.requantize import requantize, requantize_reference
 
@@ -41,6 +42,34 @@ def test_requantize(rng, shape, layout, dtype, output_dtype, scale, output_scale
         result = on_every_isa(requantize, *args, *activation)
         np.testing.assert_array_equal(result.numpy(), expected_requantized(*args, *activation))
         assert torch.equal(result, requantize_reference(*args, *activation))
+
+
+near_multipliers = st.one_of(
+    st.floats(-7, 7).map(lambda exponent: 2.0**exponent), st.integers(-7, 7).map(lambda k: 2.0**k)
+)
+
+
+@given(BYTES, BYTES, near_multipliers, st.sampled_from([(), (0.0,)]), st.data())
+def test_every_byte(dtype, output_dtype, scale, activation, data):
+    lowest, highest = full(dtype)
+    q = torch.arange(lowest, highest + 1).to(dtype)
+    zp = data.draw(st.integers(lowest, highest))
+    lowest, highest = full(output_dtype)
+    highest -= data.draw(st.sampled_from([0, 128]))
+    output_zp = data.draw(st.integers(lowest, highest))
+    args = q, scale, zp, 1.0, output_zp, lowest, highest, output_dtype
+    result = on_every_isa(requantize, *args, *activation)
+    np.testing.assert_array_equal(result.numpy(), expected_requantized(*args, *activation))
+
+
+def rescaling(multiplier):
+    return _elementwise.RequantizeParams(multiplier, 128, False, 100, -100.0, 155.0, False)
+
+
+def test_most_rescaling_is_done_in_fixed_point():
+    multipliers = np.exp2(np.random.default_rng(0).uniform(-3, 5, 100))
+    assert sum(rescaling(each).in_fixed_point for each in multipliers) >= 85
+    assert not any(rescaling(each).in_fixed_point for each in (0.0, 1e-30, 500.0, 3e38, np.inf))
 
 
 @given(generators, st.integers(0, 2), st.sampled_from([1, 2, 40, 3000]), layouts, BYTES)

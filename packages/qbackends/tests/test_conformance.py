@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qtensor
-from qbackends import get_native_backend_config
+from qbackends import get_backend_config, get_native_backend_config
 from qgraph import BackendPatternConfig, NodePlan, convert, plan_of, prepare
 from qobserve import (
     MinMaxObserver,
@@ -52,13 +52,21 @@ CALLS: dict[Any, Callable[..., Any]] = {
     operator.add: lambda x: x + x.transpose(2, 3),
     operator.getitem: lambda x: x[:, 1:],
     operator.mul: lambda x: x * x.transpose(2, 3),
+    operator.sub: lambda x: x - 0.3,
+    operator.truediv: lambda x: x / 0.3,
     torch.cat: lambda x: torch.cat([x, x], 1),
     torch.chunk: lambda x: torch.chunk(x, 2, 1)[0],
     torch.clamp: lambda x: torch.clamp(x, -0.5, 1.0),
+    torch.log: lambda x: (x + 2).log(),
+    torch.log1p: lambda x: torch.log1p(x + 2),
     torch.matmul: lambda x: x @ x.transpose(2, 3),
     torch.mean: lambda x: x.mean((2, 3)),
     torch.permute: lambda x: x.permute(0, 2, 3, 1),
+    torch.pow: lambda x: x**3,
+    torch.reciprocal: lambda x: (x + 2).reciprocal(),
     torch.reshape: lambda x: x.reshape(-1, 6),
+    torch.rsqrt: lambda x: torch.rsqrt(x + 2),
+    torch.sqrt: lambda x: torch.sqrt(x + 2),
     torch.squeeze: lambda x: x[:1].squeeze(0),
     torch.stack: lambda x: torch.stack([x, x], 1),
     torch.transpose: lambda x: x.transpose(1, 2),
@@ -214,12 +222,110 @@ def test_functions_with_arguments(function: Any) -> None:
     assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1
 
 
+def in_place(x: Tensor) -> Tensor:
+    y = x * 2
+    y += 0.5
+    y.mul_(-0.5)
+    return y
+
+
+NUMBERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "x + 2": lambda x: x + 2,
+    "2 + x": lambda x: 2 + x,
+    "add": lambda x: torch.add(x, 0.5).add(1),
+    "x - 2": lambda x: x - 2,
+    "2 - x": lambda x: 2 - x,
+    "x * 0.5": lambda x: x * 0.5,
+    "-2 * x": lambda x: -2 * x,
+    "x / 3": lambda x: x / 3,
+    "1 / x": lambda x: 1 / (x + 3),
+    "add relu": lambda x: F.relu(x + 0.5),
+    "mul relu": lambda x: torch.relu(torch.mul(x, -1.5)),
+    "in place": in_place,
+    "hardswish": lambda x: x * F.relu6(x + 3) / 6,
+}
+
+
+@pytest.mark.parametrize("activation", [qtensor.quint8, qtensor.qint8])
+@pytest.mark.parametrize("written", NUMBERS)
+def test_numbers(written: str, activation: Any) -> None:
+    model, x = Example([NUMBERS[written]]).eval(), torch.randn(SHAPES[2])
+    observer = MinMaxObserver.with_args(dtype=activation)
+    mapping = QConfigMapping().set_global(QConfig(observer, default_per_channel_weight_observer))
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    assert all(node.decision.is_quantized for node in plan_of(prepared).operators())
+    prepared(x)
+    quantized = convert(prepared)
+    with qtensor.fallback("error"):
+        actual = quantized(x)
+    assert _close(actual, model(x), 0.02)
+    assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1
+    program = torch.export.export(quantized, (x,), strict=True)
+    assert torch.equal(program.module()(x), actual)
+
+
+class Slopes(nn.Module):
+    """PReLU as a function of a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slopes = nn.Parameter(torch.tensor([0.1, 0.2, -0.3, 0.4]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.prelu(x, self.slopes) * 2
+
+
+def test_prelu_as_a_function() -> None:
+    model, x = Slopes().eval(), torch.randn(SHAPES[2])
+    mapping = QConfigMapping().set_global(
+        QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    )
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    prepared(x)
+    quantized = convert(prepared)
+    assert any(type(module) is qtensor.nn.quantized.PReLU for module in quantized.modules())
+    with qtensor.fallback("error"):
+        assert _close(quantized(x), model(x), 0.02)
+
+
+@pytest.mark.parametrize("dtype", [qtensor.quint8, qtensor.qint8])
+@pytest.mark.parametrize(("backend", "integers"), [("x86", 256), ("fbgemm", 128)])
+@pytest.mark.parametrize(
+    ("function", "low", "high"),
+    [(nn.Sigmoid(), 0.0, 1.0), (nn.Hardsigmoid(), 0.0, 1.0), (nn.Tanh(), -1.0, 1.0)],
+)
+def test_known_ranges(
+    backend: str, integers: int, dtype: Any, function: nn.Module, low: float, high: float
+) -> None:
+    lowest = 0 if dtype is qtensor.quint8 else -integers // 2
+    observer = MinMaxObserver.with_args(
+        dtype=dtype, quant_min=lowest, quant_max=lowest + integers - 1
+    )
+    model, x = nn.Sequential(function, nn.Conv2d(4, 4, 1)).eval(), 3 * torch.randn(SHAPES[2])
+    mapping = QConfigMapping().set_global(QConfig(observer, default_per_channel_weight_observer))
+    prepared = prepare(model, mapping, (x,), backend_config=get_backend_config(backend))
+    assert all(node.decision.is_quantized for node in plan_of(prepared).operators())
+    prepared(x)
+    quantized = convert(prepared)
+    output = quantized.get_submodule("0").output_qparams
+    assert output.scale == (high - low) / integers
+    assert (output.zero_point - lowest) * output.scale == -low
+    assert (output.quant_min, output.quant_max) == (lowest, lowest + integers - 1)
+    assert _close(quantized(x), model(x), 0.03)
+
+
 REFUSED: dict[str, tuple[nn.Module, list[Any]]] = {
     "same": (nn.Sequential(nn.Conv2d(4, 4, 2, padding="same"), nn.ReLU()), []),
     "output_size": (nn.ConvTranspose2d(4, 4, 3, 2), [[14, 14]]),
     "no running statistics": (nn.BatchNorm2d(4, track_running_stats=False), []),
     "bounds": (Example([lambda x: x.clamp(x.mean())]), []),
     "with dtype": (Example([lambda x: F.softmax(x, 1, dtype=torch.float64)]), []),
+    "operand of type complex": (Example([lambda x: (x + 1j).real]), []),
+    "not a float tensor": (Example([lambda x: x + torch.argmax(x)]), []),
+    "its quantized form 1": (Example([lambda x: x - x.transpose(2, 3)]), []),
+    "more than two operands": (Example([lambda x: F.relu(torch.add(x, x.tanh(), alpha=2))]), []),
+    "its input is a number": (Example([lambda x: 2**x]), []),
+    "tensor for an argument": (Example([lambda x: F.elu(x, alpha=x.mean())]), []),
     "bicubic": (nn.Upsample(scale_factor=2, mode="bicubic"), []),
 }
 

@@ -97,7 +97,9 @@ def backend() -> BackendConfig:
         BackendPatternConfig(operator.add)
         .set_spellings(torch.add, "add")
         .add_dtype_config(ACTIVATIONS)
-        .set_tensor_inputs(2)
+        .set_num_tensor_args_to_observation_type(
+            {2: ObservationType.OUTPUT_USE_DIFFERENT_OBSERVER_AS_INPUT}
+        )
         .set_refusal(_refuse_alpha)
         .set_quantized_function(_add),
         BackendPatternConfig((operator.add, nn.ReLU))

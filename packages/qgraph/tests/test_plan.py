@@ -28,7 +28,7 @@ from qobserve import (
     default_dynamic_qconfig,
     float_qparams_weight_only_qconfig,
 )
-from qtensor import QParams, quint8
+from qtensor import quint8
 
 
 class Calls(nn.Module):
@@ -172,7 +172,7 @@ def test_fixed_parameters_come_from_the_row(backend: BackendConfig, qconfig: QCo
     backend.set_backend_pattern_config(
         BackendPatternConfig(torch.sigmoid)
         .add_dtype_config(DTypeConfig(quint8, quint8))
-        .set_fixed_qparams(QParams(1 / 256, 0, quint8))
+        .set_fixed_range(0.0, 1.0)
         .set_quantized_function(torch.sigmoid)
     )
     model = two(lambda m, x: torch.cat([torch.sigmoid(m.a(x)), x]))

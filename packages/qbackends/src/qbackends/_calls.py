@@ -68,6 +68,13 @@ def conv_transpose_from_call(kind: type[nn.Module]) -> Callable[..., nn.Module]:
     return from_call
 
 
+def prelu_from_call(input: None, weight: Tensor) -> nn.PReLU:
+    """The ``nn.PReLU`` that ``F.prelu(input, weight)`` stands for."""
+    prelu = nn.PReLU(weight.numel(), device="meta")
+    _give(prelu, weight)
+    return prelu
+
+
 def embedding_from_call(
     input: None,
     weight: Tensor,
@@ -125,44 +132,9 @@ def clamp_from_call(input: None, min: float | None = None, max: float | None = N
     return nn.Hardtanh(low, high)
 
 
-def add_relu(a: Tensor, b: Tensor) -> Tensor:
-    """``relu(a + b)`` in float: what the two operators become when they are fused."""
-    return torch.relu(a + b)
-
-
-def quantized_add(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
-    """``a + b`` on integers."""
-    return ops.add_to(a, b, output)
-
-
-def quantized_add_relu(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
-    """``relu(a + b)`` on integers."""
-    return ops.add_to(a, b, output, 0.0)
-
-
-def mul_relu(a: Tensor, b: Tensor) -> Tensor:
-    """``relu(a * b)`` in float: what the two operators become when they are fused."""
-    return torch.relu(a * b)
-
-
-def quantized_mul(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
-    """``a * b`` on integers."""
-    return ops.mul_to(a, b, output)
-
-
-def quantized_mul_relu(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
-    """``relu(a * b)`` on integers."""
-    return ops.mul_to(a, b, output, 0.0)
-
-
 def quantized_matmul(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
     """``a @ b`` on integers."""
     return ops.matmul_to(a, b, output)
-
-
-def two_tensors_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """Sums and products are of two tensors, given by position, without ``alpha`` or ``out``."""
-    return None if len(args) == 2 and not kwargs else "it is called with more than two operands"
 
 
 def conv_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
@@ -179,7 +151,7 @@ def conv_transpose_refusal(
     module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str | None:
     """An output size of the call's own is another geometry than the module's."""
-    return "it is called with output_size" if len(args) > 1 or kwargs else None
+    return "it is called with output_size" if module and (len(args) > 1 or kwargs) else None
 
 
 def batch_norm_refusal(module: Any, args: Any, kwargs: Any) -> str | None:

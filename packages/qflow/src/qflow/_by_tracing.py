@@ -8,7 +8,7 @@ from torch import nn
 import qgraph
 from qbackends import weight_only_module_mapping
 from qgraph import BackendConfig, Plan
-from qobserve import float_qparams_weight_only_qconfig
+from qobserve import QConfigMapping, float_qparams_weight_only_qconfig, get_default_qconfig
 
 from ._batches import Batches
 from ._by_swapping import quantize_by_swapping
@@ -16,7 +16,6 @@ from ._errors import layer_errors, recorded_outputs
 from ._layers import SKIPPED, is_inside
 from ._report import Report
 from ._traced_layers import traced_layers
-from .qconfig_mapping import default_qconfig_mapping
 from .quantize_fx import convert_fx, prepare_fx
 
 
@@ -36,7 +35,7 @@ def quantize_by_tracing(
         skip: names of modules to leave float.
         strict: raise where something cannot be traced or an observer has seen nothing.
     """
-    mapping = default_qconfig_mapping(table)
+    mapping = QConfigMapping().set_global(get_default_qconfig(table.name))
     for kind in weight_only_module_mapping(table):
         mapping.set_object_type(kind, float_qparams_weight_only_qconfig)
     for name in skip:

@@ -1,11 +1,7 @@
 """Which qconfig applies where: the mapping, and the default one of each backend."""
 
 from qbackends import get_backend_config
-from qgraph import BackendConfig
 from qobserve import (
-    FixedQParamsFakeQuantize,
-    FixedQParamsObserver,
-    QConfig,
     QConfigMapping,
     get_default_qat_qconfig,
     get_default_qconfig,
@@ -21,8 +17,8 @@ __all__ = [
 def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConfigMapping:
     """The mapping for static quantization that suits ``backend``.
 
-    The backend's default qconfig applies everywhere, except that operators whose range of output
-    is known beforehand get exactly that range.
+    The backend's default qconfig applies everywhere. Operators whose range of output is known
+    beforehand, such as sigmoid, get exactly that range all the same: the backend's rows tell it.
 
     Args:
         backend: ``"x86"`` (default; activations use 0…255) or ``"fbgemm"`` (0…127, faster on
@@ -36,7 +32,8 @@ def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConf
         >>> import qflow
         >>> mapping = qflow.get_default_qconfig_mapping("x86").set_module_name("head", None)
     """
-    return default_qconfig_mapping(get_backend_config(backend), version)
+    table = get_backend_config(backend)
+    return QConfigMapping().set_global(get_default_qconfig(table.name, version))
 
 
 def get_default_qat_qconfig_mapping(backend: str = "x86", version: int = 1) -> QConfigMapping:
@@ -54,28 +51,4 @@ def get_default_qat_qconfig_mapping(backend: str = "x86", version: int = 1) -> Q
         >>> mapping = qflow.get_default_qat_qconfig_mapping("x86").set_module_name("head", None)
     """
     table = get_backend_config(backend)
-    return _with_fixed(table, get_default_qat_qconfig(table.name, version), is_qat=True)
-
-
-def default_qconfig_mapping(table: BackendConfig, version: int = 0) -> QConfigMapping:
-    """The same for a backend's table, by its name."""
-    return _with_fixed(table, get_default_qconfig(table.name, version), is_qat=False)
-
-
-def _with_fixed(table: BackendConfig, qconfig: QConfig, is_qat: bool) -> QConfigMapping:
-    mapping = QConfigMapping().set_global(qconfig)
-    for row in table.configs:
-        if row.fixed_qparams is None:
-            continue
-        observer = FixedQParamsObserver.with_args(
-            scale=row.fixed_qparams.scale,
-            zero_point=row.fixed_qparams.zero_point,
-            dtype=row.fixed_qparams.dtype,
-            quant_min=row.fixed_qparams.quant_min,
-            quant_max=row.fixed_qparams.quant_max,
-        )
-        if is_qat:
-            observer = FixedQParamsFakeQuantize.with_args(observer=observer)
-        for spelling in row.spellings:
-            mapping.set_object_type(spelling, QConfig(observer, qconfig.weight))
-    return mapping
+    return QConfigMapping().set_global(get_default_qat_qconfig(table.name, version))

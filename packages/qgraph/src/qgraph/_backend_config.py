@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from torch import nn
 
-from qtensor import QParams
+from qtensor import QDType, QParams
 
 from ._dtype_config import DTypeConfig
 
@@ -65,7 +65,7 @@ class BackendPatternConfig:
         self.fused_function: Callable[..., Any] | None = None
         self.module_from_call: Callable[..., nn.Module] | None = None
         self.refuse: Callable[..., str | None] | None = None
-        self.tensor_inputs: int | None = None
+        self.num_tensor_args_to_observation_type: dict[int, ObservationType] = {}
         self.input_ranks: tuple[int, ...] = ()
         self.observed_module: type[nn.Module] | None = None
         self.quantized_module: type[nn.Module] | None = None
@@ -73,7 +73,7 @@ class BackendPatternConfig:
         self.dynamic_module: type[nn.Module] | None = None
         self.weight_only_module: type[nn.Module] | None = None
         self.weight_axis: int = 0
-        self.fixed_qparams: QParams | None = None
+        self.fixed_range: tuple[float, float] | None = None
 
     @property
     def spellings(self) -> tuple[Pattern, ...]:
@@ -83,10 +83,21 @@ class BackendPatternConfig:
             written = written[1:]
         return tuple(dict.fromkeys(way for way in written if way is not None))
 
-    @property
-    def shares_parameters(self) -> bool:
-        """Whether the output has the quantization parameters of the input."""
-        return self.observation_type is ObservationType.OUTPUT_SHARE_OBSERVER_WITH_INPUT
+    def observation_type_of(self, tensors: int) -> ObservationType | None:
+        """Where the output's parameters come from if the operator reads so many float tensors.
+
+        ``None``: it has no quantized form then.
+        """
+        by_number = self.num_tensor_args_to_observation_type
+        return by_number.get(tensors) if by_number else self.observation_type
+
+    def fixed_qparams(self, dtype: QDType, quant_min: int, quant_max: int) -> QParams | None:
+        """The output's parameters on these integers, where its range is known beforehand."""
+        if self.fixed_range is None:
+            return None
+        low, high = self.fixed_range
+        scale = (high - low) / (quant_max - quant_min + 1)
+        return QParams(scale, quant_min + round(-low / scale), dtype, None, quant_min, quant_max)
 
     def fuse(self, is_qat: bool, *parts: Any, label: str = "") -> nn.Module:
         """The module that a sequence becomes.
@@ -202,9 +213,15 @@ class BackendPatternConfig:
         self.refuse = refuse
         return self
 
-    def set_tensor_inputs(self, count: int) -> Self:
-        """Set how many tensors the quantized operator reads (default: any number from one)."""
-        self.tensor_inputs = count
+    def set_num_tensor_args_to_observation_type(
+        self, num_tensor_args_to_observation_type: dict[int, ObservationType]
+    ) -> Self:
+        """Set how many float tensors the operator may read, and for each number, in place of
+        ``observation_type``, where the output's parameters come from then.
+
+        Default: any number from one. Addition reads two, or one and a number.
+        """
+        self.num_tensor_args_to_observation_type = dict(num_tensor_args_to_observation_type)
         return self
 
     def set_input_ranks(self, *ranks: int) -> Self:
@@ -254,9 +271,12 @@ class BackendPatternConfig:
         self.weight_axis = axis
         return self
 
-    def set_fixed_qparams(self, qparams: QParams) -> Self:
-        """Set the output's parameters, where its range is known beforehand."""
-        self.fixed_qparams = qparams
+    def set_fixed_range(self, low: float, high: float) -> Self:
+        """Set the range of the output, where it is known beforehand: ``low <= output < high``.
+
+        Its parameters follow: all integers of the qconfig, evenly from ``low`` on.
+        """
+        self.fixed_range = (low, high)
         return self
 
     @classmethod

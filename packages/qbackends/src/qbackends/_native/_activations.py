@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from qgraph import BackendPatternConfig, DTypeConfig
-from qtensor import quint8
+from qgraph import BackendPatternConfig
 from qtensor.nn import quantized as nnq
 
 from .. import _calls as calls
@@ -29,9 +28,12 @@ def activations() -> Iterator[BackendPatternConfig]:
     yield from map(_elementwise, FUNCTIONS)
     yield (
         BackendPatternConfig(nn.PReLU)
+        .set_spellings(F.prelu, torch.prelu, "prelu")
+        .set_module_from_call(calls.prelu_from_call)
         .set_dtype_configs(ACTIVATIONS)
         .set_quantized_module(nnq.PReLU)
     )
+    # Its range is known too, but the probabilities of many classes fill a small part of it.
     yield (
         BackendPatternConfig(nn.Softmax)
         .set_spellings(F.softmax, torch.softmax, "softmax")
@@ -47,11 +49,12 @@ def _elementwise(function: Function) -> BackendPatternConfig:
         BackendPatternConfig(function.kind)
         .set_spellings(*function.spellings)
         .set_dtype_configs(ACTIVATIONS)
-        .set_module_from_call(function.from_call)
-        .set_quantized_module(function.quantized_module or Elementwise)
+        .set_refusal(function.refusal)
         .set_quantized_function(function.quantized)
     )
+    if function.has_module:
+        row.set_module_from_call(function.from_call)
+        row.set_quantized_module(function.quantized_module or Elementwise)
     if function.fixed is not None:
-        # They are of quint8, as they always were.
-        row.set_fixed_qparams(function.fixed).set_dtype_configs([DTypeConfig(quint8, quint8)])
+        row.set_fixed_range(*function.fixed)
     return row

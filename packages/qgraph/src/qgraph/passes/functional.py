@@ -14,14 +14,17 @@ from .._rows import Rows, pattern_of
 
 
 def functional_to_module(model: GraphModule, rows: Rows) -> GraphModule:
-    """Rewrite the calls whose row has both a reference module and a ``module_from_call``."""
+    """Rewrite the calls with parameters whose row has a ``module_from_call`` and takes them."""
     modules = modules_of(model)
     for node in list(model.graph.nodes):
-        row = rows.find(pattern_of(node, modules)) if node.op == "call_function" else None
-        if row is None or row.module_from_call is None or row.reference_quantized_module is None:
+        called = node.op in ("call_function", "call_method")
+        row = rows.find(pattern_of(node, modules)) if called else None
+        if row is None or row.module_from_call is None or len(node.all_input_nodes) < 2:
             continue
         activation, *others = node.all_input_nodes
         if node.args[:1] != (activation,) or any(other.op != "get_attr" for other in others):
+            continue
+        if row.refuse is not None and row.refuse(None, node.args, node.kwargs):
             continue
         parameters = {other: _fetch(model, other) for other in others}
         arguments: Any = map_arg((node.args, node.kwargs), parameters.get)

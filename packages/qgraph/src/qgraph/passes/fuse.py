@@ -82,8 +82,7 @@ class _Fuser:
         """Whether fusing costs no quantization: the fused form is quantized as ``first`` asks."""
         if not fits_rank(row, first):
             return False
-        others = len(first.args) + len(first.kwargs) - len(first.all_input_nodes)
-        if first.op == "call_module" and others:  # such as a size: a fused module takes tensors
+        if not self._keeps_arguments(row, first):
             return False
         if self.is_qat and row.qat_module is None and row.fused_function is None:
             return False
@@ -94,6 +93,14 @@ class _Fuser:
             self.quant_types[qconfig.activation] = ObserverSpec.of(qconfig.activation).quant_type
         wanted = self.quant_types[qconfig.activation]
         return any(config.quant_type is wanted for config in row.dtype_configs)
+
+    def _keeps_arguments(self, row: BackendPatternConfig, first: Node) -> bool:
+        """Whether what ``first`` is called with can go to its fused form."""
+        if row.fused_function is None:  # a module that takes tensors, and not a size, say
+            others = len(first.args) + len(first.kwargs) - len(first.all_input_nodes)
+            return first.op != "call_module" or others == 0
+        own = self.rows.find(pattern_of(first, self.modules))
+        return own is None or not own.refuse or not own.refuse(None, first.args, first.kwargs)
 
     def _canonical(self, node: Node) -> Any:
         return self.rows.canonical(pattern_of(node, self.modules))
@@ -114,7 +121,8 @@ class _Fuser:
         others = [other for other in reads_of(node) if other is not before]
         if not others:
             # A number in place of a summand does not make an addition of two tensors.
-            return [] if row is None or (row.tensor_inputs or 1) == 1 else None
+            counts = row.num_tensor_args_to_observation_type if row is not None else {}
+            return [] if max(counts, default=1) == 1 else None
         own, value = value_of(before), value_of(others[0])
         same = own is not None and value is not None and value.is_float and own == value
         return others if len(others) == 1 and same else None

@@ -13,9 +13,8 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from qobserve import FixedQParamsFakeQuantize, FixedQParamsObserver
-from qtensor import QParams
 
-from .._backend_config import BackendPatternConfig
+from .._backend_config import BackendPatternConfig, ObservationType
 from .._custom_config import PrepareCustomConfig
 from .._dtype_config import DTypeConfig
 from .._graph import describe, modules_of, reads_of
@@ -144,7 +143,15 @@ class _Planner:
         if refusal is not None:
             return self._float(node, refusal, row)
         tensors = [arg for arg in node.all_input_nodes if self._is_float_tensor(arg)]
-        if row.shares_parameters:
+        reads = sum(arg in tensors for arg in reads_of(node))
+        observation = row.observation_type_of(reads)
+        if observation is None:
+            wanted = " or ".join(map(str, row.num_tensor_args_to_observation_type))
+            why = f"it reads {reads} float tensor(s), its quantized form {wanted}"
+            return self._float(node, why, row)
+        if row.num_tensor_args_to_observation_type and len(tensors) < len(node.all_input_nodes):
+            return self._float(node, "it reads something that is not a float tensor", row)
+        if observation is ObservationType.OUTPUT_SHARE_OBSERVER_WITH_INPUT:
             return self._sharing(node, row, tensors)
         quant_type = self.sets.spec(node.meta["qconfig"].activation).quant_type
         if quant_type is QuantType.STATIC:
@@ -158,19 +165,20 @@ class _Planner:
     def _static(self, node: Node, row: BackendPatternConfig, tensors: list[Node]) -> NodePlan:
         activation = node.meta["qconfig"].activation
         inputs = [self.sets.spec_of(arg) or self.sets.spec(activation) for arg in tensors]
-        output = self._fixed(row.fixed_qparams) or activation
+        given = self.sets.spec(activation)
+        output = self._fixed(row, inputs[0] if inputs else given) or activation
         config, refusal = self._fit(node, row, inputs, self.sets.spec(output))
         if config is None:
             return self._float(node, refusal, row)
-        reads = sum(arg in tensors for arg in reads_of(node))
-        if reads == 0 or row.tensor_inputs not in (None, reads):
-            wanted = row.tensor_inputs or "at least one"
-            why = f"it reads {reads} float tensor(s), its quantized form {wanted}"
+        if not tensors:
+            return self._float(node, "it reads no float tensor", row)
+        if row.fixed_range is not None and given.scale is not None and tensors[0] not in self.sets:
+            why = "its qconfig fixes parameters of its output, which do not fit its input"
             return self._float(node, why, row)
         for arg in tensors:
             if arg not in self.sets:
                 self.sets.observe(arg, activation)
-        self.sets.observe(node, output, fixed=row.fixed_qparams is not None)
+        self.sets.observe(node, output, fixed=row.fixed_range is not None)
         return self._plan(
             node, Decision.STATIC, "quantized as its qconfig says", row, config, tensors
         )
@@ -238,9 +246,11 @@ class _Planner:
         asked = inputs[0].dtype if inputs else None
         return None, refusals.get(asked, next(iter(refusals.values())))
 
-    def _fixed(self, qparams: QParams | None) -> Any:
-        if qparams is None:
+    def _fixed(self, row: BackendPatternConfig, like: ObserverSpec) -> Any:
+        """What observes an output whose range is known, on the integers of the input."""
+        if row.fixed_range is None or like.quant_min is None or like.quant_max is None:
             return None
+        qparams: Any = row.fixed_qparams(like.dtype, like.quant_min, like.quant_max)
         observer = FixedQParamsObserver.with_args(
             scale=qparams.scale,
             zero_point=qparams.zero_point,

@@ -48,14 +48,14 @@ class _Activation(OutputModule):
 
     @classmethod
     def _made(cls, mod: Any, output: QParams) -> Self:
-        made = cls._like(mod, output.scale, output.zero_point)
+        made = cls._like(mod)
         made.output_qparams = output
         return made.train(mod.training)
 
     @classmethod
-    def _like(cls, mod: Any, scale: Any, zero_point: Any) -> Self:
+    def _like(cls, mod: Any) -> Self:
         """A new module with the arguments of ``mod``."""
-        return cls(scale, zero_point, **{name: getattr(mod, name) for name in cls._arguments})
+        return cls(1.0, 0, **{name: getattr(mod, name) for name in cls._arguments})
 
     def extra_repr(self) -> str:
         """The function's arguments, and the output's parameters."""
@@ -175,8 +175,8 @@ class Softmax(_Activation):
         return ops.softmax_to(input, dim, self.output_qparams)
 
     @classmethod
-    def _like(cls, mod: Any, scale: Any, zero_point: Any) -> Self:
-        return cls(mod.dim, scale, zero_point)
+    def _like(cls, mod: Any) -> Self:
+        return cls(mod.dim)
 
 
 class PReLU(_Activation):
@@ -215,8 +215,8 @@ class PReLU(_Activation):
         return ops.prelu_to(input, self.weight, self.output_qparams)
 
     @classmethod
-    def _like(cls, mod: Any, scale: Any, zero_point: Any) -> Self:
-        made = cls(scale, zero_point, mod.num_parameters)
+    def _like(cls, mod: Any) -> Self:
+        made = cls(1.0, 0, mod.num_parameters)
         slopes = mod.weight.detach().float()
         if getattr(mod, "qconfig", None) is not None:  # it says how precisely slopes are kept
             observer = mod.qconfig.weight()

@@ -3,20 +3,21 @@ from collections.abc import Sequence
 from ._calls import Kernel
 
 def use_isa(name: str) -> None: ...
-def quantize_per_tensor(
-    x: int,
-    q: int,
-    element: int,
-    n: int,
-    scale: float,
-    zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    threads: int,
-) -> None: ...
-def dequantize_per_tensor(
-    q: int, x: int, element: int, n: int, scale: float, zero_point: int, threads: int
-) -> None: ...
+
+class Quantize(Kernel):
+    def __init__(
+        self,
+        element: int,
+        count: int,
+        scale: float,
+        zero_point: int,
+        quant_min: int,
+        quant_max: int,
+    ) -> None: ...
+
+class Dequantize(Kernel):
+    def __init__(self, element: int, count: int, scale: float, zero_point: int) -> None: ...
+
 def quantize_per_channel(
     x: int,
     q: int,

@@ -95,20 +95,41 @@ def use_isa(str name):
 use_isa(ISA)
 
 
-def quantize_per_tensor(size_t x, size_t q, int element, int64_t n, float scale,
-                        int64_t zero_point, int64_t quant_min, int64_t quant_max, int threads):
-    cdef channel_layout layout = channel_layout(1, 1, n, &scale, &zero_point, NULL)
-    with nogil:
-        quantize_tensor(kernels, <const float *>x, <void *>q, <element_type>element, &layout,
-                        quant_min, quant_max, threads)
+cdef class Quantize(Kernel):
+    """``count`` floats to integers of ``element``, all with one scale and zero point."""
+
+    cdef element_type _element
+    cdef int64_t _count, _zero_point, _quant_min, _quant_max
+    cdef float _scale
+
+    def __init__(self, int element, int64_t count, float scale, int64_t zero_point,
+                 int64_t quant_min, int64_t quant_max):
+        self._element, self._count = <element_type>element, count
+        self._scale, self._zero_point = scale, zero_point
+        self._quant_min, self._quant_max = quant_min, quant_max
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef channel_layout layout = channel_layout(1, 1, self._count, &self._scale,
+                                                    &self._zero_point, NULL)
+        quantize_tensor(kernels, <const float *>inputs[0].data, output, self._element, &layout,
+                        self._quant_min, self._quant_max, threads)
 
 
-def dequantize_per_tensor(size_t q, size_t x, int element, int64_t n, float scale,
-                          int64_t zero_point, int threads):
-    cdef channel_layout layout = channel_layout(1, 1, n, &scale, &zero_point, NULL)
-    with nogil:
-        dequantize_tensor(kernels, <const void *>q, <float *>x, <element_type>element, &layout,
-                          threads)
+cdef class Dequantize(Kernel):
+    """``count`` integers of ``element`` to floats, all with one scale and zero point."""
+
+    cdef element_type _element
+    cdef int64_t _count, _zero_point
+    cdef float _scale
+
+    def __init__(self, int element, int64_t count, float scale, int64_t zero_point):
+        self._element, self._count = <element_type>element, count
+        self._scale, self._zero_point = scale, zero_point
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef channel_layout layout = channel_layout(1, 1, self._count, &self._scale,
+                                                    &self._zero_point, NULL)
+        dequantize_tensor(kernels, inputs[0].data, <float *>output, self._element, &layout, threads)
 
 
 cdef channel_layout layout_of(shape, size_t scales, size_t zero_points, size_t real_zero_points):

@@ -19,14 +19,15 @@ def laid_out_as(tensor: Tensor, output: Tensor) -> Tensor:
     return torch.empty_like(output, dtype=tensor.dtype).copy_(tensor)
 
 
-def copied_as(output: Tensor, *tensors: Tensor) -> tuple[Tensor | None, ...]:
-    """What kernels that walk memory as ``output``'s need copied first (see ``Kernel.copied``)."""
-    alike = all(x.shape == output.shape and x.stride() == output.stride() for x in tensors)
-    return (
-        ()
-        if alike
-        else tuple(torch.empty_like(output, dtype=x.dtype, device="meta") for x in tensors)
-    )
+def copied_as(
+    output: Tensor, input: Tensor, dtype: torch.dtype | None = None
+) -> tuple[Tensor, ...]:
+    """``Kernel.copied`` for one input that is read in the order of ``output``'s memory, as a tensor
+    of its own dtype, or another."""
+    dtype = dtype or input.dtype
+    if input.dtype == dtype and input.stride() == output.stride():
+        return ()
+    return (torch.empty_like(output, dtype=dtype, device="meta"),)
 
 
 def outer_channels_inner(output: Tensor, axis: int) -> tuple[int, int, int]:

@@ -9,12 +9,11 @@ rounding instead of after it. Each ``_fake`` checks what is given and allocates 
 kernels too. Dequantizing takes the range and dtype of the integers only to have them in the graph.
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 from .. import _elementwise
+from .._calls import Prepared
 from .._threads import num_threads
 from ._checks import (
     RANGES,
@@ -25,7 +24,7 @@ from ._checks import (
     check_quantizable,
     check_range,
 )
-from ._layout import ELEMENT, laid_out_as, outer_channels_inner
+from ._layout import ELEMENT, copied_as, laid_out_as, outer_channels_inner
 from ._registry import operator
 from ._requantize import round_within
 
@@ -102,41 +101,22 @@ def quantize_per_tensor_fake(
     return torch.empty_like(input, dtype=dtype)
 
 
-@lru_cache(maxsize=4096)
-def _check_once(
-    scale: float, zero_point: int, quant_min: int, quant_max: int, dtype: torch.dtype
-) -> None:
-    """The checks of numbers, which a small tensor would otherwise wait for at every call."""
-    check_range(quant_min, quant_max, dtype)
-    check_parameters(scale, zero_point, quant_min, quant_max)
-
-
-def quantize_per_tensor_cpu(
+def _quantize_kernel(
+    output: Tensor,
     input: Tensor,
     scale: float,
     zero_point: int,
     quant_min: int,
     quant_max: int,
     dtype: torch.dtype,
-) -> Tensor:
-    check_quantizable(input)
-    _check_once(scale, zero_point, quant_min, quant_max, dtype)
-    output = torch.empty_like(input, dtype=dtype)
-    if input.stride() != output.stride() or input.dtype is not torch.float32:
-        input = laid_out_as(input.float(), output)
-    _elementwise.quantize_per_tensor(
-        input.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[dtype],
-        input.numel(),
-        scale,
-        zero_point,
-        quant_min,
-        quant_max,
-        num_threads(),
-    )
-    return output
+) -> _elementwise.Quantize:
+    bounds = quant_min, quant_max
+    made = _elementwise.Quantize(ELEMENT[dtype], output.numel(), scale, zero_point, *bounds)
+    made.copied = copied_as(output, input, dtype=torch.float32)
+    return made
 
+
+quantize_per_tensor_cpu = Prepared(quantize_per_tensor_fake, _quantize_kernel)
 
 quantize_per_tensor = operator(
     "quantize_per_tensor(Tensor input, float scale, int zero_point, int quant_min, "
@@ -209,6 +189,17 @@ def dequantize_per_tensor_fake(
     return torch.empty_like(input, dtype=out_dtype or torch.float32)
 
 
+def _dequantize_kernel(
+    output: Tensor, input: Tensor, scale: float, zero_point: int, *recorded: object
+) -> _elementwise.Dequantize:
+    made = _elementwise.Dequantize(ELEMENT[input.dtype], output.numel(), scale, zero_point)
+    made.copied = copied_as(output, input)
+    return made
+
+
+_dequantized = Prepared(dequantize_per_tensor_fake, _dequantize_kernel)
+
+
 def dequantize_per_tensor_cpu(
     input: Tensor,
     scale: float,
@@ -219,22 +210,7 @@ def dequantize_per_tensor_cpu(
     *,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    given = input.dtype
-    if given not in RANGES or dtype is not None:
-        check_integers(input, INTEGERS if dtype is None else (dtype,))
-    _check_once(scale, zero_point, *RANGES[given], given)
-    output = torch.empty_like(input, dtype=torch.float32)
-    if input.stride() != output.stride():
-        input = laid_out_as(input, output)
-    _elementwise.dequantize_per_tensor(
-        input.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[input.dtype],
-        input.numel(),
-        scale,
-        zero_point,
-        num_threads(),
-    )
+    output = _dequantized(input, scale, zero_point, quant_min, quant_max, dtype)
     return output if out_dtype is None else output.to(out_dtype)
 
 

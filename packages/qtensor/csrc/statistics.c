@@ -169,16 +169,29 @@ value_range range_of(const statistics_kernels *kernels, const strided_tensor *te
 /* 32 bits hold what is counted until this often. */
 static const int64_t FLUSH_AFTER = INT64_C(1) << 31;
 
+/* The number of the bin that v lies in, or of the nearest one; v is finite. */
+static int64_t nearest_bin(float v, const dyadic_bins *bins) {
+    const double index = floor(v * ldexp(1.0, -bins->exponent)) - bins->first;
+    const double last = (double)(bins->size - 1);
+    return (int64_t)(index < 0 ? 0 : index < last ? index : last);
+}
+
+/* Only between the bounds of what was seen: of many bins, few values fill few. */
 static void flush_counts(piece *p) {
-    uint32_t *counters = p->counters + COUNTERS; /* not what lies in no bin */
-    for (int64_t bin = 0; bin < p->all->bins->size; bin++) {
+    p->pending = 0;
+    if (p->range.lowest > p->range.highest) {
+        return;
+    }
+    const int64_t begin = nearest_bin(p->range.lowest, p->all->bins);
+    const int64_t end = nearest_bin(p->range.highest, p->all->bins) + 1;
+    uint32_t *counters = p->counters + (1 + begin) * COUNTERS; /* the first is an outer bin */
+    for (int64_t bin = begin; bin < end; bin++) {
         for (int k = 0; k < COUNTERS; k++) {
             p->counts[bin] += counters[k];
             counters[k] = 0;
         }
         counters += COUNTERS;
     }
-    p->pending = 0;
 }
 
 static void count_run(void *context, const float *x, int64_t n) {

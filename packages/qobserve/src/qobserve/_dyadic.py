@@ -7,6 +7,7 @@ depend on the order they came in, nor on how they were divided among several his
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import torch
@@ -31,6 +32,7 @@ class DyadicBins(NamedTuple):
     used: int
 
     @classmethod
+    @lru_cache(maxsize=4096)  # batch after batch has the same range, in each of many observers
     def covering(cls, lowest: float, highest: float, bins: int) -> Self:
         """The bins that hold ``lowest … highest``: no more than ``bins``, as fine as possible.
 
@@ -73,7 +75,9 @@ def add_rebinned(total: Tensor, new: DyadicBins, counts: Tensor, old: DyadicBins
     if new.exponent == old.exponent:
         first = max(new.first, old.first)
         end = min(new.first + new.used, old.first + old.used)
-        total[first - new.first : end - new.first] += counts[first - old.first : end - old.first]
+        if first < end:
+            added = counts.narrow(0, first - old.first, end - first)
+            total.narrow(0, first - new.first, end - first).add_(added)
         return
     index = torch.arange(old.first, old.first + old.used, device=counts.device)
     # Every index is below 2^25, so that a shift of 63 already leaves only its sign.

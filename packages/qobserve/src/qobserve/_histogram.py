@@ -90,23 +90,23 @@ class HistogramObserver(RangeObserver):
         counts = torch.zeros(bins, dtype=torch.int64, device=self.eps.device)
         self.register_buffer("histogram", counts)
 
-    def update(self, x: Tensor) -> Tensor:
+    def update(self, x: Tensor) -> int:
         """Count the finite values of ``x``; return how many are not finite.
 
         One pass, if they lie close enough to those seen before; else one more, once it is known
         which bins are needed.
         """
         if torch.compiler.is_compiling():
-            dropped: Tensor = self._update_uncompiled(x)
+            dropped: int = self._update_uncompiled(x)
             return dropped
         return self._update(x)
 
     # The grid follows from values, which a compiler does not know.
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not say its type
-    def _update_uncompiled(self, x: Tensor) -> Tensor:
+    def _update_uncompiled(self, x: Tensor) -> int:
         return self._update(x)
 
-    def _update(self, x: Tensor) -> Tensor:
+    def _update(self, x: Tensor) -> int:
         seen = self._seen
         counted = None
         if seen[0] <= seen[1]:
@@ -116,16 +116,15 @@ class HistogramObserver(RangeObserver):
         else:
             lowest, highest, dropped = aminmax(x)
         low, high = lowest.item(), highest.item()
-        if low > high:  # nothing is finite
-            return dropped
-        if low < seen[0] or high > seen[1]:
-            self.widen(lowest, highest)
-            bins = DyadicBins.covering(*self._seen, self.bins)
-        if counted is None or not counted.hold(low, high):
-            counted = bins
-            counts = count_bins(x, *counted)[0]
-        add_rebinned(self.histogram, bins, counts, counted)
-        return dropped
+        if low <= high:  # something is finite
+            if low < seen[0] or high > seen[1]:
+                self.widen(lowest, highest)
+                bins = DyadicBins.covering(*self._seen, self.bins)
+            if counted is None or not counted.hold(low, high):
+                counted = bins
+                counts = count_bins(x, *counted)[0]
+            add_rebinned(self.histogram, bins, counts, counted)
+        return int(dropped.item())
 
     @property
     def _seen(self) -> tuple[float, float]:

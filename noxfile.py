@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent
 PACKAGES = ("qtensor", "qobserve", "qgraph", "qbackends", "qflow")
 TESTING = "tools/quintet_testing"
 EXAMPLE = "examples/image_search"
-KERNEL_TESTS = ("products", "elementwise", "pooling")  # folders in qtensor/tests that call kernels
+# Those of qtensor's tests that call kernels.
+KERNEL_TESTS = ("every", "products", "elementwise", "pooling", "training", "test_statistics.py")
 GUARD = ("-p", "quintet_testing.guard", "-m", "not parity")
 NO_TESTS_COLLECTED = 5
 
@@ -128,10 +129,10 @@ def sanitize(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0:alloc_dealloc_mismatch=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
-    folders = [f"packages/qtensor/tests/{name}" for name in KERNEL_TESTS]
+    tests = [f"packages/qtensor/tests/{name}" for name in KERNEL_TESTS]
     for isa in ("", "scalar"):
         # That test reads the disassembly, which sanitizers change.
-        pytest = ("pytest", "-c", "pyproject.toml", "-k", "not inner_loops", *folders)
+        pytest = ("pytest", "-c", "pyproject.toml", "-k", "not inner_loops", *tests)
         session.run(*pytest, *session.posargs, env={**env, "QTENSOR_ISA": isa})
 
 

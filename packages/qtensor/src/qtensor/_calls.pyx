@@ -27,6 +27,9 @@ cdef extern from "Python.h":
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **, size_t alignment, size_t size)
 
+cdef extern from "pages.h" nogil:
+    void expect_writes(void *, int64_t)
+
 cdef extern from "dlpack.h" nogil:
     const uint32_t DLPACK_MAJOR
     const int32_t DLPACK_CPU
@@ -268,6 +271,7 @@ cdef class Plan:
         cdef void *memory
         if posix_memalign(&memory, _ALIGNMENT, self._place + self._size):
             raise MemoryError(f"not enough memory for an output of {self._size} bytes")
+        expect_writes(memory, self._size)
         memcpy(memory, self._owned, self._described)
         cdef dlpack_owned *owned = <dlpack_owned *>memory
         owned.tensor.sizes = <int64_t *>(owned + 1)

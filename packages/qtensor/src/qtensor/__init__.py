@@ -37,5 +37,6 @@ from ._training import fake_quantize_per_channel_affine as fake_quantize_per_cha
 from ._training import fake_quantize_per_tensor_affine as fake_quantize_per_tensor_affine
 from ._training import fused_moving_avg_obs_fake_quant as fused_moving_avg_obs_fake_quant
 from .nn.quantized._base import repack as repack
+from .ops import requantize as requantize
 
 __version__ = "0.1.0"

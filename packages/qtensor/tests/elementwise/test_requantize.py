@@ -6,9 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import qtensor
 from qtensor import _elementwise
 from qtensor._ops.cat import cat, cat_reference
 from qtensor._ops.requantize import requantize, requantize_reference
+from qtensor._ops.requantize_per_channel import (
+    requantize_per_channel,
+    requantize_per_channel_reference,
+)
 
 from .common import LAYOUTS, check_operator, generators, integers, layouts, on_every_isa, shapes
 
@@ -136,3 +141,114 @@ def test_bad_input_to_requantize():
             call(Q, 0.1, 0, 0.1, 0, 0, 255, torch.int32)
         with pytest.raises(TypeError, match=r"input of dtype torch.uint8 or torch.int8"):
             call(Q.int(), 0.1, 0, 0.1, 0, 0, 255, torch.uint8)
+
+
+# ---- channels
+
+
+STORAGES = st.sampled_from([torch.uint8, torch.int8, torch.int32])
+
+
+def channel_parameters(rng, dtype, channels):
+    scales = np.float32(2.0) ** rng.uniform(-12, 4, channels)
+    lowest, highest = full(dtype)
+    near = 2**20 if dtype is torch.int32 else 255  # where float64 holds all there is
+    zeros = rng.integers(max(lowest, -near), min(highest, near), channels, endpoint=True)
+    return torch.tensor(scales.astype(np.float32)), torch.tensor(zeros)
+
+
+def per_channel_exactly(q, given, wanted, axis, lowest, highest, single):
+    shape = [1] * q.ndim
+    shape[axis] = -1
+    (scales, zeros), (output_scales, output_zeros) = (
+        [parameter.numpy().astype(np.float64).reshape(shape) for parameter in pair]
+        for pair in (given, wanted)
+    )
+    real = np.float32 if single else np.float64
+    steps = (q.numpy() - zeros).astype(real) * (scales / output_scales).astype(real)
+    steps = np.clip(steps.astype(np.float64), lowest - output_zeros, highest - output_zeros)
+    return np.rint(steps) + output_zeros
+
+
+@given(
+    generators,
+    shapes(4).filter(len),
+    layouts,
+    STORAGES,
+    STORAGES,
+    st.booleans(),
+    st.booleans(),
+    st.data(),
+)
+def test_channels(rng, shape, layout, dtype, output_dtype, from_channels, to_channels, data):
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    q = layout(integers(rng, shape, dtype))
+    given_parameters = channel_parameters(rng, dtype, shape[axis] if from_channels else 1)
+    wanted = channel_parameters(rng, output_dtype, shape[axis] if to_channels else 1)
+    bounds = full(output_dtype)
+    args = q, *given_parameters, *wanted, axis, *bounds, output_dtype
+    result = requantize_per_channel(*args)
+    assert result.stride() == torch.empty_like(q).stride()
+    assert torch.equal(result, requantize_per_channel_reference(*args))
+    single = torch.int32 not in (dtype, output_dtype)
+    exact = per_channel_exactly(q, given_parameters, wanted, axis, *bounds, single)
+    np.testing.assert_array_equal(result.numpy(), exact)
+
+
+def test_channels_of_equal_parameters_are_as_one():
+    rng = np.random.default_rng(0)
+    q = integers(rng, (4, 70), torch.uint8)
+    one = requantize(q, 0.3, 7, 0.11, -3, -128, 127, torch.int8)
+    scales, zeros = torch.full((4,), 0.3, dtype=torch.float64), torch.full((4,), 7)
+    wanted = torch.tensor([0.11], dtype=torch.float64), torch.tensor([-3])
+    args = q, scales, zeros, *wanted, 0, -128, 127, torch.int8
+    assert torch.equal(requantize_per_channel(*args), one)
+    check_operator(requantize_per_channel, args)
+
+
+DTYPES = [qtensor.quint8, qtensor.qint8, qtensor.qint32]
+
+
+@pytest.mark.parametrize("output_dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axes", [(None, None), (1, None), (None, 1), (1, 1)])
+def test_every_kind_of_parameters(axes, dtype, output_dtype):
+    def parameters(dtype, axis, scale):
+        if axis is None:
+            return qtensor.QParams(scale, 5, dtype)
+        scales = scale * torch.tensor([0.5, 1.0, 2.0])
+        return qtensor.QParams(scales, torch.tensor([0, 1, 2]), dtype, axis)
+
+    given = parameters(dtype, axes[0], 0.02)
+    wanted = parameters(output_dtype, axes[1], 0.05)
+    integers = torch.arange(24).reshape(4, 3, 2).to(dtype.storage)
+    q = qtensor.QTensor(integers, given)
+    result = qtensor.requantize(q, wanted)
+    assert result.qparams == wanted
+    steps = (result.dequantize() - q.dequantize()).abs() / torch.as_tensor(wanted.scale).view(-1, 1)
+    clamped = result.int_repr() == wanted.quant_min
+    assert steps[~clamped].max() <= 0.5001
+
+
+def test_bad_input_to_channels():
+    q = qtensor.quantize_per_channel(
+        torch.ones(2, 2), torch.ones(2), torch.zeros(2), 0, qtensor.quint8
+    )
+    with pytest.raises(TypeError, match="expected integer zero_points, got"):
+        qtensor.requantize(q, qtensor.QParams(1.0, 0))
+    q = qtensor.quantize_per_channel(
+        torch.ones(2, 2), torch.ones(2), torch.zeros(2, dtype=torch.int64), 0, qtensor.quint8
+    )
+    other = qtensor.QParams(torch.ones(2), torch.zeros(2, dtype=torch.int64), qtensor.qint8, 1)
+    with pytest.raises(ValueError, match="along axis 0, to be those of the output, along axis 1"):
+        qtensor.requantize(q, other)
+    three = qtensor.QParams(torch.ones(3), torch.zeros(3, dtype=torch.int64), qtensor.qint8, 0)
+    with pytest.raises(ValueError, match=r"output_scales of shape \(1,\) or \(2,\)"):
+        qtensor.requantize(q, three)
+    with pytest.raises(TypeError, match=r"an output of qtensor.quint8, .* got qtensor.quint4x2"):
+        qtensor.requantize(q, qtensor.QParams(1.0, 0, qtensor.quint4x2))
+    with pytest.raises(TypeError, match="a quantized tensor as q, got a Tensor"):
+        qtensor.requantize(torch.ones(2), qtensor.QParams(1.0, 0))
+    args = Q, torch.zeros(1), torch.tensor([0]), torch.ones(1), torch.tensor([0]), 0, 0, 255
+    with pytest.raises(ValueError, match="positive, finite scales"):
+        requantize_per_channel(*args, torch.uint8)

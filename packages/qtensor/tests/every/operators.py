@@ -205,7 +205,7 @@ def _pooling(r: Random) -> dict[str, list[Arguments]]:
 def _elementwise(r: Random) -> dict[str, list[Arguments]]:
     image, other, signed = _image(r, 2), _image(r, 2), r.int8(4, 33)
     last = other.contiguous(memory_format=torch.channels_last)
-    unsigned, to_signed = QUINT8[:4], QINT8[:4]
+    unsigned, to_signed, ranks = QUINT8[:4], QINT8[:4], torch.arange(8)
     binary = [
         (image, 0.02, 7, other, 0.03, 100, *unsigned),
         (image, 0.02, 7, last[:, :, :1], 0.03, 100, *unsigned, 0.0, 6.0),
@@ -221,6 +221,11 @@ def _elementwise(r: Random) -> dict[str, list[Arguments]]:
         "requantize": [
             (image, 0.02, 7, *QUINT8, 0.0),
             (last, 0.02, 7, *QINT8),
+        ],
+        "requantize_per_channel": [
+            (image, r.scales(8), ranks, torch.tensor([0.03]), ranks[:1], 1, 0, 255, torch.uint8),
+            (last, r.scales(8), ranks, r.scales(8), -ranks, 1, -128, 127, torch.int8),
+            (signed.int(), r.scales(1), ranks[:1], r.scales(4), ranks[:4], 0, -9, 99, torch.int32),
         ],
         "unary": [
             (image, 0.02, 7, "gelu", [], *QUINT8),

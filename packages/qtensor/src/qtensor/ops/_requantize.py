@@ -1,30 +1,66 @@
 """Change of a quantized tensor's parameters."""
 
-from .._arguments import quantized, requantization
-from .._ops.requantize import requantize as _requantize
+import torch
+from torch import Tensor
+
+from .._arguments import requantization
+from .._ops.requantize import requantize as _per_tensor
+from .._ops.requantize_per_channel import requantize_per_channel as _per_channel
 from .._qparams import QParams
-from .._qtensor import QTensor, wrapped
+from .._qtensor import QTensor, parameters, wrapped
 
 
 def requantize(q: QTensor, output: QParams) -> QTensor:
     """The same values with other parameters, rounded to the nearest integer, ties to even.
 
     Args:
-        q: quint8 or qint8, quantized per tensor.
-        output: the new parameters, of quint8 or qint8, per tensor.
+        q: a quantized tensor, per tensor or per channel.
+        output: the new parameters, of quint8, qint8 or qint32, per tensor or per channel; if both
+            are per channel, along the same axis.
 
     Returns:
         A quantized tensor of the shape of ``q``.
 
     Raises:
-        TypeError: ``q`` or ``output`` is not so.
+        TypeError: ``q`` is not quantized, ``output`` is of another dtype, or zero points are real
+            numbers.
+        ValueError: the channels of ``q`` and ``output`` do not fit each other.
 
     Example:
         >>> import torch, qtensor
         >>> q = qtensor.quantize_per_tensor(torch.ones(2), 0.1, 128, qtensor.quint8)
-        >>> qtensor.ops.requantize(q, qtensor.QParams(0.5, 0, qtensor.qint8)).int_repr()
+        >>> qtensor.requantize(q, qtensor.QParams(0.5, 0, qtensor.qint8)).int_repr()
         tensor([2, 2], dtype=torch.int8)
     """
-    x = quantized(q, "requantize", "q")
-    data = _requantize(x._data, x._scale, x._zero_point, *requantization(output))
-    return wrapped(data, output)
+    if not isinstance(q, QTensor):
+        raise TypeError(
+            f"requantize expects a quantized tensor as q, got a {type(q).__name__}; quantize it "
+            "with qtensor.quantize_per_tensor(...)"
+        )
+    given = parameters(q)
+    if output.dtype.bits not in (8, 32):
+        raise TypeError(
+            f"requantize expects an output of qtensor.quint8, qint8 or qint32, got {output.dtype}"
+        )
+    if given.axis is None and output.axis is None and given.dtype.bits == output.dtype.bits == 8:
+        data = _per_tensor(q._data, q._scale, q._zero_point, *requantization(output))
+        return wrapped(data, output)
+    axes = {qparams.axis for qparams in (given, output) if qparams.axis is not None}
+    if len(axes) > 1:
+        raise ValueError(
+            f"requantize expects the channels of q, along axis {given.axis}, to be those of the "
+            f"output, along axis {output.axis}; dequantize and quantize anew"
+        )
+    tensors = [_channels(value, q.device) for x in (given, output) for value in _values(x)]
+    bounds = output.quant_min, output.quant_max, output.dtype.storage
+    return QTensor(_per_channel(q.int_repr(), *tensors, axes.pop() if axes else 0, *bounds), output)
+
+
+def _values(qparams: QParams) -> tuple[float | Tensor, int | Tensor]:
+    return qparams.scale, qparams.zero_point
+
+
+def _channels(value: float | Tensor, device: torch.device) -> Tensor:
+    dtype = None if isinstance(value, Tensor) else torch.float64
+    dtype = torch.int64 if isinstance(value, int) else dtype
+    return torch.as_tensor(value, dtype=dtype, device=device).reshape(-1)

@@ -68,6 +68,8 @@ class QTensor(Tensor):
             _check_channels(data, qparams.axis, torch.as_tensor(qparams.scale).numel())
         if qparams.dtype.bits < 8:
             return PackedQTensor._of(pack_bits(data, qparams.dtype.bits), data.shape, qparams)
+        if not is_dynamo_compiling():
+            return wrapped(data, qparams)
         self: QTensor = torch.Tensor._make_wrapper_subclass(
             cls, data.size(), data.stride(), dtype=torch.float32, device=data.device
         )
@@ -287,11 +289,8 @@ class PackedQTensor(QTensor):
 
 
 def wrapped(data: Tensor, qparams: QParams) -> QTensor:
-    """``QTensor(data, qparams)`` for what an operator returned: of the right dtype, unpacked.
-
-    Nothing is checked again, and nothing parsed by name: operators on small tensors would spend
-    as long on either as on their work.
-    """
+    """``QTensor(data, qparams)`` for whole bytes that are known to be of the right dtype, such as
+    what an operator returned: to check them would take as long as the work on small tensors."""
     if is_dynamo_compiling():
         return QTensor(data, qparams)
     attributes = qparams.attributes.copy()

@@ -10,7 +10,7 @@ from ._dtypes import QDType, as_qdtype
 from ._ops import quantize as _ops
 from ._ops.decomposed import choose_qparams
 from ._qparams import QParams, per_tensor_qparams
-from ._qtensor import QTensor
+from ._qtensor import QTensor, wrapped
 
 _EPS = torch.finfo(torch.float32).eps
 
@@ -180,7 +180,7 @@ def quantize(input: Tensor, qparams: QParams) -> QTensor:
         data = _ops.quantize_per_tensor(input, scale, zero_point, *bounds)
     else:
         data = _ops.quantize_per_channel(input, scale, zero_point, qparams.axis, *bounds)
-    return QTensor(data, qparams)
+    return QTensor(data, qparams) if qparams.dtype.bits < 8 else wrapped(data, qparams)
 
 
 def quantize_value(value: float, qparams: QParams) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import ops
 from .._functions import found
 from .._qparams import QParams
-from .._qtensor import QTensor, in_float, parameters
+from .._qtensor import QTensor, in_float, parameters, wrapped
 from .._quantize import quantize_value
 from ._register import stands_for
 
@@ -34,7 +34,7 @@ def _clamp(x: QTensor, low: float | None, high: float | None, inplace: bool) -> 
     if inplace:
         x._writable().clamp_(*bounds)
         return x
-    return QTensor(x.int_repr().clamp(*bounds), qparams)
+    return wrapped(x.int_repr().clamp(*bounds), qparams)
 
 
 @stands_for("relu")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._qtensor import QTensor, functions, in_float
+from .._qtensor import QTensor, functions, in_float, wrapped
 from .._quantize import quantize_value
 
 
@@ -17,7 +17,7 @@ def _pad(
     if input.qparams.axis is not None:
         return in_float(F.pad, "pad", (input, pad, mode, value), {})
     fill = quantize_value(value or 0.0, input.qparams) if mode == "constant" else None
-    return QTensor(F.pad(input.int_repr(), list(pad), mode, fill), input.qparams)
+    return wrapped(F.pad(input.int_repr(), list(pad), mode, fill), input.qparams)
 
 
 functions[F.pad] = functions[torch._C._nn.pad] = _pad

@@ -9,7 +9,7 @@ from .._arguments import quantized, requantization, weight_arguments
 from .._dtypes import QDType, quint8
 from .._ops import conv
 from .._qparams import QParams
-from .._qtensor import QTensor
+from .._qtensor import QTensor, wrapped
 
 _Ints = int | Sequence[int]
 
@@ -122,7 +122,7 @@ def _call(
     x, output = quantized(input, operator.__name__), QParams(scale, zero_point, dtype)
     parameters = weight_arguments(weight, channel_axis)
     operands = (x._data, x._scale, x._zero_point, *parameters, bias)
-    return QTensor(operator(*operands, *geometry, *requantization(output), *bounds), output)
+    return wrapped(operator(*operands, *geometry, *requantization(output), *bounds), output)
 
 
 def _named(

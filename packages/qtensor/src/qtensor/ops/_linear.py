@@ -7,7 +7,7 @@ from .._ops import linear as _linear
 from .._ops import linear_dynamic as _dynamic
 from .._ops import linear_weight_only as _weight_only
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters
+from .._qtensor import QTensor, parameters, wrapped
 
 
 def linear(
@@ -69,7 +69,7 @@ def linear(
         activation,
         negative_slope,
     )
-    return QTensor(data, output)
+    return wrapped(data, output)
 
 
 def linear_relu(

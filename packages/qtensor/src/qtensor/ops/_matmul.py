@@ -3,7 +3,7 @@
 from .._arguments import quantized, requantization
 from .._ops import matmul as _matmul
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters
+from .._qtensor import QTensor, parameters, wrapped
 
 
 def matmul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
@@ -38,4 +38,4 @@ def matmul_to(qa: QTensor, qb: QTensor, output: QParams) -> QTensor:
     data = _matmul.matmul(
         a._data, a._scale, a._zero_point, b._data, b._scale, b._zero_point, *requantization(output)
     )
-    return QTensor(data, output)
+    return wrapped(data, output)

@@ -10,7 +10,7 @@ from ..._arguments import quantized, requantization
 from ..._ops import batch_norm
 from ..._packing import PackedWeights
 from ..._qparams import QParams
-from ..._qtensor import QTensor
+from ..._qtensor import QTensor, wrapped
 from ._base import OutputModule, keeping_dtypes, observed_qparams, unfused
 
 
@@ -60,7 +60,7 @@ class _BatchNorm(OutputModule):
             self.activation_min,
             cache=self._packed,
         )
-        return QTensor(result, output)
+        return wrapped(result, output)
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:

@@ -9,7 +9,7 @@ from ..._arguments import quantized, requantization
 from ..._kernels import PADDING_MODES
 from ..._ops import conv
 from ..._qparams import QParams
-from ..._qtensor import QTensor
+from ..._qtensor import QTensor, wrapped
 from ._base import QuantizedLayer, WeightModule, unfused
 
 Ints = int | Sequence[int]
@@ -216,7 +216,7 @@ class _QuantizedConv(ConvLayer, QuantizedLayer):
             self.negative_slope,
             cache=self._packed,
         )
-        return QTensor(result, output)
+        return wrapped(result, output)
 
     def extra_repr(self) -> str:
         """Sizes, geometry where it is not the default, and output parameters."""

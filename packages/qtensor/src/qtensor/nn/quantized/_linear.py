@@ -8,7 +8,7 @@ from ..._arguments import quantized, requantization
 from ..._dtypes import QDType, as_qdtype, qint8
 from ..._ops.linear import linear
 from ..._qparams import QParams
-from ..._qtensor import QTensor
+from ..._qtensor import QTensor, wrapped
 from ._base import QuantizedLayer, unfused
 
 
@@ -66,7 +66,7 @@ class Linear(QuantizedLayer):
             self.negative_slope,
             cache=self._packed,
         )
-        return QTensor(data, output)
+        return wrapped(data, output)
 
     @classmethod
     def _shaped_like(cls, mod: nn.Module) -> Self:

@@ -31,7 +31,7 @@ def prepare(
     Give modules a ``qconfig`` first: it holds for all inside them too. A module whose exact type is
     in ``allow_list`` is observed at its output, as one unit. One that brings an attribute
     ``activation_post_process`` of its own, as functional modules do, has it replaced by an
-    observer.
+    observer. One with a true attribute ``observes_itself`` is left alone if it does so already.
 
     Args:
         model: the float model, with ``qconfig`` attributes.
@@ -68,6 +68,8 @@ def prepare(
 
 
 def _observe(module: nn.Module, name: str, allow_list: frozenset[type[nn.Module]]) -> None:
+    if getattr(module, "observes_itself", False) and _is_observed(module):
+        return
     qconfig: Any = module.qconfig
     own = module._modules.get(OBSERVER)
     if qconfig is not None and not isinstance(module, DeQuantStub):
@@ -85,6 +87,10 @@ def _observe(module: nn.Module, name: str, allow_list: frozenset[type[nn.Module]
             return
     for child_name, child in module.named_children():
         _observe(child, f"{name}.{child_name}" if name else child_name, allow_list)
+
+
+def _is_observed(module: nn.Module) -> bool:
+    return any(map(is_activation_post_process, module.modules()))
 
 
 def _observer(qconfig: QConfig, name: str, module: nn.Module) -> nn.Module:

@@ -29,3 +29,4 @@ from ._functional import FloatFunctional as FloatFunctional
 from ._functional import FXFloatFunctional as FXFloatFunctional
 from ._functional import QFunctional as QFunctional
 from ._linear import Linear as Linear
+from ._lstm import LSTM as LSTM

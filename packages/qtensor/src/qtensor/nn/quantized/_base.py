@@ -386,6 +386,19 @@ def quantized_weight(module: nn.Module, use_precomputed_fake_quant: bool = False
     return quantize_as(weight, observer)
 
 
+def take_parts(quantized: nn.Module, observed: nn.Module) -> None:
+    """Make the quantized parts of a module from the observed ones of the same names.
+
+    Args:
+        quantized: of the structure of ``observed``; its parts with output parameters are replaced.
+        observed: calibrated.
+    """
+    for path, part in list(quantized.named_modules()):
+        if isinstance(part, OutputModule):
+            kind: Any = type(part)
+            quantized.set_submodule(path, kind.from_float(observed.get_submodule(path)))
+
+
 def quantize_as(weight: Tensor, observer: Any) -> QTensor:
     """``weight`` (float32) quantized with the parameters that ``observer`` calculates."""
     scale, zero_point = observer.calculate_qparams()

@@ -121,11 +121,12 @@ static void multiply_range(const void *context, int64_t begin, int64_t end) {
     p.weights = &right.packed;
     bool ok = allocate(m, &right);
     if (!p.weight_zero_points) right.packed.ones = NULL;
+    const int64_t element = p.kind == OUTPUT_BYTES ? 1 : sizeof(int32_t);
     int64_t filled = -1;
     for (int64_t i = begin; ok && i < end; i++) {
         if (m->b_index[i] != filled) fill(m, m->b + m->b_index[i] * m->k * m->columns, &right);
         filled = m->b_index[i];
-        p.output = (uint8_t *)all->product->output + i * m->rows * m->columns;
+        p.output = (uint8_t *)all->product->output + i * m->rows * m->columns * element;
         ok = !linear(&p, m->a_signed ? INPUT_S8 : INPUT_U8, m->a + m->a_index[i] * m->rows * m->k,
                      m->rows, m->k, 0, false);
     }

@@ -118,8 +118,23 @@ def matmul_cpu(
     finish = _finish(a_scale, b_scale, a.device, *requantization, activation_min, activation_max)
     shape = check_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, finish)
     output = torch.empty(shape, dtype=dtype)
+    call = _sums_call(a, a_zero_point, b, b_zero_point)
+    finish.ask(call)
+    _multiply(call, a, b, output)
+    return output
+
+
+def _sums_call(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> _kernels.Product:
+    """A kernel call, so far for the exact sums as int32."""
+    zero_point = unsigned(b_zero_point, b.dtype) - 128  # the kernel reads b as int8
+    columns = b.shape[-1] if b.dim() > 1 else 1
+    zero_points = torch.full((columns,), zero_point) if zero_point else None
+    return _kernels.Product(unsigned(a_zero_point, a.dtype), zero_points)
+
+
+def _multiply(call: _kernels.Product, a: Tensor, b: Tensor, output: Tensor) -> None:
     if output.numel() == 0:
-        return output
+        return
     # Vectors become matrices, and a single b for all makes one matrix of a.
     a = a.unsqueeze(0) if a.dim() == 1 else a
     b = b.unsqueeze(1) if b.dim() == 1 else b
@@ -128,11 +143,6 @@ def matmul_cpu(
     a_index, b_index = _batch_indices(a, b)
     a, transposed = a.contiguous(), b.mT.is_contiguous()
     b = b if transposed else b.contiguous()
-    zero_point = unsigned(b_zero_point, b.dtype) - 128  # the kernel reads b as int8
-    columns = b.shape[-1]
-    zero_points = torch.full((columns,), zero_point) if zero_point else None
-    call = _kernels.Product(unsigned(a_zero_point, a.dtype), zero_points)
-    finish.ask(call)
     call.matmul(
         num_threads(),
         output.data_ptr(),
@@ -143,9 +153,8 @@ def matmul_cpu(
         transposed,
         a_index.data_ptr(),
         b_index.data_ptr(),
-        (len(a_index), *a.shape[-2:], columns),
+        (len(a_index), *a.shape[-2:], b.shape[-1]),
     )
-    return output
 
 
 def _batch(a: Tensor, b: Tensor) -> tuple[int, ...]:
@@ -188,4 +197,58 @@ matmul = operator(
     cpu=matmul_cpu,
     reference=matmul_reference,
     fake=matmul_fake,
+)
+
+
+# ---- the sums themselves, without scales
+
+
+def matmul_int32_reference(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> Tensor:
+    """The exact integer sums of :func:`matmul`, modulo 2**32.
+
+    Args:
+        a, a_zero_point, b, b_zero_point: as there.
+
+    Returns:
+        int32, of the shape that :func:`matmul` gives: sums of ``(a - a_zero_point) * (b -
+        b_zero_point)``.
+
+    Raises:
+        TypeError, ValueError: as :func:`matmul`.
+
+    Example:
+        >>> import torch
+        >>> a = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8)
+        >>> torch.ops.qtensor.matmul_int32(a, 0, a, 1)
+        tensor([[ 4,  6],
+                [ 8, 12]], dtype=torch.int32)
+    """
+    sums = torch.matmul(a.double() - a_zero_point, b.double() - b_zero_point)
+    return sums.long().int()
+
+
+def matmul_int32_cpu(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> Tensor:
+    output = torch.empty(_check_operands(a, a_zero_point, b, b_zero_point), dtype=torch.int32)
+    _multiply(_sums_call(a, a_zero_point, b, b_zero_point), a, b, output)
+    return output
+
+
+def matmul_int32_fake(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> Tensor:
+    return a.new_empty(_check_operands(a, a_zero_point, b, b_zero_point), dtype=torch.int32)
+
+
+def _check_operands(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> tuple[int, ...]:
+    """Raise unless both fit; returns the output's shape."""
+    check_input(a, 1.0, a_zero_point, "a")
+    check_input(b, 1.0, b_zero_point, "b")
+    if a.device != b.device:
+        raise ValueError(f"expected b on {a.device}, as a, got {b.device}")
+    return matmul_shape(a, b)
+
+
+matmul_int32 = operator(
+    "matmul_int32(Tensor a, int a_zero_point, Tensor b, int b_zero_point) -> Tensor",
+    cpu=matmul_int32_cpu,
+    reference=matmul_int32_reference,
+    fake=matmul_int32_fake,
 )

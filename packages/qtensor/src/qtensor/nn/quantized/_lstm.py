@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..._arguments import quantized
 from ..._ops.lstm import lstm
 from ..._qparams import QParams
-from ..._qtensor import QTensor, parameters, wrapped
+from ..._qtensor import QTensor, wrapped
 from ._activations import Sigmoid
 from ._base import take_parts
 from ._functional import QFunctional
@@ -83,8 +83,8 @@ class _Cell(LSTMCellBase):
             tanh,
             self._hidden,
         )
-        fields = zip(*((q.scale, q.zero_point, q.quant_min, q.quant_max) for q in stages))
-        return tuple(map(list, fields))
+        fields = [(q.scale, q.zero_point, q.quant_min, q.quant_max) for q in stages]
+        return tuple(map(list, zip(*fields, strict=True)))
 
 
 class LSTM(LSTMBase):

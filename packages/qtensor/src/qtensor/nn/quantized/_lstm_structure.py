@@ -234,7 +234,9 @@ class LSTMBase(nn.Module):
         ):
             x, last = layer(self._between(x) if i else x, states)
             finals.extend(last)
-        h, c = (joined([part.unsqueeze(0) for part in parts], 0) for parts in zip(*finals))
+        h, c = (
+            joined([part.unsqueeze(0) for part in parts], 0) for parts in zip(*finals, strict=True)
+        )
         if not batched:
             return x.squeeze(1), (h.squeeze(1), c.squeeze(1))
         return (x.transpose(0, 1) if time_axis else x), (h, c)

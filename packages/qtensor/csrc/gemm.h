@@ -25,19 +25,24 @@ enum {
     TASKS_PER_THREAD = 4, /* so that threads which are held up delay the others little */
 };
 
-/* The orders in which the 4 activations of a single step may be taken. The first two share a
- * 16-bit lane, and so do the last two: these are the three ways to divide them. */
-enum { ORDERS = 3 };
-extern const uint8_t step_orders[ORDERS][STEP];
+/* The activations of a single step may be complemented (a becomes 255 - a), which bytes of the 4
+ * is one of these masks. The first two bytes share a 16-bit lane, and so do the last two. */
+enum { COMPLEMENTS = 4 };
+extern const uint8_t step_complements[COMPLEMENTS][STEP];
 
 /* The weights of 16 channels, in the order in which a tile function runs through them. */
 typedef struct {
-    int32_t pairs;          /* T = 2: pairs of steps whose products are summed in 16 bits */
-    int32_t single[ORDERS]; /* T = 1: steps that are safe only alone, by order */
-    int32_t wide;           /* steps whose products need 32 bits from the start */
-    int32_t offset_count;   /* of all steps */
-    const int32_t *offsets; /* of each step, from the row's base */
-    const int8_t *weights;  /* 64 bytes a step, 128 if it is wide; 64-byte aligned */
+    int32_t quads;               /* T = 4: bundles of four steps that are summed in 16 bits */
+    int32_t pairs;               /* T = 2: of two */
+    int32_t centred_pairs;       /* the same, where that takes a centre */
+    int32_t single[COMPLEMENTS]; /* T = 1: steps that are safe only alone, by complement */
+    int32_t wide;                /* steps whose products need 32 bits from the start */
+    int32_t offset_count;        /* of all steps */
+    const int32_t *offsets;      /* of each step, from the row's base */
+    const int8_t *weights;       /* 64 bytes a step, 128 if it is wide; 64-byte aligned */
+    const int16_t *centres;      /* 2 * CHANNELS for each centred pair; 64-byte aligned */
+    int32_t centred[CHANNELS];      /* the sums of all centres */
+    int32_t complemented[CHANNELS]; /* what sums lack because activations are complemented */
 } panel;
 
 /* acc[row][channel] = start[channel] + the products of the row's activations and the panel's
@@ -123,14 +128,14 @@ typedef struct {
     int64_t k;                /* weights of a channel */
     int64_t run_length;       /* K is made of runs of consecutive activations, each of this many */
     int64_t offset_count;     /* a panel's offsets are a permutation of 4 * (0, 1, 2 ...) */
-    int64_t step_bytes;       /* the most weight bytes of a step */
+    int64_t step_bytes;       /* the most bytes of a step's weights and centres */
     int64_t group_stride;     /* activation bytes from one group to the next */
     bool depthwise;
     int64_t chunks;           /* K is cut so that 32 bits hold each chunk's sum; mostly 1 */
     panel *panels;            /* [chunks][groups][group_panels] */
     panel *ones;              /* [chunks]: channel 0 sums the activations; or NULL */
     int64_t *sums;            /* of each channel's weights, [groups][group_panels * 16] */
-    int64_t counts[3];        /* steps that are part of a pair, single, wide: over all panels */
+    int64_t counts[4];        /* of all panels: steps in bundles of 4, of 2, single, wide */
     int64_t bytes;            /* of memory held */
     void *memory;
 } packed;
@@ -245,7 +250,7 @@ typedef struct {
     const int64_t *a_index, *b_index; /* which matrices each result is the product of */
 } matmul_shape;
 
-/* Output: bytes, [batch][rows][columns]. p->weights is not used. */
+/* Output: bytes or int32, [batch][rows][columns]. p->weights is not used. */
 int matmul(const product *p, const matmul_shape *shape);
 
 typedef struct {

@@ -5,10 +5,11 @@
 
 #include "gemm.h"
 
-static inline void add_step(const uint8_t *a, const uint8_t *order, const int8_t *weights,
+static inline void add_step(const uint8_t *a, const uint8_t *complement, const int8_t *weights,
                             uint32_t *acc) {
     for (int c = 0; c < CHANNELS; c++)
-        for (int j = 0; j < STEP; j++) acc[c] += (uint32_t)(a[order[j]] * weights[c * STEP + j]);
+        for (int j = 0; j < STEP; j++)
+            acc[c] += (uint32_t)((a[j] ^ complement[j]) * weights[c * STEP + j]);
 }
 
 /* See store_wide() in pack.c. */
@@ -26,12 +27,14 @@ static void dense(const uint8_t *const *rows, int count, const panel *p, const i
         const int32_t *offset = p->offsets;
         const int8_t *weights = p->weights;
         uint32_t *sums = (uint32_t *)acc + r * CHANNELS;
-        memcpy(sums, start, CHANNELS * sizeof *start);
-        for (int32_t s = 0; s < 2 * p->pairs; s++, weights += STEP_BYTES)
-            add_step(rows[r] + *offset++, step_orders[0], weights, sums);
-        for (int o = 0; o < ORDERS; o++)
-            for (int32_t s = 0; s < p->single[o]; s++, weights += STEP_BYTES)
-                add_step(rows[r] + *offset++, step_orders[o], weights, sums);
+        for (int c = 0; c < CHANNELS; c++)
+            sums[c] = (uint32_t)start[c] + (uint32_t)p->complemented[c];
+        int32_t bundled = 4 * p->quads + 2 * (p->pairs + p->centred_pairs);
+        for (int32_t s = 0; s < bundled; s++, weights += STEP_BYTES)
+            add_step(rows[r] + *offset++, step_complements[0], weights, sums);
+        for (int i = 0; i < COMPLEMENTS; i++)
+            for (int32_t s = 0; s < p->single[i]; s++, weights += STEP_BYTES)
+                add_step(rows[r] + *offset++, step_complements[i], weights, sums);
         for (int32_t s = 0; s < p->wide; s++, weights += WIDE_BYTES)
             add_wide_step(rows[r] + *offset++, (const int16_t *)weights, sums);
     }

@@ -1,139 +1,8 @@
-/* Packs int8 weights into panels and proves which of their steps may be summed in 16 bits.
- *
- * The instruction that the fast kernels use multiplies 4 activations by 4 weights and leaves two
- * 16-bit LANES, each the sum of two products, saturated. A lane that sums the products of one or
- * more steps cannot saturate if, with activations in 0 .. amax,
- *
- *     amax * (sum of its positive weights) <= 32767   and
- *     amax * (sum of its negative weights) >= -32768,
- *
- * because every partial sum lies between the two. That is the certificate; README.md has the whole
- * argument. Steps come in three kinds: pairs of steps certified together, single ones certified
- * alone, and wide ones, which no certificate covers.
- */
+/* Packs int8 weights into panels, in the order and form that kernels read: as schedule.c plans. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "gemm.h"
-
-enum {
-    LANES = 2 * CHANNELS,
-    MAX_SUM = 256,  /* of one sign in one lane of one step */
-    MAX_TRIES = 24, /* partners looked at for one step before it stays single */
-};
-
-/* What one step adds to each lane at most, in each direction. */
-typedef struct {
-    int16_t positive[LANES];
-    int16_t negative[LANES];
-} step_sums;
-
-typedef struct {
-    int positive, negative;
-} limits;
-
-static limits limits_for(int amax) {
-    return (limits){32767 / amax, 32768 / amax};
-}
-
-/* Whether a step of int8 weights may be unsafe even alone. */
-static bool may_be_wide(int amax) {
-    limits limit = limits_for(amax);
-    return limit.positive < 2 * INT8_MAX || limit.negative < -2 * INT8_MIN;
-}
-
-const uint8_t step_orders[ORDERS][STEP] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 3, 1, 2}};
-
-static step_sums sum_step(const int8_t *weights, const uint8_t *order) {
-    step_sums s;
-    for (int lane = 0; lane < LANES; lane++) {
-        const int8_t *channel = weights + lane / 2 * STEP;
-        int a = channel[order[lane % 2 * 2]], b = channel[order[lane % 2 * 2 + 1]];
-        s.positive[lane] = (int16_t)((a > 0 ? a : 0) + (b > 0 ? b : 0));
-        s.negative[lane] = (int16_t)((a < 0 ? -a : 0) + (b < 0 ? -b : 0));
-    }
-    return s;
-}
-
-static const step_sums nothing;
-
-static bool certified(const step_sums *a, const step_sums *b, limits limit) {
-    int unsafe = 0; /* no early exit: the loop is vectorized */
-    for (int lane = 0; lane < LANES; lane++) {
-        unsafe |= a->positive[lane] + b->positive[lane] > limit.positive;
-        unsafe |= a->negative[lane] + b->negative[lane] > limit.negative;
-    }
-    return !unsafe;
-}
-
-static int largest_sum(const step_sums *s) {
-    int largest = 0;
-    for (int lane = 0; lane < LANES; lane++) {
-        largest = s->positive[lane] > largest ? s->positive[lane] : largest;
-        largest = s->negative[lane] > largest ? s->negative[lane] : largest;
-    }
-    return largest;
-}
-
-/* Workspace of one panel's schedule; every array has one entry per step. */
-typedef struct {
-    step_sums *sums;
-    int32_t *by_size; /* safe steps, smallest first */
-    int32_t *partner; /* the step it is paired with, or one of the following */
-    int16_t *size;
-} schedule;
-
-/* Steps without partner: single in one of the orders, wide, or not decided yet. */
-enum { SINGLE = -ORDERS, WIDE = SINGLE - 1, OPEN = WIDE - 1 };
-
-/* Pairs the largest step with the smallest one, the next largest with the next smallest and so on:
- * for plain numbers that gives the most pairs under a bound. Steps have 64 numbers each, so where
- * the first candidate does not fit, a few larger ones are tried. */
-static void pair_steps(schedule *s, int32_t safe, limits limit) {
-    int32_t smallest = 0;
-    for (int32_t i = safe - 1; i >= 0; i--) {
-        int32_t large = s->by_size[i];
-        if (s->partner[large] != OPEN) continue;
-        while (smallest < i && s->partner[s->by_size[smallest]] != OPEN) smallest++;
-        int32_t found = SINGLE;
-        for (int32_t j = smallest, tries = 0; j < i && tries < MAX_TRIES && found < 0; j++) {
-            int32_t small = s->by_size[j];
-            if (s->partner[small] != OPEN) continue;
-            tries++;
-            if (certified(&s->sums[large], &s->sums[small], limit)) found = small;
-        }
-        s->partner[large] = found;
-        if (found >= 0) s->partner[found] = large;
-    }
-}
-
-/* A step that is not safe in the order of its activations may be in another one. */
-static int32_t reordered(const int8_t *weights, limits limit, int orders) {
-    for (int order = 1; order < orders; order++) {
-        step_sums sums = sum_step(weights, step_orders[order]);
-        if (certified(&sums, &nothing, limit)) return SINGLE + order;
-    }
-    return WIDE;
-}
-
-/* raw: the panel's steps in natural order, 64 bytes each. orders: how many may be used. */
-static void plan_steps(schedule *s, const int8_t *raw, int32_t steps, limits limit, int orders) {
-    int32_t starts[MAX_SUM + 2] = {0};
-    for (int32_t i = 0; i < steps; i++) {
-        const int8_t *weights = raw + (size_t)i * STEP_BYTES;
-        s->sums[i] = sum_step(weights, step_orders[0]);
-        bool safe = certified(&s->sums[i], &nothing, limit);
-        s->partner[i] = safe ? OPEN : reordered(weights, limit, orders);
-        if (!safe) continue;
-        s->size[i] = (int16_t)largest_sum(&s->sums[i]);
-        starts[s->size[i] + 1]++;
-    }
-    for (int i = 0; i <= MAX_SUM; i++) starts[i + 1] += starts[i];
-    int32_t safe = starts[MAX_SUM + 1];
-    for (int32_t i = 0; i < steps; i++)
-        if (s->partner[i] == OPEN) s->by_size[starts[s->size[i]]++] = i;
-    pair_steps(s, safe, limit);
-}
+#include "schedule.h"
 
 /* For each half of the channels: the weights of activations 0 and 2, then those of 1 and 3, which
  * is how the kernel widens the activations. In 16 bits: to widen the weights for every tile costs
@@ -148,50 +17,69 @@ static void store_wide(const int8_t *step, int16_t *out) {
     }
 }
 
-/* Where the next step of a panel goes. */
+/* What packing one panel after the other needs; the last two move on. */
 typedef struct {
-    const int8_t *raw;
-    int32_t first; /* the number of the first step in the whole of K */
-    int32_t *offset;
+    schedule plan;
+    int8_t *raw; /* the panel's steps in natural order */
+    int amax;
+    int32_t *offsets;
     int8_t *weights;
-} writer;
+} packer;
 
-/* order: NULL for a wide step. */
-static void emit(writer *w, int32_t step, const uint8_t *order) {
+static void emit(packer *w, panel *p, int32_t step, int complement) {
     const int8_t *from = w->raw + (size_t)step * STEP_BYTES;
-    if (order) {
-        for (int i = 0; i < STEP_BYTES; i++)
-            w->weights[i] = from[i / STEP * STEP + order[i % STEP]];
-    } else {
+    if (complement == WIDE) {
         store_wide(from, (int16_t *)w->weights);
+        w->weights += WIDE_BYTES;
+        return;
     }
-    w->weights += order ? STEP_BYTES : WIDE_BYTES;
-    *w->offset++ = STEP * (w->first + step);
+    for (int i = 0; i < STEP_BYTES; i++) {
+        bool changed = step_complements[complement][i % STEP];
+        *w->weights++ = (int8_t)(changed ? -from[i] : from[i]);
+        if (changed) p->complemented[i / STEP] += UINT8_MAX * from[i];
+    }
 }
 
-static int32_t emit_all(writer *w, const schedule *s, int32_t steps, int32_t kind,
-                        const uint8_t *order) {
-    int32_t count = 0;
-    for (int32_t i = 0; i < steps; i++) {
-        if (s->partner[i] != kind) continue;
-        emit(w, i, order);
-        count++;
+/* All bundles of one kind, in natural order, which suits the caches. Returns how many. */
+static int32_t emit_all(packer *w, panel *p, int64_t first, int32_t count, bool centred,
+                        int complement) {
+    int32_t emitted = 0;
+    for (int32_t i = 0; i < p->offset_count; i++) {
+        const bundle *b = &w->plan.bundles[i];
+        if (b->count != count || b->centred != centred || b->complement != complement) continue;
+        for (int32_t j = 0; j < count; j++) {
+            *w->offsets++ = (int32_t)(STEP * (first + b->steps[j]));
+            emit(w, p, b->steps[j], complement);
+        }
+        emitted++;
     }
-    return count;
+    return emitted;
 }
 
-/* Pairs, then single steps, then wide ones; each kind in natural order, which suits the caches. */
-static panel emit_panel(writer w, const schedule *s, int32_t steps) {
-    panel p = {.offsets = w.offset, .weights = w.weights, .offset_count = steps};
-    for (int32_t i = 0; i < steps; i++) {
-        if (s->partner[i] <= i) continue;
-        emit(&w, i, step_orders[0]);
-        emit(&w, s->partner[i], step_orders[0]);
-        p.pairs++;
+static void emit_centres(packer *w, panel *p) {
+    p->centres = (const int16_t *)w->weights;
+    for (int32_t i = 0; i < p->offset_count; i++) {
+        const bundle *b = &w->plan.bundles[i];
+        if (!b->count || !b->centred) continue;
+        int16_t *out = (int16_t *)w->weights;
+        centres(&w->plan.sums[i], w->amax, out);
+        for (int lane = 0; lane < LANES; lane++) p->centred[lane / 2] += out[lane];
+        w->weights += CENTRE_BYTES;
     }
-    for (int order = 0; order < ORDERS; order++)
-        p.single[order] = emit_all(&w, s, steps, SINGLE + order, step_orders[order]);
-    p.wide = emit_all(&w, s, steps, WIDE, NULL);
+}
+
+/* first: the number of the first step in packer->raw, in the whole of K. */
+static panel pack_panel(packer *w, int64_t first, int64_t steps) {
+    panel p = {.offsets = w->offsets, .weights = w->weights, .offset_count = (int32_t)steps};
+    plan(&w->plan, w->raw, p.offset_count,
+         &(rules){.amax = w->amax, .most = MAX_BUNDLE, .complements = COMPLEMENTS,
+                  .centred = true});
+    p.quads = emit_all(w, &p, first, 4, false, 0);
+    p.pairs = emit_all(w, &p, first, 2, false, 0);
+    p.centred_pairs = emit_all(w, &p, first, 2, true, 0);
+    for (int c = 0; c < COMPLEMENTS; c++) p.single[c] = emit_all(w, &p, first, 1, false, c);
+    p.wide = emit_all(w, &p, first, 1, false, WIDE);
+    emit_centres(w, &p);
     return p;
 }
 
@@ -269,36 +157,18 @@ static packed *allocate(packed sizes, int32_t **offsets, int8_t **weights, bool 
 }
 
 static void *carve_schedule(schedule *s, arena *a, int64_t steps) {
-    s->sums = carve(a, steps, sizeof(step_sums));
-    s->by_size = carve(a, steps, sizeof(int32_t));
-    s->partner = carve(a, steps, sizeof(int32_t));
+    s->bundles = carve(a, steps, sizeof(bundle));
+    s->sums = carve(a, steps, sizeof(lane_sums));
+    s->order = carve(a, steps, sizeof(int32_t));
     s->size = carve(a, steps, sizeof(int16_t));
     return carve(a, steps, STEP_BYTES); /* the raw panel */
 }
 
-/* What packing one panel after the other needs; the last two move on. */
-typedef struct {
-    schedule plan;
-    int8_t *raw;
-    int amax;
-    int32_t *offsets;
-    int8_t *weights;
-} packer;
-
-/* Packs the steps in packer->raw. */
-static panel pack_panel(packer *packer, int64_t first, int64_t steps) {
-    plan_steps(&packer->plan, packer->raw, (int32_t)steps, limits_for(packer->amax), ORDERS);
-    writer w = {packer->raw, (int32_t)first, packer->offsets, packer->weights};
-    packer->offsets += steps;
-    panel p = emit_panel(w, &packer->plan, (int32_t)steps);
-    packer->weights += steps * STEP_BYTES + p.wide * (WIDE_BYTES - STEP_BYTES);
-    return p;
-}
-
 static void count_steps(packed *p, const panel *done) {
-    p->counts[0] += 2 * done->pairs;
-    for (int order = 0; order < ORDERS; order++) p->counts[1] += done->single[order];
-    p->counts[2] += done->wide;
+    p->counts[0] += 4 * done->quads;
+    p->counts[1] += 2 * (done->pairs + done->centred_pairs);
+    for (int c = 0; c < COMPLEMENTS; c++) p->counts[2] += done->single[c];
+    p->counts[3] += done->wide;
 }
 
 static void pack_chunk(packed *p, packer *packer, const int8_t *weights, int64_t run_length,
@@ -330,7 +200,8 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
                     .group_stride = group_stride,
                     .group_panels = (channels + CHANNELS - 1) / CHANNELS,
                     .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1,
-                    .step_bytes = may_be_wide(amax) ? WIDE_BYTES : STEP_BYTES};
+                    .step_bytes = may_be_wide(amax) ? WIDE_BYTES
+                                                    : STEP_BYTES + CENTRE_BYTES / 2};
 
     packer packer = {.amax = amax};
     arena measure = {0};
@@ -388,24 +259,23 @@ static void emit_taps(depthwise_writer *w, int32_t step, bool wide) {
     *w->offset++ = STEP * (2 * step + (2 * step + 1 < w->taps)); /* or the same, weight 0 */
 }
 
+static int32_t emit_tap_bundles(depthwise_writer *w, const schedule *s, int32_t steps,
+                                int32_t count, bool wide) {
+    int32_t emitted = 0;
+    for (int32_t i = 0; i < steps; i++) {
+        const bundle *b = &s->bundles[i];
+        if (b->count != count || (b->complement == WIDE) != wide) continue;
+        for (int32_t j = 0; j < count; j++) emit_taps(w, b->steps[j], wide);
+        emitted++;
+    }
+    return emitted;
+}
+
 static panel emit_depthwise(depthwise_writer *w, const schedule *s, int32_t steps) {
     panel p = {.offsets = w->offset, .weights = w->out, .offset_count = 2 * steps};
-    for (int32_t i = 0; i < steps; i++) {
-        if (s->partner[i] <= i) continue;
-        emit_taps(w, i, false);
-        emit_taps(w, s->partner[i], false);
-        p.pairs++;
-    }
-    for (int32_t i = 0; i < steps; i++) {
-        if (s->partner[i] != SINGLE) continue;
-        emit_taps(w, i, false);
-        p.single[0]++;
-    }
-    for (int32_t i = 0; i < steps; i++) {
-        if (s->partner[i] != WIDE) continue;
-        emit_taps(w, i, true);
-        p.wide++;
-    }
+    p.pairs = emit_tap_bundles(w, s, steps, 2, false);
+    p.single[0] = emit_tap_bundles(w, s, steps, 1, false);
+    p.wide = emit_tap_bundles(w, s, steps, 1, true);
     return p;
 }
 
@@ -415,18 +285,18 @@ packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, i
                     .offset_count = 2 * steps,
                     .step_bytes = WIDE_BYTES, .depthwise = true,
                     .group_panels = divide_up(channels, DEPTHWISE_CHANNELS)};
-    limits limit = limits_for(amax);
+    rules rules = {.amax = amax, .most = 2, .complements = 1};
     for (int64_t i = 0; i < channels * taps; i++) /* zero points can make 9 bits of 8 */
-        if (weights[i] != (int8_t)weights[i]) limit = (limits){0, 0};
+        rules.nine_bits |= weights[i] != (int8_t)weights[i];
 
-    schedule plan;
+    schedule schedule;
     arena measure = {0};
-    carve_schedule(&plan, &measure, steps);
+    carve_schedule(&schedule, &measure, steps);
     void *workspace = malloc(measure.used + 1);
     depthwise_writer w = {.taps = taps};
     packed *p = workspace ? allocate(sizes, &w.offset, &w.out, false) : NULL;
     if (p) {
-        int8_t *raw = carve_schedule(&plan, &(arena){workspace, 0}, steps);
+        int8_t *raw = carve_schedule(&schedule, &(arena){workspace, 0}, steps);
         for (int64_t i = 0; i < p->group_panels; i++) {
             w.weights = weights + i * DEPTHWISE_CHANNELS * taps;
             w.channels = channels - i * DEPTHWISE_CHANNELS;
@@ -437,8 +307,8 @@ packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, i
                 raw[tap / 2 * STEP_BYTES + 2 * channel + tap % 2] = (int8_t)weight;
                 p->sums[i * DEPTHWISE_CHANNELS + channel] += weight;
             }
-            plan_steps(&plan, raw, (int32_t)steps, limit, 1);
-            p->panels[i] = emit_depthwise(&w, &plan, (int32_t)steps);
+            plan(&schedule, raw, (int32_t)steps, &rules);
+            p->panels[i] = emit_depthwise(&w, &schedule, (int32_t)steps);
             count_steps(p, &p->panels[i]);
         }
     }

@@ -12,7 +12,7 @@ cdef extern from "gemm.h" nogil:
         uint8_t (*or_bytes)(const uint8_t *, int64_t) noexcept nogil
 
     ctypedef struct packed_panels "packed":
-        int64_t counts[3]
+        int64_t counts[4]
         int64_t bytes
 
     enum output_kind:
@@ -146,9 +146,9 @@ cdef class Packed:
 
     @property
     def counts(self):
-        """How many steps are part of a pair, single, wide."""
+        """How many steps are part of a bundle of four, of two, single, wide."""
         counts = self._packed.counts
-        return counts[0], counts[1], counts[2]
+        return counts[0], counts[1], counts[2], counts[3]
 
     @property
     def nbytes(self):

@@ -31,22 +31,29 @@ class ScheduleStats(NamedTuple):
     A step is 4 weights of each of 16 channels; of a depthwise convolution, 2 weights of each.
 
     Attributes:
+        quads: steps that are summed four at a time in 16 bits ("T = 4").
         pairs: steps that are summed two at a time in 16 bits ("T = 2").
         single: steps that are summed in 16 bits alone ("T = 1").
         wide: steps that have to be summed in 32 bits from the start.
     """
 
+    quads: int
     pairs: int
     single: int
     wide: int
 
     def __str__(self) -> str:
         total = max(sum(self), 1)
-        return "T=2 {:.0%}, T=1 {:.0%}, wide {:.0%}".format(*(count / total for count in self))
+        shares = (count / total for count in self)
+        return "T=4 {:.0%}, T=2 {:.0%}, T=1 {:.0%}, wide {:.0%}".format(*shares)
 
 
 Run = Callable[[tuple[Any, ...]], Tensor]
 """An operator on its arguments, of which all but the varying ones were checked before."""
+
+
+Call = tuple[Callable[..., Run], Arguments, Run]
+"""What prepared an operator, for which arguments, and what runs it on others like them."""
 
 
 class PackedWeights:
@@ -60,16 +67,16 @@ class PackedWeights:
     Copies and pickles are empty, so a module can hold one as an ordinary attribute.
     """
 
-    __slots__ = ("_call", "_forms")
+    __slots__ = ("_forms", "last_call")
 
     def __init__(self) -> None:
         self._forms: PackedForms | None = None
-        self._call: tuple[Callable[..., Run], Arguments, Run] | None = None
+        self.last_call: Call | None = None
 
-    def run(
+    def prepare(
         self, prepare: Callable[..., Run], arguments: tuple[Any, ...], varying: tuple[int, ...]
-    ) -> Tensor:
-        """Runs an operator, whose arguments are only checked if they are not the last call's.
+    ) -> Call:
+        """Prepares an operator for arguments like these, and remembers it as the last call.
 
         Args:
             prepare: takes this object and the arguments, checks them and returns what runs them,
@@ -77,11 +84,9 @@ class PackedWeights:
             arguments: of the operator, all of them.
             varying: the indices of tensors that differ from call to call, such as the input's.
         """
-        call = self._call
-        if call is None or call[0] is not prepare or not call[1].match(arguments):
-            seen = Arguments(arguments, varying)  # first: a change in between makes it invalid
-            call = self._call = prepare, seen, prepare(self, *arguments)
-        return call[2](arguments)
+        seen = Arguments(arguments, varying)  # first: a change in between makes it invalid
+        call = self.last_call = prepare, seen, prepare(self, *arguments)
+        return call
 
     def forms(
         self,
@@ -107,7 +112,7 @@ class PackedWeights:
 
     def clear(self) -> None:
         """Forget everything; the next call checks and packs again."""
-        self._forms = self._call = None
+        self._forms = self.last_call = None
 
     def __copy__(self) -> "PackedWeights":
         return PackedWeights()
@@ -242,7 +247,7 @@ def schedule_stats(
         >>> import torch
         >>> from qtensor._packing import schedule_stats
         >>> print(schedule_stats(torch.ones(16, 64, dtype=torch.int8), 255))
-        T=2 100%, T=1 0%, wide 0%
+        T=4 100%, T=2 0%, T=1 0%, wide 0%
     """
     forms = shared_cache(weight).forms(weight, None, groups, joined)
     return ScheduleStats(*forms.get(amax, weight, None).counts)

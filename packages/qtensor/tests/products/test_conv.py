@@ -205,16 +205,16 @@ def depthwise_weight(*taps, channels=40):
 
 
 @pytest.mark.parametrize(
-    ("weight", "amax", "expected"),  # (pairs, single, wide) of the 2 panels' 2 steps
+    ("weight", "amax", "expected"),  # (quads, pairs, single, wide) of the 2 panels' 2 steps
     [
-        (depthwise_weight(1, 1, 1, 1), 255, (4, 0, 0)),
-        (depthwise_weight(64, 65, 65, 64), 127, (4, 0, 0)),
-        (depthwise_weight(65, 65, 65, 65), 127, (0, 4, 0)),
-        (depthwise_weight(127, 127, -128, -128), 127, (4, 0, 0)),
-        (depthwise_weight(127, 127, 127, 127), 127, (0, 4, 0)),
-        (depthwise_weight(127, -127, 127, -127), 255, (0, 4, 0)),
-        (depthwise_weight(127, 127, 127, 127), 255, (0, 0, 4)),
-        (depthwise_weight(127, 2, 2), 127, (4, 0, 0)),
+        (depthwise_weight(1, 1, 1, 1), 255, (0, 4, 0, 0)),
+        (depthwise_weight(64, 65, 65, 64), 127, (0, 4, 0, 0)),
+        (depthwise_weight(65, 65, 65, 65), 127, (0, 0, 4, 0)),
+        (depthwise_weight(127, 127, -128, -128), 127, (0, 4, 0, 0)),
+        (depthwise_weight(127, 127, 127, 127), 127, (0, 0, 4, 0)),
+        (depthwise_weight(127, -127, 127, -127), 255, (0, 0, 4, 0)),
+        (depthwise_weight(127, 127, 127, 127), 255, (0, 0, 0, 4)),
+        (depthwise_weight(127, 2, 2), 127, (0, 4, 0, 0)),
     ],
 )
 def test_depthwise_kinds_are_emitted_and_exact(weight, amax, expected):

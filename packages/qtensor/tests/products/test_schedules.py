@@ -37,28 +37,36 @@ def half_and_half(first, second):
     return torch.tensor([*first, *second], dtype=torch.int8).repeat(16, 4)
 
 
-# What each case is, the weight, amax, and the expected (pairs, single, wide) of its 8 steps.
+# What each case is, the weight, amax, and the expected (quads, pairs, single, wide) of its 8 steps.
 KINDS = [
-    ("small weights go in pairs", repeated(1, 1, 1, 1), 255, (8, 0, 0)),
-    ("64 + 64 is the most that a pair holds at 127", repeated(64, 65, 64, 65), 127, (8, 0, 0)),
-    ("one more is too much", repeated(65, 65, 65, 65), 127, (0, 8, 0)),
-    ("at 127 any step is safe alone", repeated(127, 127, -128, -128), 127, (0, 8, 0)),
-    ("64 + 64 is the most for one step at 255", repeated(64, 64, -64, -64), 255, (0, 8, 0)),
-    ("large and small go together", half_and_half([127] * 4, [2] * 4), 127, (8, 0, 0)),
-    ("opposite signs do not add up", repeated(127, -127, -127, 127), 255, (0, 8, 0)),
-    ("a lane of equal signs is divided", repeated(127, 127, -127, -127), 255, (0, 8, 0)),
-    (
-        "in the only order that all channels allow",
-        two_kinds_of_channel([100, 100, -100, -100], [100, -100, 100, -100]),
-        255,
-        (0, 8, 0),
-    ),
-    ("what no order makes safe is wide", repeated(127, 127, 127, 127), 255, (0, 0, 8)),
-    ("also downwards", repeated(-128, -128, 0, 0), 255, (0, 8, 0)),
-    ("also downwards, wide", repeated(-128, -128, -128, -1), 255, (0, 0, 8)),
-    ("one channel is enough", torch.cat([repeated(1, 1, 1, 1, channels=15),
-                                         repeated(127, 127, 127, 127, channels=1)]), 255,
-     (0, 0, 8)),
+    ("small weights go in fours", repeated(1, 1, 1, 1), 255, (8, 0, 0, 0)),
+    ("4 times 64 is the most in fours at 127", repeated(32, 32, -32, -32), 127, (8, 0, 0, 0)),
+    ("one more is too much", repeated(33, 32, -32, -32), 127, (0, 8, 0, 0)),
+    ("64 + 64 is the most that a pair holds at 127", repeated(64, 65, 64, 65), 127, (0, 8, 0, 0)),
+    ("one more takes a centre", repeated(65, 65, 65, 65), 127, (0, 8, 0, 0)),
+    ("at 127 any two steps do with one", repeated(127, 127, -128, -128), 127, (0, 8, 0, 0)),
+    ("large and small go together", half_and_half([127] * 4, [2] * 4), 127, (0, 8, 0, 0)),
+    ("64 + 64 is the most for one step at 255", repeated(64, 64, -64, -64), 255, (0, 8, 0, 0)),
+    ("also downwards", repeated(-64, -64, -64, -64), 255, (0, 8, 0, 0)),
+    ("one more needs a complement", repeated(65, 65, -64, -64), 255, (0, 0, 8, 0)),
+    ("257 in all is the most for a centre", half_and_half([127, -1, 64, 64], [64, -65, 64, 64]),
+     255, (0, 8, 0, 0)),
+    ("another one is too much", half_and_half([127, -1, 65, -64], [64, -65, -64, 65]), 255,
+     (0, 0, 8, 0)),
+    ("opposite signs do not add up", repeated(127, -127, -127, 127), 255, (0, 0, 8, 0)),
+    ("complements make signs opposite", repeated(127, 127, -127, -127), 255, (0, 0, 8, 0)),
+    ("of the first lane only", two_kinds_of_channel([100, 100, 100, -100], [-100, -100, 100, -100]),
+     255, (0, 0, 8, 0)),
+    ("of the second lane only", two_kinds_of_channel([100, -100, 100, 100], [1, 1, -100, -100]),
+     255, (0, 0, 8, 0)),
+    ("in all channels, or it is wide", two_kinds_of_channel([100, 100, 0, 0], [100, -100, 0, 0]),
+     255, (0, 0, 0, 8)),
+    ("-128 has no opposite", repeated(0, 0, -128, -128), 255, (0, 0, 0, 8)),
+    ("but may have a neighbour's", repeated(0, 0, -128, -127), 255, (0, 0, 8, 0)),
+    ("one channel is enough", torch.cat([repeated(1, 1, 1, 1, channels=14),
+                                         repeated(127, 127, 1, 1, channels=1),
+                                         repeated(127, -127, 1, 1, channels=1)]), 255,
+     (0, 0, 0, 8)),
 ]  # fmt: skip
 
 
@@ -74,7 +82,7 @@ def test_kinds_are_emitted_and_exact(weight, amax, expected):
 
 
 def test_a_schedule_of_all_kinds():
-    steps = ([1] * 4, [2] * 4, [127, -127, 127, -127], [127, 127, -127, -127], [127] * 4)
+    steps = ([1] * 4, [2] * 4, [127, -127, 127, -127], [127, 127, -127, -127], [-128] * 4)
     weight = torch.tensor(steps, dtype=torch.int8).flatten().repeat(40, 5)
     stats = schedule_stats(weight, 255)
     print(stats)
@@ -111,13 +119,16 @@ def test_normal_weights_mostly_avoid_wide_steps(amax):
     print(f"amax {amax}: {stats}")
     total = sum(stats)
     if amax == 127:
-        assert stats.wide == 0 and stats.pairs > 0.99 * total
+        assert stats.wide == 0 and stats.quads + stats.pairs > 0.99 * total
+        assert stats.quads > 0.5 * total
     else:
-        assert stats.wide < 0.2 * total and stats.pairs > 0.15 * total
+        assert stats.wide < 0.15 * total and stats.pairs > 0.5 * total
 
 
 def test_stats_print_as_shares():
-    assert str(schedule_stats(repeated(1, 1, 1, 1), 127)) == "T=2 100%, T=1 0%, wide 0%"
+    assert str(schedule_stats(repeated(1, 1, 1, 1), 127)) == (
+        "T=4 100%, T=2 0%, T=1 0%, wide 0%"
+    )
     assert str(schedule_stats(torch.empty(0, 4, dtype=torch.int8), 127)) == (
-        "T=2 0%, T=1 0%, wide 0%"
+        "T=4 0%, T=2 0%, T=1 0%, wide 0%"
     )

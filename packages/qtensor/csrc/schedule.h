@@ -1,0 +1,54 @@
+/* How the steps of a panel are summed, and the proof that it is exact: schedule.c. */
+#ifndef QTENSOR_SCHEDULE_H
+#define QTENSOR_SCHEDULE_H
+
+#include "gemm.h"
+
+enum {
+    LANES = 2 * CHANNELS, /* 16-bit sums of one step */
+    MAX_BUNDLE = 4,       /* steps that are summed together */
+    CENTRE_BYTES = 2 * LANES, /* of the centres of a bundle */
+};
+
+/* What each lane adds up: its positive weights, and the magnitudes of its negative ones. */
+typedef struct {
+    int16_t positive[LANES];
+    int16_t negative[LANES];
+} lane_sums;
+
+enum { WIDE = -1 }; /* in place of a complement */
+
+/* Steps whose products are added in 16 bits before they are widened. */
+typedef struct {
+    int32_t steps[MAX_BUNDLE];
+    int32_t count;  /* 1, 2 or 4; 0 if the step is part of another one's bundle */
+    bool centred;   /* exact only with centres() added */
+    int complement; /* which of step_complements; or WIDE; those are bundles of one */
+} bundle;
+
+typedef struct {
+    int amax; /* activations lie in 0 .. amax */
+    int most; /* steps in a bundle */
+    int complements;
+    bool centred; /* whether bundles of two may be */
+    bool nine_bits; /* weights have 9 bits, so that all steps are wide */
+} rules;
+
+/* Every array has one entry for each step. */
+typedef struct {
+    bundle *bundles;
+    lane_sums *sums; /* of the bundles */
+    int32_t *order;  /* the rest is workspace */
+    int16_t *size;
+} schedule;
+
+/* raw: the panel's steps in natural order, STEP_BYTES each. */
+void plan(schedule *s, const int8_t *raw, int32_t steps, const rules *r);
+
+/* What to add to the 16-bit sums of a centred bundle, whose sums then fit. */
+void centres(const lane_sums *sums, int amax, int16_t *out);
+
+/* Whether a step of int8 weights may be unsafe even alone. */
+bool may_be_wide(int amax);
+
+#endif

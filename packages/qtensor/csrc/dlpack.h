@@ -1,5 +1,5 @@
 /* How tensors describe themselves to C, and are made from it, without their library's headers:
- * the part of DLPack (https://dmlc.github.io/dlpack/latest/c_api.html) that qtensor uses. Its
+ * the part of DLPack (its specification: "C API (dlpack.h)", version 1) that qtensor uses. Its
  * layout stays as it is for as long as the major version is 1. */
 #ifndef QTENSOR_DLPACK_H
 #define QTENSOR_DLPACK_H

@@ -78,7 +78,7 @@ def test_the_kind_of_weight_comes_from_what_is_loaded():
     asymmetric = qtensor.quantize_per_tensor(torch.randn(2, 3), 0.125, 7, qtensor.qint8)
     saved = qnn.quantized.Linear(3, 2)
     saved.set_weight_bias(asymmetric, torch.ones(2))
-    assert saved.weight_zero_points.tolist() == [7]
+    assert saved.weight_zero_points.tolist() == [7, 7]
     loaded = filled(qnn.quantized.Linear(3, 2))
     symmetric = loaded.state_dict()
     loaded.load_state_dict(saved.state_dict())

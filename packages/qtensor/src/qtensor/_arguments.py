@@ -47,8 +47,10 @@ def weight_arguments(weight: QTensor, axis: int = 0) -> tuple[Tensor, Tensor, Te
     qparams, device = parameters(weight), weight.device
     scales = torch.as_tensor(qparams.scale, dtype=torch.float32, device=device).reshape(-1)
     zeros = torch.as_tensor(qparams.zero_point, dtype=torch.int64, device=device).reshape(-1)
-    needless = direct(zeros) and not bool(zeros.any())  # a tracer cannot look at values
-    return weight.int_repr(), scales, None if needless else zeros
+    if direct(zeros) and not bool(zeros.any()):  # a tracer cannot look at values
+        return weight.int_repr(), scales, None
+    # Kernels take one scale for all channels, but a zero point for each.
+    return weight.int_repr(), scales, zeros.expand(weight.shape[axis]).contiguous()
 
 
 def requantization(output: QParams) -> tuple[Any, ...]:

@@ -9,12 +9,15 @@ from .._qtensor import QTensor, parameters, wrapped
 from ._unary import apply
 
 
-def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
-    """The sum of two quantized tensors.
+def add(
+    qa: QTensor | float, qb: QTensor | float, scale: float = 1.0, zero_point: int = 0
+) -> QTensor:
+    """The sum of two quantized tensors; with a number, see :func:`add_scalar`.
 
     Args:
-        qa, qb: of one dtype, shapes that broadcast.
-        scale, zero_point: the output's parameters; its dtype is that of ``qa``.
+        qa, qb: of one dtype, shapes that broadcast; either may be a number.
+        scale, zero_point: the output's parameters; its dtype is that of ``qa``. The sum with a
+            number has parameters of its own.
 
     Returns:
         A quantized tensor of the broadcast shape.
@@ -28,12 +31,22 @@ def add(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         >>> qtensor.ops.add(q, q, 0.5, 0).dequantize()
         tensor([2., 2.])
     """
+    if isinstance(qa, int | float):
+        qa, qb = qb, qa
+    if isinstance(qb, int | float):
+        return add_scalar(qa, qb)  # type: ignore[arg-type]  # checked there
     a = quantized(qa, "add", "qa")
     return add_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype))
 
 
-def add_relu(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
+def add_relu(
+    qa: QTensor | float, qb: QTensor | float, scale: float = 1.0, zero_point: int = 0
+) -> QTensor:
     """:func:`add` followed by ReLU, in one pass."""
+    if isinstance(qa, int | float):
+        qa, qb = qb, qa
+    if isinstance(qb, int | float):
+        return add_scalar_relu(qa, qb)  # type: ignore[arg-type]  # checked there
     a = quantized(qa, "add_relu", "qa")
     return add_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype), 0.0)
 

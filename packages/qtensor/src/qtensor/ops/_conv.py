@@ -11,10 +11,11 @@ from .._ops import conv
 from .._qparams import QParams
 from .._qtensor import QTensor, wrapped
 
-_Ints = int | Sequence[int]
+Ints = int | Sequence[int]
 
 
-def _each(value: _Ints, axes: int) -> tuple[int, ...]:
+def each(value: Ints, axes: int) -> tuple[int, ...]:
+    """One value for each axis."""
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
@@ -25,9 +26,9 @@ def _plain(axes: int) -> Callable[..., QTensor]:
         input: QTensor,
         weight: QTensor,
         bias: Tensor | None = None,
-        stride: _Ints = 1,
-        padding: _Ints = 0,
-        dilation: _Ints = 1,
+        stride: Ints = 1,
+        padding: Ints = 0,
+        dilation: Ints = 1,
         groups: int = 1,
         padding_mode: str = "zeros",
         scale: float = 1.0,
@@ -35,6 +36,9 @@ def _plain(axes: int) -> Callable[..., QTensor]:
         dtype: QDType = quint8,
         activation_min: float | None = None,
         activation_max: float | None = None,
+        activation: str = "",
+        negative_slope: float = 0.01,
+        residual: QTensor | None = None,
     ) -> QTensor:
         """A quantized convolution; padding stands for 0.
 
@@ -47,6 +51,9 @@ def _plain(axes: int) -> Callable[..., QTensor]:
             padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
             scale, zero_point, dtype: the output's parameters.
             activation_min, activation_max: bounds on the real output, such as 0 for ReLU.
+            activation: a function of it before that: ``"leaky_relu"`` (of ``negative_slope``),
+                ``"tanh"``, ``"gelu"``, ``"gelu_tanh"``, or ``""``, the default, for none.
+            residual: added before the activation; of the output's shape and dtype.
 
         Returns:
             Shape ``(N, O, S')``, channels last in memory.
@@ -55,10 +62,10 @@ def _plain(axes: int) -> Callable[..., QTensor]:
             TypeError: ``input`` or ``weight`` is not quantized so.
             ValueError: shapes do not fit, or the padding mode is not known.
         """
-        sizes = (_each(value, axes) for value in (stride, padding, dilation))
+        sizes = (each(value, axes) for value in (stride, padding, dilation))
         geometry = (*sizes, groups, padding_mode)
-        bounds = (activation_min, activation_max)
-        return _call(operator, input, weight, 0, bias, geometry, scale, zero_point, dtype, bounds)
+        finish = (activation_min, activation_max, activation, negative_slope, residual)
+        return _call(operator, input, weight, 0, bias, geometry, scale, zero_point, dtype, *finish)
 
     return _named(function, operator)
 
@@ -70,16 +77,19 @@ def _transposed(axes: int) -> Callable[..., QTensor]:
         input: QTensor,
         weight: QTensor,
         bias: Tensor | None = None,
-        stride: _Ints = 1,
-        padding: _Ints = 0,
-        output_padding: _Ints = 0,
+        stride: Ints = 1,
+        padding: Ints = 0,
+        output_padding: Ints = 0,
         groups: int = 1,
-        dilation: _Ints = 1,
+        dilation: Ints = 1,
         scale: float = 1.0,
         zero_point: int = 0,
         dtype: QDType = quint8,
         activation_min: float | None = None,
         activation_max: float | None = None,
+        activation: str = "",
+        negative_slope: float = 0.01,
+        residual: QTensor | None = None,
     ) -> QTensor:
         """A quantized transposed convolution.
 
@@ -91,6 +101,9 @@ def _transposed(axes: int) -> Callable[..., QTensor]:
                 :func:`torch.nn.functional.conv_transpose2d`.
             scale, zero_point, dtype: the output's parameters.
             activation_min, activation_max: bounds on the real output, such as 0 for ReLU.
+            activation: a function of it before that: ``"leaky_relu"`` (of ``negative_slope``),
+                ``"tanh"``, ``"gelu"``, ``"gelu_tanh"``, or ``""``, the default, for none.
+            residual: added before the activation; of the output's shape and dtype.
 
         Returns:
             Shape ``(N, O, S')``, channels last in memory.
@@ -99,10 +112,10 @@ def _transposed(axes: int) -> Callable[..., QTensor]:
             TypeError: ``input`` or ``weight`` is not quantized so.
             ValueError: shapes do not fit.
         """
-        sizes = (_each(value, axes) for value in (stride, padding, output_padding))
-        geometry = (*sizes, groups, _each(dilation, axes))
-        bounds = (activation_min, activation_max)
-        return _call(operator, input, weight, 1, bias, geometry, scale, zero_point, dtype, bounds)
+        sizes = (each(value, axes) for value in (stride, padding, output_padding))
+        geometry = (*sizes, groups, each(dilation, axes))
+        finish = (activation_min, activation_max, activation, negative_slope, residual)
+        return _call(operator, input, weight, 1, bias, geometry, scale, zero_point, dtype, *finish)
 
     return _named(function, operator)
 
@@ -117,12 +130,29 @@ def _call(
     scale: float,
     zero_point: int,
     dtype: QDType,
-    bounds: tuple[float | None, float | None],
+    activation_min: float | None,
+    activation_max: float | None,
+    activation: str,
+    negative_slope: float,
+    residual: QTensor | None,
 ) -> QTensor:
     x, output = quantized(input, operator.__name__), QParams(scale, zero_point, dtype)
-    parameters = weight_arguments(weight, channel_axis)
-    operands = (x._data, x._scale, x._zero_point, *parameters, bias)
-    return wrapped(operator(*operands, *geometry, *requantization(output), *bounds), output)
+    added = None if residual is None else quantized(residual, operator.__name__, "residual")
+    data = operator(
+        x._data,
+        x._scale,
+        x._zero_point,
+        *weight_arguments(weight, channel_axis),
+        bias,
+        *geometry,
+        *requantization(output),
+        activation_min,
+        activation_max,
+        *((None, 1.0, 0) if added is None else (added._data, added._scale, added._zero_point)),
+        activation,
+        negative_slope,
+    )
+    return wrapped(data, output)
 
 
 def _named(
@@ -134,3 +164,25 @@ def _named(
 
 conv1d, conv2d, conv3d = (_plain(axes) for axes in (1, 2, 3))
 conv_transpose1d, conv_transpose2d, conv_transpose3d = (_transposed(axes) for axes in (1, 2, 3))
+
+
+def _with_relu(convolve: Callable[..., QTensor]) -> Callable[..., QTensor]:
+    def function(*args: Any, **kwargs: Any) -> QTensor:
+        return convolve(*args, **kwargs, activation_min=0.0)
+
+    function.__name__ = function.__qualname__ = f"{convolve.__name__}_relu"
+    function.__doc__ = f":func:`{convolve.__name__}` followed by ReLU."
+    return function
+
+
+conv1d_relu, conv2d_relu, conv3d_relu = map(_with_relu, (conv1d, conv2d, conv3d))
+
+
+def conv2d_add(qx: QTensor, qaccum: QTensor, *args: Any, **kwargs: Any) -> QTensor:
+    """:func:`conv2d` of ``qx`` and the further arguments, plus ``qaccum``."""
+    return conv2d(qx, *args, **kwargs, residual=qaccum)
+
+
+def conv2d_add_relu(qx: QTensor, qaccum: QTensor, *args: Any, **kwargs: Any) -> QTensor:
+    """:func:`conv2d_add` followed by ReLU."""
+    return conv2d_relu(qx, *args, **kwargs, residual=qaccum)

@@ -126,6 +126,18 @@ def linear_dynamic(
     return _dynamic.linear_dynamic(input, *weight_arguments(weight), bias, quant_max, per_row)
 
 
+def linear_relu_dynamic(
+    input: Tensor,
+    weight: QTensor,
+    bias: Tensor | None = None,
+    reduce_range: bool = False,
+    per_row: bool = True,
+) -> Tensor:
+    """:func:`linear_dynamic` followed by ReLU."""
+    options = 127 if reduce_range else 255, per_row, 0.0
+    return _dynamic.linear_dynamic(input, *weight_arguments(weight), bias, *options)
+
+
 def linear_weight_only(input: Tensor, weight: QTensor, bias: Tensor | None = None) -> Tensor:
     """A linear layer of float activations, as they are, and an int8 weight.
 

@@ -123,7 +123,7 @@ class WeightModule(nn.Module):
 
     - ``qweight``: int8, ``(out, …)``; of a transposed convolution ``(in, out / groups, …)``
     - ``weight_scales``: float32, one for each index of the axis with ``out``, or ``(1,)``
-    - ``weight_zero_points``: int64 of the same shape, or ``None`` where all are zero
+    - ``weight_zero_points``: int64, one for each index, or ``None`` where all are zero
     - ``float_bias``: float32, ``(out,)``, or ``None``
 
     What kernels use of them is a cache: never saved or copied, and made anew when a buffer is
@@ -177,7 +177,7 @@ class WeightModule(nn.Module):
         if zeros is None:
             zeros = torch.zeros_like(scales, dtype=torch.int64)
         if len(scales) == 1:
-            return QTensor(self.qweight, QParams(scales, zeros, qint8))
+            return QTensor(self.qweight, QParams(scales, zeros[:1], qint8))
         return QTensor(self.qweight, QParams(scales, zeros, qint8, axis=self._channel_axis))
 
     def bias(self) -> Tensor | None:

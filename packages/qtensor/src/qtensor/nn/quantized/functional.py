@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ... import ops
 from ..._arguments import quantized
-from ..._dtypes import QDType, quint8
 from ..._qtensor import QTensor
+from ...ops import conv1d as conv1d
+from ...ops import conv2d as conv2d
+from ...ops import conv3d as conv3d
+from ...ops import linear as linear
 
 _Ints = int | list[int] | tuple[int, ...]
 _Size = Any  # int, None, or a sequence of these: as many as there are axes
@@ -144,74 +146,6 @@ def upsample_nearest(
 def _refuse_indices(return_indices: bool) -> None:
     if return_indices:
         raise NotImplementedError("return_indices: pooling of quantized tensors gives no indices")
-
-
-# ---- linear and convolution ---------------------------------------------------------------------
-
-
-def linear(
-    input: QTensor,
-    weight: QTensor,
-    bias: Tensor | None = None,
-    scale: float | None = None,
-    zero_point: int | None = None,
-) -> QTensor:
-    """See :func:`qtensor.ops.linear`."""
-    return ops.linear(input, weight, bias, scale, zero_point)
-
-
-def conv1d(
-    input: QTensor,
-    weight: QTensor,
-    bias: Tensor | None,
-    stride: _Ints = 1,
-    padding: _Ints = 0,
-    dilation: _Ints = 1,
-    groups: int = 1,
-    padding_mode: str = "zeros",
-    scale: float = 1.0,
-    zero_point: int = 0,
-    dtype: QDType = quint8,
-) -> QTensor:
-    """See :func:`qtensor.ops.conv1d`."""
-    geometry = stride, padding, dilation, groups, padding_mode
-    return ops.conv1d(input, weight, bias, *geometry, scale, zero_point, dtype)
-
-
-def conv2d(
-    input: QTensor,
-    weight: QTensor,
-    bias: Tensor | None,
-    stride: _Ints = 1,
-    padding: _Ints = 0,
-    dilation: _Ints = 1,
-    groups: int = 1,
-    padding_mode: str = "zeros",
-    scale: float = 1.0,
-    zero_point: int = 0,
-    dtype: QDType = quint8,
-) -> QTensor:
-    """See :func:`qtensor.ops.conv2d`."""
-    geometry = stride, padding, dilation, groups, padding_mode
-    return ops.conv2d(input, weight, bias, *geometry, scale, zero_point, dtype)
-
-
-def conv3d(
-    input: QTensor,
-    weight: QTensor,
-    bias: Tensor | None,
-    stride: _Ints = 1,
-    padding: _Ints = 0,
-    dilation: _Ints = 1,
-    groups: int = 1,
-    padding_mode: str = "zeros",
-    scale: float = 1.0,
-    zero_point: int = 0,
-    dtype: QDType = quint8,
-) -> QTensor:
-    """See :func:`qtensor.ops.conv3d`."""
-    geometry = stride, padding, dilation, groups, padding_mode
-    return ops.conv3d(input, weight, bias, *geometry, scale, zero_point, dtype)
 
 
 # ---- activations --------------------------------------------------------------------------------

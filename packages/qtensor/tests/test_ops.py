@@ -1,0 +1,146 @@
+"""``qtensor.ops`` under their old names: numbers for tensors, fused, dynamic, and with ``out``."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import qtensor
+from qtensor import nn as qnn
+from qtensor import ops
+
+from .models import filled
+
+X = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+Q = qtensor.quantize_per_tensor(X, 0.03, 120, qtensor.quint8)
+OTHER = qtensor.quantize_per_tensor(X.flip(0), 0.05, 90, qtensor.quint8)
+
+
+@pytest.fixture(autouse=True)
+def no_fallback():
+    with qtensor.fallback("error"):
+        yield
+
+
+@pytest.mark.parametrize("number", [2, -0.5])
+def test_numbers_in_place_of_tensors(number):
+    for function, scalar in (
+        (ops.add, ops.add_scalar),
+        (ops.add_relu, ops.add_scalar_relu),
+        (ops.mul, ops.mul_scalar),
+        (ops.mul_relu, ops.mul_scalar_relu),
+    ):
+        expected = scalar(Q, number)
+        assert torch.equal(function(Q, number), expected)
+        assert torch.equal(function(number, Q), expected)
+
+
+OUTS = {
+    "add_out": ((Q, OTHER), lambda: X + X.flip(0)),
+    "add_relu_out": ((Q, OTHER), lambda: F.relu(X + X.flip(0))),
+    "add_scalar_out": ((Q, 0.5), lambda: X + 0.5),
+    "add_scalar_relu_out": ((Q, 0.5), lambda: F.relu(X + 0.5)),
+    "cat_out": (([Q, OTHER], 1), lambda: torch.cat([X, X.flip(0)], 1)),
+    "cat_relu_out": (([Q, OTHER], 1), lambda: torch.cat([X, X.flip(0)], 1).relu()),
+    "mul_out": ((Q, OTHER), lambda: X * X.flip(0)),
+    "mul_relu_out": ((Q, OTHER), lambda: F.relu(X * X.flip(0))),
+    "mul_scalar_out": ((Q, -2), lambda: X * -2),
+    "mul_scalar_relu_out": ((Q, -2), lambda: F.relu(X * -2)),
+}
+
+
+@pytest.mark.parametrize("name", OUTS)
+def test_out(name):
+    operands, expected = OUTS[name]
+    expected = expected()
+    scale = float(expected.abs().max()) / 100
+    out = qtensor.quantize_per_tensor(torch.zeros(expected.shape), scale, 120, qtensor.quint8)
+    integers = out.int_repr()
+    assert getattr(ops, name)(*operands, out) is out
+    assert out.int_repr().data_ptr() == integers.data_ptr() and out.q_scale() == scale
+    assert (out.dequantize() - expected).abs().max() <= scale / 2 + 0.25
+    with pytest.raises(ValueError, match="expected out of shape"):
+        getattr(ops, name)(*operands, out[:, :1])
+    with pytest.raises(TypeError, match="expects a quantized tensor as out"):
+        getattr(ops, name)(*operands, expected)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_convolutions_with_relu(axes):
+    x = qtensor.quantize_per_tensor(torch.randn(2, 4, *[5] * axes), 0.03, 120, qtensor.quint8)
+    layer = filled(getattr(qnn.intrinsic.quantized, f"ConvReLU{axes}d")(4, 6, 3), 0.02, 3)
+    arguments = layer.weight(), layer.bias()
+    output = {"scale": layer.scale, "zero_point": layer.zero_point}
+    result = getattr(ops, f"conv{axes}d_relu")(x, *arguments, **output)
+    assert torch.equal(result, layer(x))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_convolution_with_a_residual(relu):
+    kind = qnn.intrinsic.quantized.ConvAddReLU2d if relu else qnn.intrinsic.quantized.ConvAdd2d
+    layer = filled(kind(4, 4, 3, padding=1), 0.02, 3)
+    function = ops.conv2d_add_relu if relu else ops.conv2d_add
+    output = {"padding": 1, "scale": layer.scale, "zero_point": layer.zero_point}
+    result = function(Q, OTHER, layer.weight(), layer.bias(), **output)
+    assert torch.equal(result, layer(Q, OTHER))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("reduce_range", [False, True])
+def test_dynamic_convolutions(axes, transposed, reduce_range):
+    kind = getattr(qnn.quantized.dynamic, f"Conv{'Transpose' * transposed}{axes}d")
+    layer = kind(4, 6, 3, stride=2, padding=1, groups=2)
+    weight = torch.randn(layer.qweight.shape)
+    layer.set_weight_bias(
+        qtensor.quantize_per_tensor(weight, 0.02, 3, qtensor.qint8), torch.randn(6)
+    )
+    layer.reduce_range = reduce_range
+    function = getattr(ops, f"conv{'_transpose' * transposed}{axes}d_dynamic")
+    x = torch.randn(2, 4, *[5] * axes)
+    options = {"stride": 2, "padding": 1, "groups": 2, "reduce_range": reduce_range}
+    assert torch.equal(function(x, layer.weight(), layer.bias(), **options), layer(x))
+
+
+def test_dynamic_linear_with_relu():
+    layer = filled(qnn.intrinsic.quantized.dynamic.LinearReLU(6, 3))
+    assert torch.equal(ops.linear_relu_dynamic(X, layer.weight(), layer.bias()), layer(X))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_batch_norm(axes):
+    x = torch.randn(2, 3, *[4] * axes)
+    q = qtensor.quantize_per_tensor(x, 0.03, 120, qtensor.quint8)
+    norm = getattr(nn, f"BatchNorm{axes}d")(3).eval()
+    for parameter in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(parameter)
+    statistics = norm.weight.detach(), norm.bias.detach(), norm.running_mean, norm.running_var
+    expected = norm(q.dequantize()).detach()
+    output = float(expected.abs().max() / 100), 120
+    names = {f"batch_norm{axes}d": expected, "batch_norm": expected}
+    names["batch_norm_relu"] = expected.relu()
+    for name, wanted in names.items():
+        result = getattr(ops, name)(q, *statistics, norm.eps, *output).dequantize()
+        assert (result - wanted).abs().max() <= output[0] * 0.5001
+    relu = getattr(ops, f"batch_norm{axes}d_relu")(q, None, None, *statistics[2:], 1e-5, *output)
+    assert relu.dequantize().min() >= 0
+    with pytest.raises(TypeError, match=f"batch_norm{axes}d expects {axes + 2} dimensions"):
+        getattr(ops, f"batch_norm{axes}d")(q[0], *statistics, norm.eps, *output)
+    with pytest.raises(TypeError, match="one to three spatial axes"):
+        ops.batch_norm(q.flatten(), *statistics, norm.eps, *output)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_one_zero_point_for_a_weight(transposed):
+    kind = qnn.quantized.ConvTranspose2d if transposed else qnn.quantized.Conv2d
+    layer = kind(4, 6, 3, groups=2)
+    weight = qtensor.quantize_per_tensor(torch.randn(layer.qweight.shape), 1 / 64, 3, qtensor.qint8)
+    layer.set_weight_bias(weight, None)
+    layer.scale, layer.zero_point = 0.1, 120
+    assert torch.equal(layer.weight(), weight)
+    fresh = kind(4, 6, 3, groups=2, bias=False)
+    fresh.load_state_dict(layer.state_dict())
+    convolve = F.conv_transpose2d if transposed else F.conv2d
+    expected = convolve(Q.dequantize(), weight.dequantize(), groups=2)
+    for result in (layer(Q), fresh(Q)):
+        assert (result.dequantize() - expected.clamp(-12, 13.5)).abs().max() <= 0.0501

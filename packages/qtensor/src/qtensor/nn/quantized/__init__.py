@@ -11,6 +11,7 @@ from ._activations import PReLU as PReLU
 from ._activations import ReLU6 as ReLU6
 from ._activations import Sigmoid as Sigmoid
 from ._activations import Softmax as Softmax
+from ._attention import MultiheadAttention as MultiheadAttention
 from ._base import OutputModule as OutputModule
 from ._base import float_form as float_form
 from ._batchnorm import BatchNorm2d as BatchNorm2d

@@ -1,0 +1,139 @@
+"""The quantized multi-head attention."""
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..._arguments import quantized
+from ..._dtypes import quint8
+from ..._ops.matmul import matmul_int32
+from ._attention_structure import MultiheadAttentionBase
+from ._base import take_parts
+from ._conversions import Quantize
+from ._linear import Linear
+
+
+class MultiheadAttention(MultiheadAttentionBase):
+    """Attention on quantized tensors: int8 projections, scores and sums of values.
+
+    Made from a calibrated ``qobserve.nn.quantizable.MultiheadAttention``. Scores are exact integer
+    sums, which are never rounded; softmax runs in float on them. For the sums of the values, each
+    row of weights is rounded to 8 bits of its own largest one.
+
+    Args:
+        embed_dim, num_heads, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first: as in
+            :class:`torch.nn.MultiheadAttention`. What is added to keys and values is quantized as
+            they are.
+        dropout: kept as an attribute; quantized modules drop nothing.
+        device, dtype: ignored.
+
+    Shape:
+        As :class:`torch.nn.MultiheadAttention`: query, key, value and both results quantized per
+        tensor, masks boolean or float.
+
+    Raises:
+        TypeError: (forward) an input is not quantized, or a mask neither boolean nor float.
+        ValueError: ``embed_dim`` is no multiple of ``num_heads``; (forward) a shape does not fit.
+
+    Example:
+        >>> import torch, qtensor
+        >>> attention = qtensor.nn.quantized.MultiheadAttention(8, 2)
+        >>> x = qtensor.quantize_per_tensor(torch.randn(5, 3, 8), 0.05, 128, qtensor.quint8)
+        >>> y, weights = attention(x, x, x)
+        >>> y.shape, weights.shape, y.qdtype
+        (torch.Size([5, 3, 8]), torch.Size([3, 5, 5]), qtensor.quint8)
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            embed_dim,
+            num_heads,
+            dropout,
+            bias,
+            add_bias_kv,
+            add_zero_attn,
+            kdim,
+            vdim,
+            batch_first,
+        )
+        self.quant_attn_output = Quantize(1.0, 0, quint8)
+        self.quant_attn_output_weights = Quantize(1 / 256, 0, quint8)
+
+    def _linear(self, inputs: int, outputs: int, bias: bool, **factory: Any) -> Linear:
+        return Linear(inputs, outputs, bias)
+
+    def _add_key_or_value(self, name: str, value: Tensor | None) -> None:
+        self.register_buffer(name, value)
+
+    def _check_inputs(self, query: Any, key: Any, value: Any) -> bool:
+        for name, x in (("query", query), ("key", key), ("value", value)):
+            quantized(x, self._get_name(), name)
+        return super()._check_inputs(query, key, value)
+
+    def _attend(
+        self, q: Any, k: Any, v: Any, mask: Tensor | None, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        keys = k._data.contiguous().transpose(2, 3)  # as the kernel reads it fastest
+        scores = matmul_int32(q._data, q._zero_point, keys, k._zero_point)
+        scores = scores * (q._scale * k._scale * self.head_dim**-0.5)
+        if mask is not None:
+            scores = scores + mask
+        # A row of nothing but -inf has no differences; it gets zeros.
+        highest = scores.amax(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
+        steps = ((scores - highest).exp() * 255).round().to(torch.uint8)
+        totals = steps.sum(-1, keepdim=True, dtype=torch.float32).clamp_min(1)
+        sums = matmul_int32(steps, 0, v._data.contiguous(), v._zero_point)
+        output = self.quant_attn_output(sums * (v._scale / totals))
+        return output, self.quant_attn_output_weights(steps / totals) if need_weights else None
+
+    @classmethod
+    def from_observed(cls, other: nn.Module) -> Self:
+        """From a calibrated observed attention, or a trained one.
+
+        Raises:
+            TypeError: ``other`` is none, such as a :class:`torch.nn.MultiheadAttention`.
+            ValueError: it was not prepared.
+        """
+        if not isinstance(other, MultiheadAttentionBase):
+            raise TypeError(
+                f"{cls.__name__} is made from an observed one, got a {type(other).__name__}; make "
+                "it with qobserve.nn.quantizable.MultiheadAttention.from_float, and calibrate it"
+            )
+        made = cls(
+            other.embed_dim,
+            other.num_heads,
+            other.dropout,
+            getattr(other.out_proj, "bias", None) is not None,
+            other.bias_k is not None,
+            other.add_zero_attn,
+            other.kdim,
+            other.vdim,
+            other.batch_first,
+        )
+        take_parts(made, other)
+        for name in ("bias_k", "bias_v"):
+            added = getattr(other, name)
+            setattr(made, name, None if added is None else added.detach().clone())
+        return made.train(other.training)
+
+    @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
+        """As :meth:`from_observed`: what is quantized is the observed module."""
+        return cls.from_observed(mod)
+
+    def _get_name(self) -> str:
+        return "QuantizedMultiheadAttention"

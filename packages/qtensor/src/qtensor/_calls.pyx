@@ -218,45 +218,23 @@ cdef class Plan:
 
     cdef Kernel _kernel
     cdef bint _copies
-    cdef dlpack_owned *_owned  # an output but for its memory; sizes and strides lie behind it
-    cdef size_t _described, _place, _size  # bytes: of that, until the memory begins, and of it
+    cdef Layout _output
 
     def __cinit__(self, Kernel kernel, output):
-        cdef dlpack_tensor x
-        _torch.describe(<void *>output, &x)
-        cdef size_t dims = x.ndim * sizeof(int64_t)
         self._kernel = kernel
         self._copies = any([like is not None for like in kernel.copied])
-        self._described = sizeof(dlpack_owned) + 2 * dims
-        self._place = (self._described + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
-        self._size = output.untyped_storage().nbytes()
-        self._owned = <dlpack_owned *>PyMem_Malloc(self._described)
-        if self._owned == NULL:
-            raise MemoryError()
-        memset(self._owned, 0, sizeof(dlpack_owned))
-        self._owned.version = _torch.version
-        self._owned.deleter = _free
-        self._owned.tensor = x
-        memcpy(self._owned + 1, x.sizes, dims)
-        memcpy(<char *>(self._owned + 1) + dims, x.strides, dims)
-
-    def __dealloc__(self):
-        PyMem_Free(self._owned)
+        self._output = Layout(output)
 
     cdef run(self, list tensors, dlpack_tensor *inputs):
         """A new output, computed from these tensors."""
         cdef int threads = num_threads()
         if self._copies:
             self._copy(tensors, inputs)
-        cdef dlpack_owned *owned = self._new()
+        cdef dlpack_owned *owned = self._output.allocate()
         cdef void *output = owned.tensor.data
         with nogil:
             self._kernel.run(inputs, output, threads)
-        cdef void *result
-        _torch.import_owned(owned, &result)
-        made = <object>result
-        Py_DECREF(made)  # it came with a reference of its own
-        return made
+        return _imported(owned)
 
     cdef int _copy(self, list tensors, dlpack_tensor *inputs) except -1:
         """Replaces tensors by copies where the kernel wants another layout or dtype."""
@@ -266,22 +244,134 @@ cdef class Plan:
                 _torch.describe(<void *>tensors[i], &inputs[i])
         return 0
 
-    cdef dlpack_owned *_new(self) except NULL:
-        """An output's description, with its memory behind it."""
-        cdef void *memory
-        if posix_memalign(&memory, _ALIGNMENT, self._place + self._size):
-            raise MemoryError(f"not enough memory for an output of {self._size} bytes")
-        expect_writes(memory, self._size)
-        memcpy(memory, self._owned, self._described)
-        cdef dlpack_owned *owned = <dlpack_owned *>memory
-        owned.tensor.sizes = <int64_t *>(owned + 1)
-        owned.tensor.strides = owned.tensor.sizes + owned.tensor.ndim
-        owned.tensor.data = <char *>memory + self._place if self._size else NULL
-        return owned
+
+# ---- is it the last call with this weight? ------------------------------------------------------
 
 
-cdef void _free(dlpack_owned *owned) noexcept nogil:
-    free(owned)
+cdef class Seen:
+    """A tensor as it was, without keeping it alive.
+
+    Inference tensors have no version, so their contents are kept and compared.
+    """
+
+    cdef object _tensor, _version, _contents
+    cdef uintptr_t _pointer
+    cdef bint _differentiable
+
+    def __init__(self, tensor):
+        self._tensor = weakref.ref(tensor)
+        self._pointer = tensor.data_ptr()
+        self._differentiable = tensor.is_floating_point()
+        if tensor.is_inference():
+            self._contents = tensor.clone()
+        else:
+            self._version = tensor._version
+
+    cpdef bint still(self, tensor):
+        """Whether this is the tensor, and torch knows of no change to it."""
+        if tensor is None or PyWeakref_GetObject(self._tensor) != <PyObject *>tensor:
+            return False
+        if self._pointer != <uintptr_t>tensor.data_ptr():
+            return False
+        if self._contents is not None:
+            return torch.equal(self._contents, tensor)
+        return tensor._version == self._version
+
+    cdef bint needs_gradient(self, tensor):
+        return self._differentiable and tensor.requires_grad and _grad_enabled()
+
+
+cdef class Arguments:
+    """A call's arguments, to tell whether another call's are the same.
+
+    A tensor is the same if it is the same object and unchanged. Of those at the positions
+    ``varying`` only the dtype counts. Everything else is compared by value.
+    """
+
+    cdef tuple _values, _varying
+
+    def __init__(self, tuple arguments, tuple varying):
+        values = []
+        for i, value in enumerate(arguments):
+            if isinstance(value, Tensor):
+                value = value.dtype if i in varying else Seen(value)
+            elif isinstance(value, list):
+                value = list(value)  # the caller may write to it
+            values.append(value)
+        self._values = tuple(values)
+        self._varying = varying
+
+    cpdef bint match(self, tuple arguments):
+        """Whether these arguments are the same."""
+        cdef Py_ssize_t i
+        for i in range(len(self._values)):
+            value, given = self._values[i], arguments[i]
+            if value is given:
+                continue
+            if type(value) is Seen:
+                if not (<Seen>value).still(given):
+                    return False
+            elif i in self._varying:
+                if given is None or value is not given.dtype:
+                    return False
+            elif type(value) is not type(given) or value != given:
+                return False
+        return True
+
+    cdef bint readable(self, tuple arguments) except -1:
+        """:func:`readable`, of arguments that match: only what may differ is asked about."""
+        cdef dlpack_tensor described
+        cdef Py_ssize_t i
+        for i in range(len(self._values)):
+            value, given = self._values[i], arguments[i]
+            if type(value) is Seen:
+                if (<Seen>value).needs_gradient(given):
+                    return False
+            elif _is_tensor(given) and not _readable(given, &described):
+                return False
+        return True
+
+
+cdef class Weighted:
+    """An operator's CPU function that checks its weight, and most else, when they change.
+
+    Args:
+        prepare: see ``weighted_operator``.
+        cache_of: from the weight to where to remember the last call, if none is given.
+        defaults: of the arguments.
+        weight: the position of the weight among them.
+        varying: the positions of tensors that differ from call to call.
+    """
+
+    cdef object _prepare, _cache_of
+    cdef tuple _defaults, _varying
+    cdef Py_ssize_t _weight
+
+    def __init__(self, prepare, cache_of, tuple defaults, Py_ssize_t weight, tuple varying):
+        self._prepare, self._cache_of = prepare, cache_of
+        self._defaults, self._weight, self._varying = defaults, weight, varying
+
+    def __call__(self, *args):
+        """For torch's dispatcher."""
+        return self.run(args, None, False)
+
+    cdef run(self, tuple args, cache, bint doubtful):
+        """As ``Prepared.run``."""
+        if len(args) < len(self._defaults):
+            args += self._defaults[len(args):]
+        if cache is None:
+            cache = self._cache_of(args[self._weight])
+        call = cache.last_call
+        if call is None or call[0] is not self._prepare or not (<Arguments>call[1]).match(args):
+            if doubtful and not readable(args):
+                return None
+            call = cache.prepare(self._prepare, args, self._varying)
+        elif doubtful and not (<Arguments>call[1]).readable(args):
+            return None
+        return call[2](args)
+
+
+# ---- what operators are called by --------------------------------------------------------------
 
 
 cdef class Eager:
@@ -298,19 +388,100 @@ cdef class Eager:
         self._cpu, self._otherwise = cpu, otherwise
 
     def __call__(self, tuple args, dict named, cache):
+        result = None
         if unobserved():
             if type(self._cpu) is Prepared:
                 result = (<Prepared>self._cpu).run(args, True)
-                if result is not None:
-                    return result
+            elif type(self._cpu) is Weighted:
+                result = (<Weighted>self._cpu).run(args, cache, True)
             elif readable(args):
-                if cache is None:
-                    return self._cpu(*args, **named)
-                return self._cpu(*args, cache=cache, **named)
+                return self._cpu(*args, **named)
+            if result is not None:
+                return result
         return self._otherwise(*args, **named)
 
 
-# ---- what do its results become? -----------------------------------------------------------------
+# ---- outputs ------------------------------------------------------------------------------------
+
+
+cdef class Layout:
+    """The dtype, sizes and strides of a tensor, to make others like it in half of torch's time."""
+
+    cdef dlpack_owned *_owned  # a description; the sizes and strides lie behind it
+    cdef size_t _described, _place, _size  # bytes: of all that, until the memory begins, and of it
+
+    def __cinit__(self, tensor):
+        cdef dlpack_tensor x
+        _torch.describe(<void *>tensor, &x)
+        cdef size_t dims = x.ndim * sizeof(int64_t)
+        self._described = sizeof(dlpack_owned) + 2 * dims
+        self._place = (self._described + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
+        self._size = tensor.untyped_storage().nbytes()
+        self._owned = <dlpack_owned *>PyMem_Malloc(self._described)
+        if self._owned == NULL:
+            raise MemoryError()
+        memset(self._owned, 0, sizeof(dlpack_owned))
+        self._owned.version = _torch.version
+        self._owned.deleter = _free
+        self._owned.tensor = x
+        memcpy(self._owned + 1, x.sizes, dims)
+        memcpy(<char *>(self._owned + 1) + dims, x.strides, dims)
+
+    def __dealloc__(self):
+        PyMem_Free(self._owned)
+
+    cdef dlpack_owned *allocate(self) except NULL:
+        """A tensor's description, with its memory behind it."""
+        cdef void *memory
+        if posix_memalign(&memory, _ALIGNMENT, self._place + self._size):
+            raise MemoryError(f"not enough memory for an output of {self._size} bytes")
+        memcpy(memory, self._owned, self._described)
+        cdef dlpack_owned *owned = <dlpack_owned *>memory
+        owned.tensor.sizes = <int64_t *>(owned + 1)
+        owned.tensor.strides = owned.tensor.sizes + owned.tensor.ndim
+        owned.tensor.data = <char *>memory + self._place if self._size else NULL
+        return owned
+
+
+cdef void _free(dlpack_owned *owned) noexcept nogil:
+    free(owned)
+
+
+cdef _imported(dlpack_owned *owned):
+    """The tensor, which owns its memory."""
+    cdef void *result
+    _torch.import_owned(owned, &result)
+    tensor = <object>result
+    Py_DECREF(tensor)  # it came with a reference of its own
+    return tensor
+
+
+cdef class Outputs:
+    """Makes outputs whose layout follows from that of an input.
+
+    Args:
+        make: takes an input and returns an output that nothing was written to; called for each
+            new layout of inputs only.
+    """
+
+    cdef object _make
+    cdef dict _known
+
+    def __init__(self, make):
+        self._make, self._known = make, {}
+
+    def new(self, input):
+        """An output for this input."""
+        cdef dlpack_tensor described
+        _torch.describe(<void *>input, &described)
+        key = _layouts(&described, 1)
+        layout = self._known.get(key)
+        if layout is None:
+            if len(self._known) >= _MOST_PLANS:
+                self._known.clear()
+            layout = self._known[key] = Layout(self._make(input))
+        return _imported((<Layout>layout).allocate())
+
 
 cdef object _make_wrapper = Tensor._make_wrapper_subclass
 cdef object _float32 = torch.float32, _strided = torch.strided
@@ -337,69 +508,3 @@ cdef bint _is_contiguous(const dlpack_tensor *x) noexcept:
             return False
         step *= x.sizes[i]
     return True
-
-
-cdef class Seen:
-    """A tensor as it was, without keeping it alive.
-
-    Inference tensors have no version, so their contents are kept and compared.
-    """
-
-    cdef object _tensor, _version, _contents
-    cdef uintptr_t _pointer
-
-    def __init__(self, tensor):
-        self._tensor = weakref.ref(tensor)
-        self._pointer = tensor.data_ptr()
-        if tensor.is_inference():
-            self._contents = tensor.clone()
-        else:
-            self._version = tensor._version
-
-    cpdef bint still(self, tensor):
-        """Whether this is the tensor, and torch knows of no change to it."""
-        if tensor is None or PyWeakref_GetObject(self._tensor) != <PyObject *>tensor:
-            return False
-        if self._pointer != <uintptr_t>tensor.data_ptr():
-            return False
-        if self._contents is not None:
-            return torch.equal(self._contents, tensor)
-        return tensor._version == self._version
-
-
-cdef class Arguments:
-    """A call's arguments, to tell whether another call's are the same.
-
-    A tensor is the same if it is the same object and unchanged. Of those at the positions
-    ``varying`` only the dtype counts. Everything else is compared by value.
-    """
-
-    cdef tuple _values, _varying
-
-    def __init__(self, tuple arguments, tuple varying):
-        values = []
-        for i, value in enumerate(arguments):
-            if isinstance(value, Tensor):
-                value = value.dtype if i in varying else Seen(value)
-            elif isinstance(value, list):
-                value = list(value)  # the caller may write to it
-            values.append(value)
-        self._values = tuple(values)
-        self._varying = varying
-
-    def match(self, tuple arguments):
-        """Whether these arguments are the same."""
-        cdef Py_ssize_t i
-        for i in range(len(self._values)):
-            value, given = self._values[i], arguments[i]
-            if value is given:
-                continue
-            if type(value) is Seen:
-                if not (<Seen>value).still(given):
-                    return False
-            elif i in self._varying:
-                if given is None or value is not given.dtype:
-                    return False
-            elif type(value) is not type(given) or value != given:
-                return False
-        return True

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
+from torch.utils._pytree import tree_leaves
 
 from .._calls import Eager
 from .._direct import direct_but_for_gradients
@@ -45,7 +46,7 @@ def operator(
     _library.impl(name, cpu, "CPU")
     _library.impl(name, reference, "CompositeExplicitAutograd")
     qualified = f"qtensor::{name}"
-    torch.library.register_fake(qualified, fake, lib=_library)
+    torch.library.register_fake(qualified, _on_one_device(name, fake), lib=_library)
     setup_context, backward = gradient or (None, _no_backward(name))
     torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=_library)
     packet, _, overload = name.partition(".")
@@ -68,6 +69,7 @@ def operator(
             return registered(*args, **kwargs)
         if kwargs:
             bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
             args, kwargs = bound.args, bound.kwargs
         return eager(args, kwargs, cache)
 
@@ -98,6 +100,28 @@ def composite(schema: str, function: Callable[..., Any]) -> None:
     name = schema.partition("(")[0]
     _library.define(schema)
     _library.impl(name, function, "CompositeImplicitAutograd")
+
+
+def _on_one_device(name: str, fake: Callable[..., Any]) -> Callable[..., Any]:
+    """``fake``, refusing tensors on several devices.
+
+    If one argument is a meta tensor torch runs this alone, and what it returns for the devices of
+    others would never be written to.
+    """
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        output = fake(*args, **kwargs)
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        # As everywhere in torch, a scalar of the CPU goes with any device.
+        devices = {str(leaf.device) for leaf in given if leaf.dim()}
+        if len(devices) > 1:
+            raise ValueError(
+                f"expected all tensors of qtensor.{name} on one device, got "
+                f"{' and '.join(sorted(devices))}; move them with .to()"
+            )
+        return output
+
+    return checked
 
 
 def _function(

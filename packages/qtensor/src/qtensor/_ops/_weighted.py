@@ -1,12 +1,12 @@
 """Operators with a weight: only their input is checked in every call, the rest once."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._packing import PackedWeights, Run, shared_cache
+from .._calls import Weighted
+from .._packing import Run, shared_cache
 from ._registry import operator
 
 _VARYING = ("input", "residual", "hidden", "cell")
@@ -37,8 +37,5 @@ def weighted_operator(
     weight = names.index("weight")
     varying = tuple(i for i, name in enumerate(names) if name in _VARYING)
 
-    def cpu(*args: Any, cache: PackedWeights | None = None) -> Tensor:
-        args += defaults[len(args) :]
-        return (cache or shared_cache(args[weight])).run(prepare, args, varying)
-
+    cpu = Weighted(prepare, shared_cache, defaults, weight, varying)
     return operator(schema, cpu=cpu, reference=reference, fake=fake)

@@ -38,7 +38,7 @@ typedef struct {
 
 /* Part of output row `index`, counted over all images and planes, from `column` on. */
 static void pool_row_part(const pool_context *c, int64_t index, int64_t column,
-                          const pool_span *spans, int64_t pixels) {
+                          const pool_run *runs, int64_t run_count) {
     const pool_shape *s = c->shape;
     const int64_t row_bytes = s->width.input * s->channels;
     const int64_t plane_bytes = s->height.input * row_bytes;
@@ -56,8 +56,8 @@ static void pool_row_part(const pool_context *c, int64_t index, int64_t column,
         .row_stride = row_bytes * s->height.dilation,
         .tap_stride = s->channels * s->width.dilation,
         .channels = s->channels,
-        .pixels = pixels,
-        .columns = spans,
+        .runs = runs,
+        .run_count = run_count,
         .extent = deep.extent * high.extent,
     };
     uint8_t *out = c->output + (index * s->width.output + column) * s->channels;
@@ -68,20 +68,44 @@ static void pool_row_part(const pool_context *c, int64_t index, int64_t column,
     }
 }
 
-enum { SPANS = 64 }; /* output columns whose spans are computed at a time */
+enum { COLUMNS = 64 }; /* output columns whose runs are found at a time */
+
+/* Adds a pixel with this window to the run, if it fits there. */
+static int extend(pool_run *run, pool_span span) {
+    const pool_span *first = &run->columns;
+    const int64_t distance = span.first - first->first;
+    const int alike = span.taps == first->taps && span.extent == first->extent;
+    if (!alike || (run->pixels > 1 && distance != run->pixels * run->step)) {
+        return 0;
+    }
+    run->step = distance / run->pixels;
+    run->pixels++;
+    return 1;
+}
+
+/* Finds the runs of the output columns begin ... end; returns how many there are. */
+static int64_t find_runs(const pool_axis *axis, int64_t begin, int64_t end, int count_padding,
+                         pool_run runs[COLUMNS]) {
+    int64_t count = 0;
+    for (int64_t i = begin; i < end; i++) {
+        const pool_span span = span_at(axis, i, count_padding);
+        if (count == 0 || !extend(&runs[count - 1], span)) {
+            runs[count++] = (pool_run){span, 0, 1};
+        }
+    }
+    return count;
+}
 
 /* begin, end: output rows, over all images and planes */
 static void pool_rows(const void *context, int64_t begin, int64_t end) {
     const pool_context *c = context;
     const pool_axis *width = &c->shape->width;
-    pool_span spans[SPANS];
-    for (int64_t column = 0; column < width->output; column += SPANS) {
-        const int64_t pixels = smaller(SPANS, width->output - column);
-        for (int64_t i = 0; i < pixels; i++) {
-            spans[i] = span_at(width, column + i, c->count_padding);
-        }
+    pool_run runs[COLUMNS];
+    for (int64_t column = 0; column < width->output; column += COLUMNS) {
+        const int64_t last = smaller(column + COLUMNS, width->output);
+        const int64_t count = find_runs(width, column, last, c->count_padding, runs);
         for (int64_t index = begin; index < end; index++) {
-            pool_row_part(c, index, column, spans, pixels);
+            pool_row_part(c, index, column, runs, count);
         }
     }
 }

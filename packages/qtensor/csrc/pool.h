@@ -14,6 +14,12 @@ typedef struct {
     int64_t extent;      /* what the window counts as when a mean is taken */
 } pool_span;
 
+/* Output pixels side by side that cover columns alike: each begins `step` after the one before. */
+typedef struct {
+    pool_span columns; /* of the first */
+    int64_t step, pixels;
+} pool_run;
+
 /* A row of output pixels, or a part of one. A pixel is its channels, in consecutive bytes. */
 typedef struct {
     const uint8_t *input; /* column 0 of the first row that the windows cover */
@@ -22,9 +28,9 @@ typedef struct {
     int64_t rows, row_stride;     /* rows of a plane */
     int64_t tap_stride;           /* bytes between two columns that a window covers */
     int64_t channels;
-    int64_t pixels;
-    const pool_span *columns; /* of each output pixel */
-    int64_t extent;           /* of the planes and rows */
+    const pool_run *runs;
+    int64_t run_count;
+    int64_t extent; /* of the planes and rows */
 } pool_row;
 
 /* The mean of a window:
@@ -37,9 +43,8 @@ typedef struct {
     int64_t divisor_override; /* 0: none */
 } mean_rule;
 
-static inline int64_t divisor_of(const mean_rule *rule, const pool_row *row, int64_t pixel) {
-    return rule->divisor_override ? rule->divisor_override
-                                  : row->extent * row->columns[pixel].extent;
+static inline int64_t divisor_of(const mean_rule *rule, const pool_row *row, const pool_run *run) {
+    return rule->divisor_override ? rule->divisor_override : row->extent * run->columns.extent;
 }
 
 typedef struct {

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 from qtensor._ops import pool as ops
 
 from ..elementwise.common import check_operator, generators, integers, layouts, on_every_isa
 
-CHANNELS = st.sampled_from([1, 2, 3, 7, 16, 31, 32, 33, 63, 64, 65, 100])
+CHANNELS = st.sampled_from([1, 2, 3, 7, 8, 15, 16, 31, 32, 33, 63, 64, 65, 100])
 DTYPES = st.sampled_from([torch.uint8, torch.int8])
 
 
@@ -135,6 +136,17 @@ def test_avg_pool(data, rng, layout, batch, channels, sizes, dtype):
     np.testing.assert_array_equal(result.numpy(), expected)
     assert_channels_last(result)
     assert torch.equal(result, ops.avg_pool_reference(*args))
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+@pytest.mark.parametrize("kernel", [(5, 300), (2, 163), (5, 32), (1, 299)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
+def test_long_lines_of_few_channels(channels, kernel, dtype):
+    images = integers(np.random.default_rng(0), (2, channels, 5, 300), dtype)
+    result = on_every_isa(ops.avg_pool, images, 7, kernel, (2, 3), (0, 0), False, True, None)
+    pixels = sliding_window_view(images.numpy().astype(np.int64), kernel, (2, 3))[:, :, ::2, ::3]
+    expected = rounded_means(pixels.reshape(*pixels.shape[:4], -1), 7, prod(kernel), dtype)
+    np.testing.assert_array_equal(result.numpy(), expected)
 
 
 @given(st.data(), generators, layouts, st.integers(0, 2), CHANNELS, spatial_sizes(), DTYPES)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import _kernels
+from .._calls import Outputs
 from .._packing import PackedForms, PackedWeights, Run, shared_cache
 from .._threads import num_threads
 from ._product import (
@@ -150,10 +151,11 @@ def prepare_linear(
     finish.ask(call)
     dtype, weight_shape = finish.dtype, tuple(weight.shape)
     forms = cache.forms(weight, weight_zero_points)
+    outputs = Outputs(lambda input: torch.empty(linear_shape(input, weight_shape), dtype=dtype))
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input, weight, weight_zero_points = arguments[0], arguments[3], arguments[5]
-        output = torch.empty(linear_shape(input, weight_shape), dtype=dtype)
+        output = outputs.new(input)
         residual = readable_residual(arguments[_RESIDUAL], output)
         _multiply(call, forms, input, weight, weight_zero_points, output, residual)
         return output

@@ -9,10 +9,25 @@
 #define QTENSOR_BYTES_H
 
 #include <stdint.h>
+#include <string.h>
 
 /* How drivers are told the type of a tensor's integers. */
 enum element_type { ELEMENT_U8, ELEMENT_S8, ELEMENT_S32 };
 
 static inline int32_t flip_of(enum element_type type) { return type == ELEMENT_S8 ? 0x80 : 0; }
+
+/* What is too short to call memcpy: sixteen bytes at a time, the last of them perhaps twice. */
+static inline void copy_short(const uint8_t *from, uint8_t *to, int64_t n) {
+    if (n < 16) {
+        for (int64_t i = 0; i < n; i++) {
+            to[i] = from[i];
+        }
+        return;
+    }
+    for (int64_t i = 0; i < n - 16; i += 16) {
+        memcpy(to + i, from + i, 16);
+    }
+    memcpy(to + n - 16, from + n - 16, 16);
+}
 
 #endif

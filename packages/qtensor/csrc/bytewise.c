@@ -35,25 +35,11 @@ static void requantize_range(const void *context, int64_t begin, int64_t end) {
     c->kernels->requantize(c->q + begin, c->out + begin, 1, n, n, c->params);
 }
 
-/* Sixteen bytes at a time, the last of them perhaps twice: rows are too short to call memcpy. */
-static void copy_row(const uint8_t *from, uint8_t *to, int64_t n) {
-    if (n < 16) {
-        for (int64_t i = 0; i < n; i++) {
-            to[i] = from[i];
-        }
-        return;
-    }
-    for (int64_t i = 0; i < n - 16; i += 16) {
-        memcpy(to + i, from + i, 16);
-    }
-    memcpy(to + n - 16, from + n - 16, 16);
-}
-
 static void copy_rows(const uint8_t *from, uint8_t *to, int64_t rows, int64_t length,
                       int64_t stride) {
     for (int64_t r = 0; r < rows; r++, from += length, to += stride) {
         if (length < 1024) {
-            copy_row(from, to, length);
+            copy_short(from, to, length);
         } else {
             memcpy(to, from, length);
         }

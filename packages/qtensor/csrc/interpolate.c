@@ -24,7 +24,7 @@ static const uint8_t *input_row(const interpolate_context *c, int64_t image, int
 
 static void copy_nearest(const interpolate_shape *s, const uint8_t *row, uint8_t *out) {
     for (int64_t i = 0; i < s->width.output; i++, out += s->channels) {
-        memcpy(out, row + s->width.low[i] * s->channels, s->channels);
+        copy_short(row + s->width.low[i] * s->channels, out, s->channels);
     }
 }
 
@@ -33,13 +33,20 @@ static void interpolate_rows(const void *context, int64_t begin, int64_t end) {
     const interpolate_context *c = context;
     const interpolate_shape *s = c->shape;
     const interpolate_axis *depth = &s->depth, *height = &s->height;
+    const int64_t row_bytes = s->width.output * s->channels;
+    const uint8_t *last = NULL; /* the input row that was copied last */
     for (int64_t index = begin; index < end; index++) {
         const int64_t y = index % height->output, plane = index / height->output;
         const int64_t z = plane % depth->output, image = plane / depth->output;
-        uint8_t *out = c->output + index * s->width.output * s->channels;
+        uint8_t *out = c->output + index * row_bytes;
         const uint8_t *nearest = input_row(c, image, depth->low[z], height->low[y]);
         if (!c->kernels) {
-            copy_nearest(s, nearest, out);
+            if (nearest == last) { /* enlarged: the output row before is the same */
+                memcpy(out, out - row_bytes, row_bytes);
+            } else {
+                copy_nearest(s, nearest, out);
+            }
+            last = nearest;
             continue;
         }
         const interpolate_row row = {

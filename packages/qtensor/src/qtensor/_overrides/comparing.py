@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._compiler import constant_result
 from .._qtensor import QTensor, in_float, parameters
 from ._register import stands_for
 
@@ -27,7 +28,7 @@ def _bytes(x: Any) -> bool:
     return isinstance(x, QTensor) and x._axis is None and parameters(x).dtype.storage.itemsize == 1
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch's
+@constant_result
 @lru_cache(maxsize=1024)
 def _around(
     scale: float, zero_point: int, lowest: int, highest: int, number: float

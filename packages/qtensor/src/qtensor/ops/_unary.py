@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .._arguments import quantized, requantization
+from .._compiler import constant_result
 from .._ops.prelu import prelu as _prelu
 from .._ops.softmax import softmax as _softmax
 from .._ops.unary import unary, values_of
@@ -43,7 +44,7 @@ def apply(q: QTensor, function: str, output: QParams, *arguments: float) -> QTen
     return wrapped(data, output)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch's
+@constant_result
 @lru_cache(maxsize=1024)
 def fitting_parameters(
     storage: torch.dtype,

@@ -25,6 +25,7 @@ class ConvLayer(WeightModule):
     _name: ClassVar[str]
     _axes: ClassVar[int]
     _operator: ClassVar[Callable[..., Tensor]]
+    transposed: ClassVar[bool] = False
     output_padding: tuple[int, ...]
 
     def _init_conv(
@@ -146,6 +147,7 @@ class TransposedConv(ConvLayer):
     """A convolution with the constructor arguments of :class:`torch.nn.ConvTranspose2d`."""
 
     _channel_axis = 1
+    transposed = True
 
     def __init__(
         self,

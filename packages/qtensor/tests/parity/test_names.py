@@ -1,0 +1,137 @@
+"""The names, constructors, arguments and methods of what torch is removing, one by one.
+
+Ours may take further arguments after the old ones, and have defaults where those had none.
+"""
+
+import importlib
+import inspect
+import re
+
+import pytest
+import torch
+
+import qtensor
+from qtensor import nn as qnn
+
+pytest.importorskip("torch.ao.nn")
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("ignore"),  # the old stack warns about itself
+]
+
+PACKAGES = [
+    "intrinsic",
+    "intrinsic.quantized",
+    "intrinsic.quantized.dynamic",
+    "quantized",
+    "quantized.dynamic",
+    "quantized.functional",
+    "quantized.reference",
+]
+
+LATER = {"GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm"} | {
+    *("RNNBase", "RNNCell", "GRU", "GRUCell", "LSTM", "LSTMCell"),
+    *("EmbeddingBag", "MultiheadAttention", "LinearPackedParams", "EmbeddingPackedParams"),
+}
+"""Recurrent layers and norms are another piece of work; packed parameters are gone."""
+
+GONE = {
+    "get_qconv",  # what from_float was made of
+    "reset_parameters",
+    "reset_running_stats",  # of modules that are not trained
+}
+
+
+def legacy_names():
+    for package in PACKAGES:
+        module = importlib.import_module(f"torch.ao.nn.{package}")
+        for name, value in vars(module).items():
+            own = getattr(value, "__module__", "").startswith("torch.ao.nn")
+            public = inspect.isclass(value) or inspect.isfunction(value)
+            if own and public and not name.startswith("_") and name not in LATER:
+                yield package, name
+
+
+def ours(package, name):
+    return getattr(importlib.import_module(f"qtensor.nn.{package}"), name)
+
+
+def theirs(package, name):
+    return getattr(importlib.import_module(f"torch.ao.nn.{package}"), name)
+
+
+def named(default):
+    return re.sub(r"^(torch|qtensor)\.", "", str(default))
+
+
+def arguments(value):
+    return [
+        (parameter.name, parameter.default)
+        for parameter in inspect.signature(value).parameters.values()
+        if parameter.kind is not parameter.KEYWORD_ONLY
+    ]
+
+
+@pytest.mark.parametrize(("package", "name"), list(legacy_names()))
+def test_arguments(package, name):
+    expected, given = arguments(theirs(package, name)), arguments(ours(package, name))
+    if package == "quantized.dynamic" and name == "Conv1d":
+        assert expected.pop()[0] == "reduce_range"  # an attribute of all of ours
+    assert [argument for argument, _ in given[: len(expected)]] == [name for name, _ in expected]
+    for (_, old), (argument, new) in zip(expected, given, strict=False):
+        assert old is inspect.Parameter.empty or named(old) == named(new), argument
+
+
+@pytest.mark.parametrize(("package", "name"), list(legacy_names()))
+def test_methods(package, name):
+    old, new = theirs(package, name), ours(package, name)
+    if not inspect.isclass(old):
+        return
+    defined = {
+        method
+        for base in inspect.getmro(old)
+        if base.__module__.startswith("torch.ao.nn")
+        for method, value in vars(base).items()
+        if callable(getattr(old, method)) and not method.startswith("_")
+        if not isinstance(value, type)
+    }
+    assert not {method for method in defined - GONE if not hasattr(new, method)}
+
+
+PRINTED = {
+    "quantized.Conv1d": (3, 6, 3, 2, 1, 1, 3, False),
+    "quantized.Conv2d": (3, 6, 3),
+    "quantized.Conv3d": (3, 6, 3, 1, 1, 2),
+    "quantized.ConvTranspose1d": (3, 6, 3, 2, 1, 1),
+    "quantized.ConvTranspose2d": (3, 6, 3),
+    "intrinsic.quantized.ConvReLU1d": (3, 6, 3),
+    "intrinsic.quantized.ConvReLU3d": (3, 6, 3),
+    "intrinsic.quantized.ConvAdd2d": (3, 6, 3),
+    "intrinsic.quantized.ConvAddReLU2d": (3, 6, 3),
+    "quantized.reference.Conv2d": (3, 6, 3),
+    "quantized.reference.ConvTranspose3d": (3, 6, 3, 2, 1),
+    "quantized.reference.Linear": (3, 4),
+    "quantized.reference.Embedding": (5, 3),
+    "quantized.Embedding": (5, 3),
+    "quantized.DeQuantize": (),
+    "quantized.ReLU6": (),
+    "quantized.Dropout": (0.3,),
+    "quantized.FloatFunctional": (),
+    "quantized.QFunctional": (),
+    "quantized.FXFloatFunctional": (),
+}
+
+
+@pytest.mark.parametrize("path", PRINTED)
+def test_printing(path):
+    package, _, name = path.rpartition(".")
+    expected = str(theirs(package, name)(*PRINTED[path])).replace("torch.", "qtensor.")
+    assert str(ours(package, name)(*PRINTED[path])) == expected
+
+
+@pytest.mark.parametrize("name", ["LinearReLU", "LinearTanh"])
+def test_bias_of_fused_linear_layers_is_called_so(name):
+    layer = getattr(qnn.intrinsic.quantized, name)(3, 4, bias=False, dtype=qtensor.qint8)
+    assert layer.bias() is None
+    assert torch.equal(layer.weight().int_repr(), torch.zeros(4, 3, dtype=torch.int8))

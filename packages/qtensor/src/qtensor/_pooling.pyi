@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from ._calls import Kernel
 
 def use_isa(name: str) -> None: ...
@@ -25,10 +27,13 @@ class MeanPool(Kernel):
         divisor_override: int,
     ) -> None: ...
 
-class InterpolateShape:
-    def __init__(self, batch: int, channels: int, axes: Sequence[Sequence[int]]) -> None: ...
-
-def interpolate_nearest(input: int, output: int, shape: InterpolateShape, threads: int) -> None: ...
-def interpolate_linear(
-    input: int, output: int, element: int, shape: InterpolateShape, zero_point: int, threads: int
-) -> None: ...
+class Interpolate(Kernel):
+    def __init__(
+        self,
+        element: int,
+        batch: int,
+        channels: int,
+        axes: Sequence[tuple[int, Tensor, Tensor, Tensor]],
+        linear: bool,
+        zero_point: int,
+    ) -> None: ...

@@ -130,41 +130,48 @@ cdef class MeanPool(MaxPool):
                     &self._shape, &self._rule, self._count_padding, threads)
 
 
-cdef interpolate_axis interpolate_axis_of(values):
+cdef interpolate_axis interpolate_axis_of(values) except *:
     cdef interpolate_axis axis
-    cdef size_t low, high, weight
-    axis.input, axis.output, low, high, weight = values
-    axis.low, axis.high = <const int64_t *>low, <const int64_t *>high
-    axis.weight = <const float *>weight
+    size, low, high, weight = values
+    axis.input, axis.output = size, low.numel()
+    axis.low = <const int64_t *><size_t>low.data_ptr()
+    axis.high = <const int64_t *><size_t>high.data_ptr()
+    axis.weight = <const float *><size_t>weight.data_ptr()
     return axis
 
 
-cdef class InterpolateShape:
-    """An ``interpolate_shape``, made once for each geometry.
+cdef class Interpolate(Kernel):
+    """The image in another size: of each pixel the nearest, or what lies between its neighbours.
 
     Args:
+        element: of input and output.
         batch, channels: the sizes of these two dimensions.
-        axes: depth, height and width, each the fields of ``interpolate_axis`` in order, with the
-            addresses of arrays. Whoever makes it keeps those alive.
+        axes: depth, height and width, each the input's size and what ``interpolate_axis`` refers
+            to, as tensors.
+        linear: whether to interpolate.
+        zero_point: the integer that stands for 0.
     """
 
-    cdef interpolate_shape shape
+    cdef element_type _element
+    cdef interpolate_shape _shape
+    cdef bint _linear
+    cdef int32_t _zero_point
+    cdef object _axes  # keeps their memory alive
 
-    def __init__(self, int64_t batch, int64_t channels, axes):
+    def __init__(self, int element, int64_t batch, int64_t channels, axes, bint linear,
+                 int32_t zero_point):
         depth, height, width = axes
-        self.shape.batch, self.shape.channels = batch, channels
-        self.shape.depth = interpolate_axis_of(depth)
-        self.shape.height = interpolate_axis_of(height)
-        self.shape.width = interpolate_axis_of(width)
+        self._element, self._axes = <element_type>element, axes
+        self._linear, self._zero_point = linear, zero_point
+        self._shape.batch, self._shape.channels = batch, channels
+        self._shape.depth = interpolate_axis_of(depth)
+        self._shape.height = interpolate_axis_of(height)
+        self._shape.width = interpolate_axis_of(width)
 
-
-def interpolate_nearest(size_t input, size_t output, InterpolateShape shape, int threads):
-    with nogil:
-        c_interpolate_nearest(<const uint8_t *>input, <uint8_t *>output, &shape.shape, threads)
-
-
-def interpolate_linear(size_t input, size_t output, int element, InterpolateShape shape,
-                       int32_t zero_point, int threads):
-    with nogil:
-        c_interpolate_linear(interpolation, <const uint8_t *>input, <uint8_t *>output,
-                             <element_type>element, &shape.shape, zero_point, threads)
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef const uint8_t *image = <const uint8_t *>inputs[0].data
+        if self._linear:
+            c_interpolate_linear(interpolation, image, <uint8_t *>output, self._element,
+                                 &self._shape, self._zero_point, threads)
+        else:
+            c_interpolate_nearest(image, <uint8_t *>output, &self._shape, threads)

@@ -4,20 +4,23 @@ Images have one, two or three spatial dimensions, and channels last in memory, a
 Positions are computed in float32, as torch does for float images, so the pixels are the same ones.
 """
 
+import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .. import _pooling
+from .._calls import Prepared
 from .._qparams import check_zero_point
-from .._threads import num_threads
-from ._checks import RANGES
+from ._checks import RANGES, check_countable
 from ._layout import ELEMENT
 from ._registry import operator
-from .pool import channels_last, check_images, output_layout
+from .pool import channels_last_like, check_images, output_layout
+
+
+_SMALLEST_FACTOR = torch.finfo(torch.float32).smallest_normal  # the inverse is finite
 
 
 class _Axis(NamedTuple):
@@ -29,13 +32,6 @@ class _Axis(NamedTuple):
     weight: Tensor
 
 
-class _Geometry(NamedTuple):
-    shape: _pooling.InterpolateShape
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    axes: list[_Axis]  # whose memory the shape refers to
-
-
 def _nearest_axis(size: int, count: int, factor: float | None, exact: bool) -> _Axis:
     step = torch.tensor(
         size / count if factor is None else 1 / factor, dtype=torch.float32, device="cpu"
@@ -43,7 +39,7 @@ def _nearest_axis(size: int, count: int, factor: float | None, exact: bool) -> _
     positions = (
         torch.arange(count, dtype=torch.float32, device="cpu") + (0.5 if exact else 0.0)
     ) * step
-    low = positions.long().clamp(max=size - 1)
+    low = positions.clamp(max=size - 1).long()  # in this order: infinity is no integer
     return _Axis(size, low, low, torch.zeros(count, device="cpu"))
 
 
@@ -57,7 +53,7 @@ def _linear_axis(size: int, count: int, factor: float | None, align_corners: boo
             size / count if factor is None else 1 / factor, dtype=torch.float32, device="cpu"
         )
         positions = ((positions + 0.5) * step - 0.5).clamp(min=0)
-    low = positions.long().clamp(max=size - 1)
+    low = positions.clamp(max=size - 1).long()  # in this order: infinity is no integer
     return _Axis(size, low, (low + 1).clamp(max=size - 1), (positions - low).clamp(0, 1))
 
 
@@ -73,21 +69,13 @@ def _axes(
     return [make(*values, option) for values in sizes]
 
 
-@lru_cache(maxsize=256)
-def _geometry(
-    dtype: torch.dtype,
-    shape: Sequence[int],
-    output_size: tuple[int, ...],
-    scale_factors: tuple[float, ...] | None,
-    make: Any,
-    option: bool,
-) -> _Geometry:
-    _check(dtype, shape, output_size, scale_factors)
-    axes = _axes(shape, output_size, scale_factors, make, option)
-    axes = [make(1, 1, None, option)] * (3 - len(axes)) + axes
-    addresses = [(a.size, len(a.low), *(t.data_ptr() for t in a[1:])) for a in axes]
-    interpolated = _pooling.InterpolateShape(shape[0], shape[1], addresses)
-    return _Geometry(interpolated, *output_layout(shape, output_size), axes)
+def _kernel(input: Tensor, axes: list[_Axis], *options: Any) -> _pooling.Interpolate:
+    absent = [_Axis(1, *(torch.zeros(1, dtype=t.dtype, device="cpu") for t in axes[0][1:]))]
+    axes = absent * (3 - len(axes)) + axes
+    batch, channels = input.shape[:2]
+    made = _pooling.Interpolate(ELEMENT[input.dtype], batch, channels, axes, *options)
+    made.copied = channels_last_like(input)
+    return made
 
 
 def _check(
@@ -103,9 +91,13 @@ def _check(
             f"expected an output_size of {spatial} positive integers and input with pixels, got "
             f"{tuple(output_size)} for input of shape {tuple(shape)}"
         )
-    if scale_factors is not None and (len(scale_factors) != spatial or min(scale_factors) <= 0):
+    check_countable((*shape[:2], *output_size))
+    if scale_factors is not None and not (
+        len(scale_factors) == spatial
+        and all(_SMALLEST_FACTOR <= factor < math.inf for factor in scale_factors)
+    ):
         raise ValueError(
-            f"expected {spatial} positive scale_factors for input of shape {tuple(shape)}, got "
+            f"expected {spatial} positive scale_factors that float32 holds, for input of shape {tuple(shape)}, got "
             f"{tuple(scale_factors)}"
         )
 
@@ -166,26 +158,21 @@ def interpolate_nearest_fake(
     return _fake(input, output_size, scale_factors)
 
 
-def interpolate_nearest_cpu(
+def _nearest_kernel(
+    output: Tensor,
     input: Tensor,
     output_size: Sequence[int],
     scale_factors: Sequence[float] | None,
     exact: bool,
-) -> Tensor:
-    factors = None if scale_factors is None else tuple(scale_factors)
-    geometry = _geometry(
-        input.dtype, input.shape, tuple(output_size), factors, _nearest_axis, exact
-    )
-    output = input.new_empty_strided(geometry.size, geometry.stride)
-    input = channels_last(input)
-    _pooling.interpolate_nearest(input.data_ptr(), output.data_ptr(), geometry.shape, num_threads())
-    return output
+) -> _pooling.Interpolate:
+    axes = _axes(input.shape, output_size, scale_factors, _nearest_axis, exact)
+    return _kernel(input, axes, False, 0)
 
 
 interpolate_nearest = operator(
     "interpolate_nearest(Tensor input, int[] output_size, float[]? scale_factors, bool exact) "
     "-> Tensor",
-    cpu=interpolate_nearest_cpu,
+    cpu=Prepared(interpolate_nearest_fake, _nearest_kernel),
     reference=interpolate_nearest_reference,
     fake=interpolate_nearest_fake,
 )
@@ -253,35 +240,22 @@ def interpolate_linear_fake(
     return output
 
 
-def interpolate_linear_cpu(
+def _linear_kernel(
+    output: Tensor,
     input: Tensor,
     zero_point: int,
     output_size: Sequence[int],
     scale_factors: Sequence[float] | None,
     align_corners: bool,
-) -> Tensor:
-    factors = None if scale_factors is None else tuple(scale_factors)
-    geometry = _geometry(
-        input.dtype, input.shape, tuple(output_size), factors, _linear_axis, align_corners
-    )
-    check_zero_point(zero_point, *RANGES[input.dtype])
-    output = input.new_empty_strided(geometry.size, geometry.stride)
-    input = channels_last(input)
-    _pooling.interpolate_linear(
-        input.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[input.dtype],
-        geometry.shape,
-        zero_point,
-        num_threads(),
-    )
-    return output
+) -> _pooling.Interpolate:
+    axes = _axes(input.shape, output_size, scale_factors, _linear_axis, align_corners)
+    return _kernel(input, axes, True, zero_point)
 
 
 interpolate_linear = operator(
     "interpolate_linear(Tensor input, int zero_point, int[] output_size, float[]? scale_factors, "
     "bool align_corners) -> Tensor",
-    cpu=interpolate_linear_cpu,
+    cpu=Prepared(interpolate_linear_fake, _linear_kernel),
     reference=interpolate_linear_reference,
     fake=interpolate_linear_fake,
 )

@@ -18,7 +18,7 @@ from torch import Tensor
 from .. import _pooling
 from .._calls import Prepared
 from .._qparams import check_zero_point
-from ._checks import RANGES
+from ._checks import RANGES, check_countable
 from ._layout import ELEMENT
 from ._registry import operator
 
@@ -26,6 +26,7 @@ Axis = tuple[int, int, int, int, int, int]
 """The fields of ``pool_axis`` in csrc/pool.h: input and output size, kernel, stride, padding,
 dilation."""
 
+_INT32_MAX = 2**31 - 1
 _MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 IDENTITY: Axis = (1, 1, 1, 1, 0, 1)
@@ -55,10 +56,11 @@ def _axis(
     """Checks the windows along one axis and counts them: as many as end within the input or its
     padding, or, with ``ceil_mode``, start within the input or its left padding."""
     reach = dilation * (kernel - 1) + 1
-    if kernel < 1 or stride < 1 or dilation < 1 or not 0 <= 2 * padding <= reach:
+    values = kernel, stride, dilation
+    if min(values) < 1 or max(values) > _INT32_MAX or not 0 <= 2 * padding <= reach:
         raise ValueError(
-            "expected a kernel size, stride and dilation of at least 1 and a padding from 0 to "
-            f"half the window, got kernel size {kernel}, stride {stride}, dilation {dilation}, "
+            "expected a kernel size, stride and dilation of at least 1 (and below 2**31), and a "
+            f"padding from 0 to half the window, got kernel size {kernel}, stride {stride}, dilation {dilation}, "
             f"padding {padding}"
         )
     room = size + 2 * padding - reach
@@ -102,6 +104,7 @@ def _even_axes(dtype: torch.dtype, shape: Sequence[int], output_size: Sequence[i
             f"expected output_size to be {len(shape) - 2} positive integers for input of shape "
             f"{tuple(shape)}, got {tuple(output_size)}"
         )
+    check_countable((*shape[:2], *output_size))
     if min(shape[2:]) < 1:
         raise ValueError(
             f"expected spatial dimensions of at least 1, got input of shape {tuple(shape)}"
@@ -136,7 +139,7 @@ def channels_last(input: Tensor) -> Tensor:
 
 def _max(input: Tensor, axes: Sequence[Axis]) -> _pooling.MaxPool:
     made = _pooling.MaxPool(ELEMENT[input.dtype], input.shape[0], input.shape[1], three(axes))
-    made.copied = _channels_last_like(input)
+    made.copied = channels_last_like(input)
     return made
 
 
@@ -159,7 +162,7 @@ def _mean(
         count_padding,
         divisor_override or 0,
     )
-    made.copied = _channels_last_like(input)
+    made.copied = channels_last_like(input)
     return made
 
 
@@ -168,7 +171,7 @@ def three(axes: Sequence[Axis]) -> list[Axis]:
     return [IDENTITY] * (3 - len(axes)) + [*axes]
 
 
-def _channels_last_like(input: Tensor) -> tuple[Tensor, ...]:
+def channels_last_like(input: Tensor) -> tuple[Tensor, ...]:
     """What the kernels want ``input`` copied to (see ``Prepared``); nothing if it can be read."""
     if channels_last(input) is input or (input.ndim == 3 and input.mT.is_contiguous()):
         return ()

@@ -29,7 +29,7 @@ PACKAGE = ROOT / "src" / "qtensor"
 # The C files of each extension; patterns are relative to csrc/.
 EXTENSIONS = {
     "_kernels": (
-        *("gemm*.c", "pack.c", "schedule.c", "finish*.c", "linear.c", "matmul.c", "conv.c"),
+        *("gemm*.c", "pack.c", "schedule.c", "finish*.c", "linear.c", "matmul.c", "conv*.c"),
         *("depthwise*.c", "weight_only*.c", "elementwise_*.c", "lstm.c"),
     ),
     "_elementwise": ("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),

@@ -11,11 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gemm.h"
+#include "conv.h"
 #include "parallel.h"
 
 enum {
-    AXES = 3,
     BOX_BYTES = 192 << 10, /* of what a block reads, a part of the L2 cache */
     MIN_BOX_ROWS = 16,     /* fewer would read the weights too often */
     SLACK = 64,            /* bytes that kernels may read past the last pixel */
@@ -23,12 +22,8 @@ enum {
 
 typedef struct {
     const product *product;
-    enum input_kind kind;
-    const char *input;
-    int64_t element; /* bytes of an element of the input */
-    const conv_shape *shape;
-    const quantize_params *quantized; /* how each image is, and by which scale; */
-    const float *scales;              /* both INPUT_FLOAT only */
+    const image_source *image;
+    const conv_shape *shape;     /* image->shape */
     bool in_place;
     int64_t box[AXES];           /* output pixels of a block, along each axis */
     int64_t boxes[AXES];         /* of an image */
@@ -36,115 +31,16 @@ typedef struct {
     const int32_t *step_offsets; /* see find_steps(); NULL where they are the packed ones */
 } source;
 
-static int64_t volume(const int64_t *sizes) { return sizes[0] * sizes[1] * sizes[2]; }
-
-/* Input pixels under consecutive outputs. */
-static int64_t extent(const conv_axis *axis, int64_t outputs) {
-    return larger((outputs - 1) * axis->stride + (axis->taps - 1) * axis->dilation + 1, 0);
-}
-
 static void extents(const source *s, const int64_t *box, int64_t *pixels) {
     for (int a = 0; a < AXES; a++) pixels[a] = extent(&s->shape->axes[a], box[a]);
 }
 
 /* ---- staging ---- */
 
-/* Where pixel i has its value from; -1 if it is zero. */
-static int64_t located(const conv_axis *axis, int64_t i, enum padding_mode mode) {
-    int64_t last = axis->size - 1;
-    if (i >= 0 && i <= last) return i;
-    if (mode == PAD_REFLECT) return i < 0 ? -i : 2 * last - i;
-    if (mode == PAD_REPLICATE) return i < 0 ? 0 : last;
-    if (mode == PAD_CIRCULAR) return i < 0 ? i + axis->size : i - axis->size;
-    return -1;
-}
-
-/* Channel by channel, since where pixels are not whole, each channel's lie together. */
-#define GATHER(type)                               \
-    for (int64_t j = 0; j < channels; j++)         \
-        for (int64_t i = 0; i < count; i++)        \
-            ((type *)to)[i * channels + j] =       \
-                ((const type *)from)[i * pixel_stride + j * c->channel_stride];
-
-/* Consecutive pixels of a line, channels last; `to` is used only if they are not so already. */
-static const void *gathered(const source *s, const void *from, int64_t count, void *to) {
-    const conv_shape *c = s->shape;
-    int64_t channels = c->channels, pixel_stride = c->axes[2].input_stride;
-    bool whole_pixels = c->channel_stride == 1 || channels == 1;
-    if (whole_pixels && (pixel_stride == channels || count <= 1)) return from;
-    if (s->element == 1) {
-        GATHER(uint8_t)
-    } else {
-        GATHER(float)
-    }
-    return to;
-}
-
-/* A line of the input on its way. */
-typedef struct {
-    const char *from;
-    const quantize_params *quantized; /* INPUT_FLOAT only */
-    void *buffer;                     /* for the pixels as the input has them */
-    uint8_t zero;
-} line;
-
-static void copy_pixels(const source *s, const line *l, int64_t first, int64_t count,
-                        uint8_t *to) {
-    int64_t n = count * s->shape->channels;
-    const char *from = l->from + first * s->shape->axes[2].input_stride * s->element;
-    if (s->kind == INPUT_FLOAT) {
-        const float *values = gathered(s, from, count, l->buffer);
-        s->product->kernels->elementwise->quantize(values, to, n, l->quantized, 0);
-        return;
-    }
-    const uint8_t *bytes = gathered(s, from, count, to);
-    if (s->kind == INPUT_S8)
-        for (int64_t i = 0; i < n; i++) to[i] = bytes[i] ^ 0x80;
-    else if (bytes != to)
-        memcpy(to, bytes, (size_t)n);
-}
-
-static void copy_padding(const source *s, const line *l, int64_t first, int64_t count,
-                         uint8_t *to) {
-    const conv_shape *c = s->shape;
-    for (int64_t i = first; i < first + count; i++, to += c->channels) {
-        int64_t from = located(&c->axes[2], i, c->padding_mode);
-        if (from < 0)
-            memset(to, l->zero, (size_t)c->channels);
-        else
-            copy_pixels(s, l, from, 1, to);
-    }
-}
-
-/* Pixels first .. first + count, which may lie in the padding. */
-static void copy_line(const source *s, const line *l, int64_t first, int64_t count, uint8_t *to) {
-    int64_t channels = s->shape->channels, size = s->shape->axes[2].size;
-    int64_t before = smaller(larger(-first, 0), count);
-    int64_t inside = smaller(size - first, count) - before;
-    if (inside <= 0) {
-        copy_padding(s, l, first, count, to);
-        return;
-    }
-    int64_t end = before + inside;
-    copy_padding(s, l, first, before, to);
-    copy_pixels(s, l, first + before, inside, to + before * channels);
-    copy_padding(s, l, first + end, count - end, to + end * channels);
-}
-
-static const char *pixel(const source *s, int64_t image, int64_t z, int64_t y, int64_t x) {
-    const conv_axis *axes = s->shape->axes;
-    return s->input + (image * s->shape->batch_stride + z * axes[0].input_stride +
-                       y * axes[1].input_stride + x * axes[2].input_stride) * s->element;
-}
-
 static void copy_box(const source *s, int64_t image, const int64_t *first, const int64_t *pixels,
-                     void *buffer, uint8_t *to) {
+                     float *buffer, uint8_t *to) {
     const conv_shape *c = s->shape;
-    line l = {.buffer = buffer, .zero = c->padding_value};
-    if (s->quantized) {
-        l.quantized = &s->quantized[image];
-        l.zero = (uint8_t)l.quantized->zero_point;
-    }
+    line l = lines_of(s->image, image, buffer);
     for (int64_t i = 0; i < pixels[0] * pixels[1]; i++) {
         uint8_t *row = to + i / pixels[1] * s->pitch[0] + i % pixels[1] * s->pitch[1];
         int64_t z = located(&c->axes[0], first[0] + i / pixels[1], c->padding_mode);
@@ -153,8 +49,8 @@ static void copy_box(const source *s, int64_t image, const int64_t *first, const
             memset(row, l.zero, (size_t)(pixels[2] * c->channels));
             continue;
         }
-        l.from = pixel(s, image, z, y, 0);
-        copy_line(s, &l, first[2], pixels[2], row);
+        l.from = pixel(s->image, image, z, y, 0);
+        copy_line(s->image, &l, first[2], pixels[2], row);
     }
 }
 
@@ -179,7 +75,7 @@ static void *carve(stage *t, void *memory, int64_t count, size_t size) {
 /* Without memory it only measures. */
 static stage divide(const source *s, const int64_t *box, void *memory) {
     int64_t rows = volume(box), channels = s->shape->channels, pixels[AXES];
-    int64_t floats = s->kind == INPUT_FLOAT;
+    int64_t floats = s->image->kind == INPUT_FLOAT;
     extents(s, box, pixels);
     stage t = {0};
     t.bases = carve(&t, memory, rows, sizeof *t.bases);
@@ -213,7 +109,7 @@ static row_block stage_box(const void *context, int64_t block, void *memory) {
     }
     stage t = divide(s, s->box, memory);
     if (s->in_place) {
-        find_bases(s, count, (const uint8_t *)pixel(s, image, first[0], first[1], first[2]),
+        find_bases(s, count, (const uint8_t *)pixel(s->image, image, first[0], first[1], first[2]),
                    t.bases);
     } else {
         extents(s, count, pixels);
@@ -231,10 +127,10 @@ static row_block stage_box(const void *context, int64_t block, void *memory) {
         .step_offsets = s->step_offsets,
     };
     if (rows.spacing == 1 && rows.line == rows.line_spacing) rows.line = rows.count;
-    if (s->kind == INPUT_FLOAT) {
+    if (s->image->kind == INPUT_FLOAT) {
         for (int64_t i = 0; i < rows.count; i++) {
-            t.scales[i] = s->scales[image];
-            t.zero_points[i] = s->quantized[image].zero_point;
+            t.scales[i] = s->image->scales[image];
+            t.zero_points[i] = s->image->quantized[image].zero_point;
         }
         rows.scales = t.scales;
         rows.zero_points = t.zero_points;
@@ -283,7 +179,7 @@ static void choose_boxes(source *s) {
 /* Whether a line of taps was packed as one run. */
 static bool joined(const source *s) {
     const packed *w = s->product->weights;
-    return !w->depthwise && w->run_length * w->groups > s->shape->channels;
+    return w->run_length * w->groups > s->shape->channels;
 }
 
 /* Whether the kernels may read the input as it is: nothing to pad, nothing that they would read
@@ -291,9 +187,9 @@ static bool joined(const source *s) {
 static bool readable_in_place(const source *s) {
     const conv_shape *c = s->shape;
     const packed *w = s->product->weights;
-    int64_t length = w->depthwise ? c->channels : w->run_length, reach = length;
-    if (s->kind != INPUT_U8 || c->channel_stride != 1) return false;
-    if (length % (w->depthwise ? DEPTHWISE_CHANNELS : STEP)) return false;
+    int64_t length = w->run_length, reach = length;
+    if (s->image->kind != INPUT_U8 || c->channel_stride != 1) return false;
+    if (length % STEP) return false;
     if (joined(s) && c->axes[2].input_stride != c->channels) return false;
     for (int a = 0; a < AXES; a++) {
         const conv_axis *axis = &c->axes[a];
@@ -327,8 +223,9 @@ static void find_steps(const source *s, int32_t *out) {
 }
 
 /* Makes boxes, and runs through them. */
-static int convolve(source *s) {
-    const packed *weights = s->product->weights;
+static int dense(const product *p, const image_source *image) {
+    const packed *weights = p->weights;
+    source source = {.product = p, .image = image, .shape = image->shape}, *s = &source;
     choose_boxes(s);
     s->in_place = readable_in_place(s);
     find_pitch(s);
@@ -344,9 +241,14 @@ static int convolve(source *s) {
     return result;
 }
 
+static int convolve(const product *p, const image_source *image) {
+    return (p->weights->depthwise ? depthwise : dense)(p, image);
+}
+
 int conv(const product *p, enum input_kind kind, const void *input, const conv_shape *shape) {
-    source s = {.product = p, .kind = kind, .input = input, .shape = shape, .element = 1};
-    return convolve(&s);
+    image_source s = {.kernels = p->kernels, .kind = kind, .input = input, .element = 1,
+                      .shape = shape};
+    return convolve(p, &s);
 }
 
 /* ---- floats, quantized on the way ---- */
@@ -357,7 +259,7 @@ typedef struct {
 } range;
 
 typedef struct {
-    const source *source;
+    const image_source *source;
     int64_t size; /* of an image, whose elements lie together */
     range *ranges;
 } images;
@@ -367,7 +269,7 @@ static void find_ranges(const void *context, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
         range *r = &all->ranges[i];
         const float *values = (const float *)pixel(all->source, i, 0, 0, 0);
-        r->finite = all->source->product->kernels->range(values, all->size, &r->lowest, &r->highest);
+        r->finite = all->source->kernels->range(values, all->size, &r->lowest, &r->highest);
     }
 }
 
@@ -384,8 +286,8 @@ static range joined_range(const range *ranges, int64_t count) {
 int conv_dynamic(const product *p, const float *input, const conv_shape *shape, int32_t quant_max,
                  bool per_image) {
     int64_t batch = shape->batch;
-    source s = {.product = p, .kind = INPUT_FLOAT, .input = (const char *)input, .shape = shape,
-                .element = sizeof *input};
+    image_source s = {.kernels = p->kernels, .kind = INPUT_FLOAT, .input = (const char *)input,
+                      .element = sizeof *input, .shape = shape};
     images all = {.source = &s, .size = shape->channels};
     for (int a = 0; a < AXES; a++) all.size *= shape->axes[a].size;
     all.ranges = malloc((size_t)batch * sizeof *all.ranges);
@@ -404,7 +306,7 @@ int conv_dynamic(const product *p, const float *input, const conv_shape *shape, 
         }
         s.quantized = quantized;
         s.scales = scales;
-        result = convolve(&s);
+        result = convolve(p, &s);
     }
     free(all.ranges);
     free(quantized);

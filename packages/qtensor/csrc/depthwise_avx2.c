@@ -1,90 +1,141 @@
-/* depthwise_scalar.c in AVX2. Compiled with -mavx2, called only where the machine has it.
- *
- * One row (output pixel) of 32 channels at a time. 16-bit sums of the channels are widened into two
- * accumulators, for even and for odd channels, which takes no shuffle. */
+/* depthwise_scalar.c in AVX2. Compiled with -mavx2, called only where the machine has it. */
 #ifdef __AVX2__
 #include <immintrin.h>
 
-#include "gemm.h"
+#include "depthwise.h"
 
-static inline __m256i load(const int8_t *weights) {
-    return _mm256_load_si256((const __m256i *)weights);
+enum {
+    QUADS = LANES / 8, /* vectors of 8 channels */
+    TILE = 4,          /* outputs at once: 8 sums for half of the channels, 4 done halves */
+};
+
+static inline __m256i load(const int16_t *from) {
+    return _mm256_load_si256((const __m256i *)from);
 }
 
-typedef struct {
-    __m256i low, high; /* channels 0-7 and 16-23, 8-15 and 24-31, the bytes of two taps for each */
-} taps;
-
-static inline __m256i load_bytes(const uint8_t *bytes) {
-    return _mm256_loadu_si256((const __m256i *)bytes);
+static inline __m256i load_bytes(const uint8_t *from, __m256i flip) {
+    return _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)from), flip);
 }
 
-static inline taps load_taps(const uint8_t *row, const int32_t *offset) {
-    __m256i a = load_bytes(row + offset[0]), b = load_bytes(row + offset[1]);
-    return (taps){_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)};
-}
-
-static inline void widen_sum(__m256i *acc, __m256i sum) {
-    acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(sum, _mm256_set1_epi32(1)));
-    acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(sum, _mm256_set1_epi32(1 << 16)));
-}
-
-/* The same from products that need 32 bits: the bytes are widened first. */
-static inline void add_wide(__m256i *acc, __m256i bytes, const int8_t *weights) {
-    const __m256i even = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
-    const __m256i odd = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
-    __m256i first = _mm256_shuffle_epi8(bytes, even), second = _mm256_shuffle_epi8(bytes, odd);
-    acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(first, load(weights)));
-    acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(second, load(weights + 32)));
-}
-
-/* Eight channels of each half, from their even and odd ones. */
-static inline void store_eights(const __m256i *acc, const int32_t *start, int32_t *out) {
-    __m256i low = _mm256_unpacklo_epi32(acc[0], acc[1]);
-    __m256i high = _mm256_unpackhi_epi32(acc[0], acc[1]);
-    for (int h = 0; h < HALVES; h++) {
-        __m256i from = _mm256_loadu_si256((const __m256i *)(start + h * CHANNELS));
-        __m256i sums = h ? _mm256_permute2x128_si256(low, high, 0x31)
-                         : _mm256_permute2x128_si256(low, high, 0x20);
-        _mm256_storeu_si256((__m256i *)(out + h * HALF_SUMS), _mm256_add_epi32(sums, from));
+static void join(const uint8_t *first, int64_t first_pitch, const uint8_t *second,
+                 int64_t second_pitch, int64_t count, uint8_t flip, int32_t zero_point,
+                 int16_t *to) {
+    const __m256i flips = _mm256_set1_epi8((int8_t)flip), zero = _mm256_setzero_si256();
+    const __m256i zero_points = _mm256_set1_epi16((int16_t)zero_point);
+    for (; count > 0; count--, first += first_pitch, second += second_pitch, to += JOINED) {
+        __m256i a = load_bytes(first, flips), b = load_bytes(second, flips);
+        __m256i low = _mm256_unpacklo_epi8(a, b), high = _mm256_unpackhi_epi8(a, b);
+        __m256i quads[QUADS] = {_mm256_unpacklo_epi8(low, zero), _mm256_unpackhi_epi8(low, zero),
+                                _mm256_unpacklo_epi8(high, zero), _mm256_unpackhi_epi8(high, zero)};
+        for (int q = 0; q < QUADS; q++)
+            _mm256_store_si256((__m256i *)(to + 16 * q), _mm256_sub_epi16(quads[q], zero_points));
     }
 }
 
-static inline void depthwise_row(const uint8_t *row, const panel *p, const int32_t *start,
-                                 int32_t *out) {
-    __m256i acc[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
-                      _mm256_setzero_si256()};
-    const int32_t *offset = p->offsets;
-    const int8_t *w = p->weights;
-    for (int32_t s = p->pairs; s > 0; s--, offset += 4, w += 2 * STEP_BYTES) {
-        taps x = load_taps(row, offset), y = load_taps(row, offset + 2);
-        __m256i low = _mm256_maddubs_epi16(x.low, load(w));
-        __m256i high = _mm256_maddubs_epi16(x.high, load(w + 32));
-        low = _mm256_add_epi16(low, _mm256_maddubs_epi16(y.low, load(w + 64)));
-        high = _mm256_add_epi16(high, _mm256_maddubs_epi16(y.high, load(w + 96)));
-        widen_sum(acc, low);
-        widen_sum(acc + 2, high);
+/* GCC 12 interleaves outputs, runs out of registers and keeps sums in memory. An empty asm through
+ * which an output's sums pass keeps outputs apart; a test looks for memory operands. */
+#define KEEP_OUTPUTS_APART(acc) __asm__ volatile("" : "+x"((acc)[0]), "+x"((acc)[1]))
+
+/* Sums of two quads, from `quad` on, of `count` outputs. */
+static inline __attribute__((always_inline)) void add_products(const depthwise_line *line,
+                                                               const int16_t *staged,
+                                                               int64_t pitch, int quad, int count,
+                                                               __m256i (*acc)[2]) {
+    staged += 16 * quad;
+    const int16_t *w = line->weights + 16 * quad, *a = staged + line->offsets[0];
+    __m256i w0 = load(w), w1 = load(w + 16);
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+        acc[i][0] = _mm256_madd_epi16(w0, load(a + i * pitch));
+        acc[i][1] = _mm256_madd_epi16(w1, load(a + i * pitch + 16));
     }
-    for (int32_t s = p->single[0]; s > 0; s--, offset += 2, w += STEP_BYTES) {
-        taps x = load_taps(row, offset);
-        widen_sum(acc, _mm256_maddubs_epi16(x.low, load(w)));
-        widen_sum(acc + 2, _mm256_maddubs_epi16(x.high, load(w + 32)));
+    for (int64_t s = 1; s < line->steps; s++) {
+        a = staged + line->offsets[s];
+        w += JOINED;
+        w0 = load(w), w1 = load(w + 16);
+#pragma GCC unroll 4
+        for (int i = 0; i < count; i++) {
+            __m256i first = _mm256_madd_epi16(w0, load(a + i * pitch));
+            __m256i second = _mm256_madd_epi16(w1, load(a + i * pitch + 16));
+            acc[i][0] = _mm256_add_epi32(acc[i][0], first);
+            acc[i][1] = _mm256_add_epi32(acc[i][1], second);
+            KEEP_OUTPUTS_APART(acc[i]);
+        }
     }
-    for (int32_t s = p->wide; s > 0; s--, offset += 2, w += WIDE_BYTES) {
-        taps x = load_taps(row, offset);
-        add_wide(acc, x.low, w);
-        add_wide(acc + 2, x.high, w + 64);
-    }
-    store_eights(acc, start, out);
-    store_eights(acc + 2, start + 8, out + 8);
 }
 
-void depthwise_avx2(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
-                    int32_t *acc) {
-    for (int r = 0; r < count; r++) depthwise_row(rows[r], p, start, acc + r * CHANNELS);
+static void sums(const depthwise_line *line, int64_t count, int32_t *sums) {
+    for (int64_t i = 0; i < count; i++, sums += LANES) {
+        for (int quad = 0; quad < QUADS; quad += 2) {
+            __m256i acc[1][2];
+            add_products(line, line->staged + i * line->pitch, 0, quad, 1, acc);
+            for (int j = 0; j < 2; j++) { /* channels 4q .. and 16 + 4q .. */
+                int32_t *to = sums + 4 * (quad + j);
+                _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(acc[0][j]));
+                _mm_storeu_si128((__m128i *)(to + 16), _mm256_extracti128_si256(acc[0][j], 1));
+            }
+        }
+    }
 }
+
+static inline __m256i rounded(__m256i sum, const depthwise_finish *f, int quad) {
+    __m256 t = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_load_ps(f->multiplier + 8 * quad));
+    return _mm256_cvtps_epi32(_mm256_add_ps(t, _mm256_load_ps(f->bias + 8 * quad)));
+}
+
+/* Two quads in 16 bits. */
+static inline __m256i results(const __m256i *acc, const depthwise_finish *f, int quad) {
+    __m256i both = _mm256_packs_epi32(rounded(acc[0], f, quad), rounded(acc[1], f, quad + 1));
+    return _mm256_adds_epi16(both, _mm256_set1_epi16(f->zero_point));
+}
+
+static inline __attribute__((always_inline)) void byte_tile(const depthwise_line *line,
+                                                            int64_t pitch, int64_t at, int count,
+                                                            const depthwise_finish *f,
+                                                            uint8_t *out, int64_t stride) {
+    const __m256i lowest = _mm256_set1_epi8((int8_t)f->lowest);
+    const __m256i highest = _mm256_set1_epi8((int8_t)f->highest);
+    const __m256i flip = _mm256_set1_epi8((int8_t)f->flip);
+    const int16_t *staged = line->staged + at * pitch;
+    __m256i acc[TILE][2], half[TILE];
+    add_products(line, staged, pitch, 0, count, acc);
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) half[i] = results(acc[i], f, 0);
+    add_products(line, staged, pitch, 2, count, acc);
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+        __m256i bytes = _mm256_packus_epi16(half[i], results(acc[i], f, 2));
+        bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, lowest), highest);
+        bytes = _mm256_xor_si256(bytes, flip);
+        _mm256_storeu_si256((__m256i *)(out + (at + i) * stride), bytes);
+    }
+}
+
+static inline __attribute__((always_inline)) void byte_line(const depthwise_line *line,
+                                                            int64_t pitch, int64_t count,
+                                                            const depthwise_finish *f,
+                                                            uint8_t *out, int64_t stride) {
+    int64_t at = 0;
+    for (; at + TILE <= count; at += TILE) byte_tile(line, pitch, at, TILE, f, out, stride);
+    if (at == count) return;
+    if (count >= TILE) /* some of them twice */
+        byte_tile(line, pitch, count - TILE, TILE, f, out, stride);
+    else
+        for (; at < count; at++) byte_tile(line, pitch, at, 1, f, out, stride);
+}
+
+/* With a pitch that is a constant, all outputs of a tile have the same address registers. */
+static void bytes(const depthwise_line *line, int64_t count, const depthwise_finish *f,
+                  uint8_t *out, int64_t stride) {
+    if (line->pitch == JOINED)
+        byte_line(line, JOINED, count, f, out, stride);
+    else if (line->pitch == 2 * JOINED)
+        byte_line(line, 2 * JOINED, count, f, out, stride);
+    else
+        byte_line(line, line->pitch, count, f, out, stride);
+}
+
+const struct depthwise_kernels depthwise_avx2 = {.join = join, .sums = sums, .bytes = bytes};
 #else
 typedef int no_avx2; /* a translation unit must not be empty */
 #endif

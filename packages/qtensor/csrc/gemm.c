@@ -12,6 +12,50 @@ const kernels *find_kernels(const char *name) {
     return NULL;
 }
 
+/* ---- from sums to output ---- */
+
+finish start_finish(const product *p, int64_t stride) {
+    bool bytes = p->kind == OUTPUT_BYTES;
+    return (finish){
+        .stride = stride,
+        .lowest = p->lowest,
+        .highest = p->highest,
+        .zero_point = p->output_zero_point,
+        .is_signed = p->is_signed,
+        .residual_multiplier = p->residual_multiplier,
+        .residual_zero_point = p->residual_zero_point,
+        .activation = p->activation,
+        .negative_slope = p->negative_slope,
+        .scale = bytes ? (float)p->output_scale : 1.0f,
+        .inverse_scale = bytes ? (float)(1.0 / p->output_scale) : 1.0f,
+    };
+}
+
+void choose_channels(finish *f, const product *p, int64_t first, int columns) {
+    f->columns = columns;
+    if (p->kind == OUTPUT_INT32) return;
+    const float *multipliers = p->multipliers + first * p->multiplier_stride;
+    for (int c = 0; c < columns; c++) f->multiplier[c] = multipliers[c * p->multiplier_stride];
+    if (p->bias) memcpy(f->bias, p->bias + first, (size_t)columns * sizeof *f->bias);
+}
+
+static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *out) {
+    for (int r = 0; r < rows; r++)
+        memcpy(out + r * f->stride, acc + r * CHANNELS, (size_t)f->columns * sizeof *out);
+}
+
+void put_sums(const product *p, const finish *f, const int32_t *acc, int rows,
+              const float *row_scales, int64_t at) {
+    const kernels *k = p->kernels;
+    const uint8_t *residual = p->residual ? p->residual + at : NULL;
+    if (p->kind == OUTPUT_BYTES)
+        k->requantize(acc, rows, f, residual, (uint8_t *)p->output + at);
+    else if (p->kind == OUTPUT_FLOAT)
+        k->dequantize(acc, rows, f, row_scales, (float *)p->output + at);
+    else
+        store_int32(acc, rows, f, (int32_t *)p->output + at);
+}
+
 /* ---- one block of rows ---- */
 
 /* What multiply() carries from one panel to the next, beside its arguments. */
@@ -53,36 +97,6 @@ static void locate(walk *w, const panel *first, int64_t stride) {
     }
 }
 
-/* What is the same for all panels. */
-static void prepare(walk *w) {
-    const product *p = w->p;
-    w->channels = p->weights->groups * p->weights->channels;
-    w->finish = (finish){
-        .stride = w->channels * w->rows->spacing,
-        .lowest = p->lowest,
-        .highest = p->highest,
-        .zero_point = p->output_zero_point,
-        .is_signed = p->is_signed,
-        .residual_multiplier = p->residual_multiplier,
-        .residual_zero_point = p->residual_zero_point,
-        .activation = p->activation,
-        .negative_slope = p->negative_slope,
-    };
-    bool bytes = p->kind == OUTPUT_BYTES;
-    w->finish.scale = bytes ? (float)p->output_scale : 1.0f;
-    w->finish.inverse_scale = bytes ? (float)(1.0 / p->output_scale) : 1.0f;
-}
-
-static void prepare_finish(walk *w, int columns) {
-    const product *p = w->p;
-    finish *f = &w->finish;
-    f->columns = columns;
-    if (p->kind == OUTPUT_INT32) return;
-    const float *multipliers = p->multipliers + w->channel * p->multiplier_stride;
-    for (int c = 0; c < columns; c++) f->multiplier[c] = multipliers[c * p->multiplier_stride];
-    if (p->bias) memcpy(f->bias, p->bias + w->channel, (size_t)columns * sizeof *f->bias);
-}
-
 static void prepare_zero_points(walk *w, int64_t index, int columns) {
     const packed *weights = w->p->weights;
     const int64_t *zero_points = w->p->weight_zero_points, *sums = weights->sums + index * CHANNELS;
@@ -99,13 +113,13 @@ static void prepare_zero_points(walk *w, int64_t index, int columns) {
 
 static void prepare_panel(walk *w, int64_t index) {
     const packed *weights = w->p->weights;
-    int64_t group = weights->depthwise ? 0 : index / weights->group_panels;
+    int64_t group = index / weights->group_panels;
     int64_t within = index - group * weights->group_panels;
     int columns = (int)smaller(weights->channels - within * CHANNELS, CHANNELS);
     w->index = index;
     w->channel = group * weights->channels + within * CHANNELS;
-    w->input_offset = weights->depthwise ? w->channel : group * weights->group_stride;
-    prepare_finish(w, columns);
+    w->input_offset = group * weights->group_stride;
+    choose_channels(&w->finish, w->p, w->channel, columns);
     prepare_zero_points(w, index, columns);
 }
 
@@ -145,25 +159,12 @@ static int64_t place(const walk *w, int64_t row) {
     return index * w->channels + w->channel;
 }
 
-static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *out) {
-    for (int r = 0; r < rows; r++)
-        memcpy(out + r * f->stride, acc + r * CHANNELS, (size_t)f->columns * sizeof *out);
-}
-
 /* From sums to output. */
 static void finish_rows(const walk *w, int32_t *acc, int64_t row, int count) {
-    const product *p = w->p;
-    const kernels *k = p->kernels;
-    const int32_t *zero_points = w->rows->zero_points;
-    if (zero_points) k->rank_one(acc, count, zero_points + row, w->input_factor);
-    int64_t at = place(w, row);
-    const uint8_t *residual = p->residual ? p->residual + at : NULL;
-    if (p->kind == OUTPUT_BYTES)
-        k->requantize(acc, count, &w->finish, residual, (uint8_t *)p->output + at);
-    else if (p->kind == OUTPUT_FLOAT)
-        k->dequantize(acc, count, &w->finish, w->rows->scales + row, (float *)p->output + at);
-    else
-        store_int32(acc, count, &w->finish, (int32_t *)p->output + at);
+    const row_block *b = w->rows;
+    if (b->zero_points)
+        w->p->kernels->rank_one(acc, count, b->zero_points + row, w->input_factor);
+    put_sums(w->p, &w->finish, acc, count, b->scales ? b->scales + row : NULL, place(w, row));
 }
 
 /* The usual case: 32 bits hold every sum, so wrapping arithmetic is exact. */
@@ -219,7 +220,8 @@ static void multiply(const product *p, const row_block *rows, int64_t first_pane
     walk w = {.p = p, .rows = rows, .panels = scratch};
     w.row_sums = (int64_t *)(w.panels + weights->chunks);
     w.offsets = (int32_t *)(w.row_sums + rows->count);
-    prepare(&w);
+    w.channels = weights->groups * weights->channels;
+    w.finish = start_finish(p, w.channels * rows->spacing);
     int64_t summed_group = -1;
     for (int64_t i = first_panel; i < end_panel; i++) {
         prepare_panel(&w, i);
@@ -233,36 +235,6 @@ static void multiply(const product *p, const row_block *rows, int64_t first_pane
             const uint8_t *pointers[MAX_ROWS];
             row_pointers(&w, row, (int)count, pointers);
             (weights->chunks == 1 ? short_sums : long_sums)(&w, pointers, row, (int)count);
-        }
-    }
-}
-
-/* The same for a depthwise product, whose zero points are part of its weights. */
-static void multiply_depthwise(const product *p, const row_block *rows, int64_t first_panel,
-                               int64_t end_panel, void *scratch) {
-    const packed *weights = p->weights;
-    walk halves[HALVES];
-    for (int h = 0; h < HALVES; h++) {
-        halves[h] = (walk){.p = p, .rows = rows, .panels = scratch};
-        halves[h].offsets = (int32_t *)(halves[h].panels + 1);
-        prepare(&halves[h]);
-    }
-    for (int64_t i = first_panel; i < end_panel; i++) {
-        _Alignas(64) int32_t start[DEPTHWISE_CHANNELS] = {0}, acc[HALVES * HALF_SUMS];
-        int used = (int)smaller(divide_up(weights->channels - i * DEPTHWISE_CHANNELS, CHANNELS),
-                                HALVES);
-        for (int h = 0; h < used; h++) {
-            prepare_panel(&halves[h], i * HALVES + h);
-            memcpy(start + h * CHANNELS, halves[h].start, sizeof halves[h].start);
-        }
-        locate(halves, weights->panels + i, 0);
-        for (int64_t row = 0, count; row < rows->count; row += count) {
-            count = rows_at_once(rows, row);
-            const uint8_t *pointers[MAX_ROWS];
-            row_pointers(halves, row, (int)count, pointers);
-            p->kernels->depthwise(pointers, (int)count, halves[0].panels, start, acc);
-            for (int h = 0; h < used; h++)
-                finish_rows(&halves[h], acc + h * HALF_SUMS, row, (int)count);
         }
     }
 }
@@ -285,8 +257,7 @@ static bool run_tasks(const job *j, int64_t parts, int64_t *next) {
         int64_t block = task / parts, part = task % parts;
         if (block != staged) rows = j->stage(j->source, block, memory + scratch);
         staged = block;
-        (weights->depthwise ? multiply_depthwise : multiply)(
-            j->product, &rows, panels * part / parts, panels * (part + 1) / parts, memory);
+        multiply(j->product, &rows, panels * part / parts, panels * (part + 1) / parts, memory);
     }
     free(memory);
     return true;

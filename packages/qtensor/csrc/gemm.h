@@ -19,7 +19,6 @@ enum {
     STEP = 4,        /* activation bytes of a step */
     STEP_BYTES = 64, /* weight bytes of a step: CHANNELS * STEP */
     WIDE_BYTES = 2 * STEP_BYTES, /* of a wide step, whose weights are kept in 16 bits */
-    DEPTHWISE_CHANNELS = 2 * CHANNELS, /* of a depthwise panel */
     MAX_ROWS = 32,   /* rows that one call of a kernel works on */
     MAX_CHUNK = 32768, /* longest K that int32 sums exactly, whatever the zero points: README.md */
     TASKS_PER_THREAD = 4, /* so that threads which are held up delay the others little */
@@ -49,9 +48,6 @@ typedef struct {
  * weights, in wrapping 32-bit arithmetic. */
 typedef void multiply_function(const uint8_t *const *rows, int count, const panel *p,
                                const int32_t *start, int32_t *acc);
-
-/* A depthwise panel's sums are those of two ordinary panels, which are finished one by one. */
-enum { HALVES = DEPTHWISE_CHANNELS / CHANNELS, HALF_SUMS = MAX_ROWS * CHANNELS };
 
 /* Functions of the real result, before it is bounded: activation.h. */
 enum activation { NO_ACTIVATION, LEAKY_RELU, TANH, GELU, GELU_TANH };
@@ -90,7 +86,7 @@ typedef void float_rows_function(const float *rows, int count, int64_t k, const 
 typedef struct {
     const char *name;
     multiply_function *dense;     /* on what pack() makes */
-    multiply_function *depthwise; /* on what pack_depthwise() makes; acc[half][row][channel] */
+    const struct depthwise_kernels *depthwise; /* on what pack_depthwise() makes: depthwise.h */
     /* acc[r][c] += row[r] * channel[c], wrapping */
     void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
     requantize_function *requantize;
@@ -105,7 +101,7 @@ typedef struct {
 
 extern const kernels scalar_kernels, avx2_kernels;
 
-extern multiply_function depthwise_scalar, depthwise_avx2;
+extern const struct depthwise_kernels depthwise_scalar, depthwise_avx2;
 
 /* What kernels do with their sums: finish.c and finish_avx2.c. */
 extern requantize_function requantize_scalar, requantize_avx2;
@@ -130,7 +126,7 @@ typedef struct {
     int64_t offset_count;     /* a panel's offsets are a permutation of 4 * (0, 1, 2 ...) */
     int64_t step_bytes;       /* the most bytes of a step's weights and centres */
     int64_t group_stride;     /* activation bytes from one group to the next */
-    bool depthwise;
+    const struct depthwise_weights *depthwise; /* depthwise.h; NULL if dense */
     int64_t chunks;           /* K is cut so that 32 bits hold each chunk's sum; mostly 1 */
     panel *panels;            /* [chunks][groups][group_panels] */
     panel *ones;              /* [chunks]: channel 0 sums the activations; or NULL */
@@ -145,9 +141,10 @@ typedef struct {
  * Returns NULL if memory is short. */
 packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t runs,
              int64_t run_length, int64_t group_stride, int amax, bool row_sums);
-/* For depthwise convolution; weights: [channels][taps], already without their zero points. A step
- * is here two taps of 32 channels, each tap with an offset of its own. */
-packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, int amax);
+/* For depthwise convolution; weights: [channels][taps], already without their zero points.
+ * Output channel c sees input channel c / multiplier. */
+packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t multiplier,
+                       const int64_t *taps);
 void pack_free(packed *p);
 
 /* ---- running ---- */
@@ -176,6 +173,14 @@ typedef struct {
     enum activation activation;
     float negative_slope;
 } product;
+
+/* How its sums become output; `stride` as in finish. */
+finish start_finish(const product *p, int64_t stride);
+/* Makes it one of so many channels, of which this is the first. */
+void choose_channels(finish *f, const product *p, int64_t first, int columns);
+/* Turns sums into output, which begins at this element. */
+void put_sums(const product *p, const finish *f, const int32_t *acc, int rows,
+              const float *row_scales, int64_t at);
 
 /* A block of rows. */
 typedef struct {

@@ -197,7 +197,7 @@ static bool range(const float *values, int64_t count, float *lowest, float *high
 const kernels avx2_kernels = {
     .name = "avx2",
     .dense = dense,
-    .depthwise = depthwise_avx2,
+    .depthwise = &depthwise_avx2,
     .rank_one = rank_one,
     .requantize = requantize_avx2,
     .dequantize = dequantize_avx2,

@@ -69,7 +69,7 @@ static bool range(const float *values, int64_t count, float *lowest, float *high
 const kernels scalar_kernels = {
     .name = "scalar",
     .dense = dense,
-    .depthwise = depthwise_scalar,
+    .depthwise = &depthwise_scalar,
     .rank_one = rank_one,
     .requantize = requantize_scalar,
     .dequantize = dequantize_scalar,

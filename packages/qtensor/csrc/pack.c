@@ -124,7 +124,7 @@ static void *carve(arena *a, int64_t count, size_t size) {
 }
 
 static int64_t panel_sums(const packed *p) {
-    return p->groups * p->group_panels * (p->depthwise ? DEPTHWISE_CHANNELS : CHANNELS);
+    return p->groups * p->group_panels * CHANNELS;
 }
 
 static void carve_packed(packed *p, arena *a, int32_t **offsets, int8_t **weights, bool ones) {
@@ -216,101 +216,6 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
                        left < CHUNK_STEPS ? left : CHUNK_STEPS, chunk);
         }
         p->bytes = (char *)packer.weights - (char *)p->memory; /* the rest was never touched */
-    }
-    free(workspace);
-    return p;
-}
-
-/* ---- depthwise ----
- *
- * Two taps of 32 channels make a step: 32 lanes, one for each channel, which are planned like those
- * of any other step. The kernel joins the bytes of two taps in each 16-byte half of a register, so
- * weights come in the order of channels 0-7, 16-23, 8-15, 24-31; those of a wide step in 16 bits
- * and 0 2 4 6, 16 18 20 22, 1 3 5 7, 17 19 21 23 and so on, which is how it widens 16-bit sums. */
-
-typedef struct {
-    const int16_t *weights; /* of the panel's first channel */
-    int64_t channels, taps; /* valid channels of the panel */
-    int32_t *offset;
-    int8_t *out;
-} depthwise_writer;
-
-static int16_t tap_weight(const depthwise_writer *w, int64_t channel, int64_t tap) {
-    return channel < w->channels && tap < w->taps ? w->weights[channel * w->taps + tap] : 0;
-}
-
-static int wide_place(int channel) {
-    int half = channel / 16, eight = channel / 8 % 2, within = channel % 8;
-    return eight * 16 + within % 2 * 8 + half * 4 + within / 2;
-}
-
-static void emit_taps(depthwise_writer *w, int32_t step, bool wide) {
-    for (int i = 0; i < 2 * DEPTHWISE_CHANNELS; i++) {
-        int channel = i / 2;
-        int16_t weight = tap_weight(w, channel, 2 * step + i % 2);
-        int half = channel / 16, eight = channel / 8 % 2, within = channel % 8;
-        if (wide)
-            ((int16_t *)w->out)[2 * wide_place(channel) + i % 2] = weight;
-        else
-            w->out[2 * (eight * 16 + half * 8 + within) + i % 2] = (int8_t)weight;
-    }
-    w->out += wide ? WIDE_BYTES : STEP_BYTES;
-    *w->offset++ = STEP * 2 * step;
-    *w->offset++ = STEP * (2 * step + (2 * step + 1 < w->taps)); /* or the same, weight 0 */
-}
-
-static int32_t emit_tap_bundles(depthwise_writer *w, const schedule *s, int32_t steps,
-                                int32_t count, bool wide) {
-    int32_t emitted = 0;
-    for (int32_t i = 0; i < steps; i++) {
-        const bundle *b = &s->bundles[i];
-        if (b->count != count || (b->complement == WIDE) != wide) continue;
-        for (int32_t j = 0; j < count; j++) emit_taps(w, b->steps[j], wide);
-        emitted++;
-    }
-    return emitted;
-}
-
-static panel emit_depthwise(depthwise_writer *w, const schedule *s, int32_t steps) {
-    panel p = {.offsets = w->offset, .weights = w->out, .offset_count = 2 * steps};
-    p.pairs = emit_tap_bundles(w, s, steps, 2, false);
-    p.single[0] = emit_tap_bundles(w, s, steps, 1, false);
-    p.wide = emit_tap_bundles(w, s, steps, 1, true);
-    return p;
-}
-
-packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t taps, int amax) {
-    int64_t steps = (taps + 1) / 2;
-    packed sizes = {.groups = 1, .channels = channels, .k = taps, .run_length = 1, .chunks = 1,
-                    .offset_count = 2 * steps,
-                    .step_bytes = WIDE_BYTES, .depthwise = true,
-                    .group_panels = divide_up(channels, DEPTHWISE_CHANNELS)};
-    rules rules = {.amax = amax, .most = 2, .complements = 1};
-    for (int64_t i = 0; i < channels * taps; i++) /* zero points can make 9 bits of 8 */
-        rules.nine_bits |= weights[i] != (int8_t)weights[i];
-
-    schedule schedule;
-    arena measure = {0};
-    carve_schedule(&schedule, &measure, steps);
-    void *workspace = malloc(measure.used + 1);
-    depthwise_writer w = {.taps = taps};
-    packed *p = workspace ? allocate(sizes, &w.offset, &w.out, false) : NULL;
-    if (p) {
-        int8_t *raw = carve_schedule(&schedule, &(arena){workspace, 0}, steps);
-        for (int64_t i = 0; i < p->group_panels; i++) {
-            w.weights = weights + i * DEPTHWISE_CHANNELS * taps;
-            w.channels = channels - i * DEPTHWISE_CHANNELS;
-            memset(raw, 0, (size_t)steps * STEP_BYTES);
-            for (int64_t j = 0; j < taps * DEPTHWISE_CHANNELS; j++) {
-                int64_t tap = j / DEPTHWISE_CHANNELS, channel = j % DEPTHWISE_CHANNELS;
-                int16_t weight = tap_weight(&w, channel, tap);
-                raw[tap / 2 * STEP_BYTES + 2 * channel + tap % 2] = (int8_t)weight;
-                p->sums[i * DEPTHWISE_CHANNELS + channel] += weight;
-            }
-            plan(&schedule, raw, (int32_t)steps, &rules);
-            p->panels[i] = emit_depthwise(&w, &schedule, (int32_t)steps);
-            count_steps(p, &p->panels[i]);
-        }
     }
     free(workspace);
     return p;

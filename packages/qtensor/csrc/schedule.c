@@ -87,7 +87,6 @@ static bool sum_step(const int8_t *weights, const uint8_t *complement, lane_sums
 }
 
 static int complement_for(const int8_t *weights, const rules *r, limits limit, lane_sums *sums) {
-    if (r->nine_bits) return WIDE;
     for (int c = 0; c < r->complements; c++)
         if (sum_step(weights, step_complements[c], sums) && fits(sums, &nothing, false, limit))
             return c;

@@ -31,7 +31,6 @@ typedef struct {
     int most; /* steps in a bundle */
     int complements;
     bool centred; /* whether bundles of two may be */
-    bool nine_bits; /* weights have 9 bits, so that all steps are wide */
 } rules;
 
 /* Every array has one entry for each step. */

@@ -22,7 +22,9 @@ def pack_weights(
     amax: int,
     row_sums: bool,
 ) -> Packed: ...
-def pack_depthwise_weights(weights: int, channels: int, taps: int, amax: int) -> Packed: ...
+def pack_depthwise_weights(
+    weights: int, channels: int, multiplier: int, taps: Sequence[int]
+) -> Packed: ...
 
 PADDING_MODES: tuple[str, ...]
 

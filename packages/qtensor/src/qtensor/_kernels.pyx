@@ -100,7 +100,8 @@ cdef extern from "gemm.h" nogil:
     const kernels *find_kernels(const char *name)
     packed_panels *pack(const int8_t *, int64_t groups, int64_t channels, int64_t runs,
                  int64_t run_length, int64_t group_stride, int amax, bint row_sums)
-    packed_panels *pack_depthwise(const int16_t *, int64_t channels, int64_t taps, int amax)
+    packed_panels *pack_depthwise(const int16_t *, int64_t channels, int64_t multiplier,
+                                  const int64_t *taps)
     void pack_free(packed_panels *)
     int linear_ "linear"(const product *, input_kind, const void *, int64_t rows, int64_t k,
                          int32_t quant_max, bint per_row)
@@ -129,10 +130,14 @@ def use_isa(str name):
 
 
 def or_bytes(uintptr_t data, int64_t count):
-    """All bytes ORed: it exceeds 127 exactly if one of them does."""
-    cdef uint8_t result
+    """Bytes ORed, as far as is needed: it exceeds 127 exactly if one of all does."""
+    cdef uint8_t result = 0
+    cdef int64_t done = 0, block
     with nogil:
-        result = _active.or_bytes(<const uint8_t *>data, count)
+        while done < count and result <= 127:
+            block = min(count - done, <int64_t>16384)
+            result |= _active.or_bytes(<const uint8_t *>data + done, block)
+            done += block
     return result
 
 
@@ -174,11 +179,13 @@ def pack_weights(uintptr_t weights, int64_t groups, int64_t channels, int64_t ru
     return _wrap(result)
 
 
-def pack_depthwise_weights(uintptr_t weights, int64_t channels, int64_t taps, int amax):
-    """See pack_depthwise() in csrc/gemm.h."""
+def pack_depthwise_weights(uintptr_t weights, int64_t channels, int64_t multiplier, taps):
+    """See pack_depthwise() in csrc/gemm.h. ``taps``: of one, two or three axes."""
     cdef packed_panels *result
+    cdef int64_t[3] counts
+    counts[0], counts[1], counts[2] = (1,) * (3 - len(taps)) + tuple(taps)
     with nogil:
-        result = pack_depthwise(<const int16_t *>weights, channels, taps, amax)
+        result = pack_depthwise(<const int16_t *>weights, channels, multiplier, counts)
     return _wrap(result)
 
 

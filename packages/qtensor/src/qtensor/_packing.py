@@ -28,7 +28,8 @@ Taps = tuple[tuple[int, int], ...]
 class ScheduleStats(NamedTuple):
     """How many steps of a packed weight are summed in which way.
 
-    A step is 4 weights of each of 16 channels; of a depthwise convolution, 2 weights of each.
+    A step is 4 weights of each of 16 channels; of a depthwise convolution, 2 weights of each of
+    32 channels, always wide.
 
     Attributes:
         quads: steps that are summed four at a time in 16 bits ("T = 4").
@@ -182,11 +183,11 @@ def _pack(
         zero_points = None if zero_points is None else zero_points.repeat(groups)
     channels, group_channels, *kernel = weight.shape
     runs, run_length = math.prod(kernel), group_channels
-    if is_depthwise(weight, groups):
+    if is_depthwise(group_channels, groups):
         wide = weight.reshape(channels, runs).contiguous().to(torch.int16)
         if zero_points is not None:
             wide = wide - zero_points.to(torch.int16).unsqueeze(1)
-        return _kernels.pack_depthwise_weights(wide.data_ptr(), channels, runs, amax)
+        return _kernels.pack_depthwise_weights(wide.data_ptr(), channels, channels // groups, kernel)
     if joined and kernel:
         runs, run_length = math.prod(kernel[:-1]), kernel[-1] * group_channels
     weight = weight.movedim(1, -1).contiguous()
@@ -212,9 +213,9 @@ def _phase(weight: Tensor, groups: int, taps: Taps) -> Tensor:
     return grouped.transpose(1, 2).flatten(0, 1)
 
 
-def is_depthwise(weight: Tensor, groups: int) -> bool:
-    """Whether a convolution has one input and one output channel in each group."""
-    return groups > 1 and weight.shape[0] == groups and weight.shape[1] == 1
+def is_depthwise(group_channels: int, groups: int) -> bool:
+    """Whether a convolution's groups have one input channel each, of which there are several."""
+    return groups > 1 and group_channels == 1
 
 
 _shared: dict[int, PackedWeights] = {}

@@ -153,9 +153,15 @@ def known_zero_points(
     weight: Tensor, zero_points: Tensor | None, geometry: Geometry
 ) -> Tensor | None:
     """What the kernel is to know of the weight's zero points: one for each output channel."""
-    if zero_points is None or is_depthwise(weight, geometry.groups):
+    if zero_points is None or _depthwise(weight, geometry):
         return None  # or they are part of the packed weights
     return per_output(zero_points, geometry)
+
+
+def _depthwise(weight: Tensor, geometry: Geometry) -> bool:
+    transposed = geometry.output_padding is not None
+    group_channels = weight.shape[0] // geometry.groups if transposed else weight.shape[1]
+    return is_depthwise(group_channels, geometry.groups)
 
 
 def packed_forms(

@@ -1,0 +1,407 @@
+/* Runs the depthwise kernels over images: joins lines of input, shares the work among threads.
+ *
+ * A task is a BAND of output lines of one panel, cut to a length at which the joined lines that are
+ * needed at once stay in the L1 cache. Each is made just before the first output line that needs
+ * it; where memory ends, those still needed move to its beginning. Input whose pixels hold a
+ * panel's channels side by side is read where it is, except the padding; any other is copied to
+ * bytes first.
+ */
+#include "depthwise.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    NEEDED_BYTES = 24 << 10, /* of joined lines: a part of the L1 cache, */
+    KEPT_BYTES = 64 << 10,   /* and of the L2 cache */
+    BAND_BYTES = 256 << 10, /* of a band's input, for all panels: a part of the L2 cache */
+    MIN_LINES = 8,          /* of a band: some lines are joined for each of two bands */
+    MIN_COLUMNS = 16,       /* likewise, for pixels */
+    CHUNK = 32,             /* outputs whose sums are kept at once, without the shortcut */
+    HALVES = LANES / CHANNELS,
+};
+
+typedef struct {
+    const product *product;
+    const image_source *image;
+    const struct depthwise_weights *weights;
+    conv_axis axes[AXES];  /* the image's, but with the taps of the weights */
+    int64_t channels;      /* of the output */
+    int64_t panels;
+    int64_t lines, bands;  /* of a band; of an image, along y */
+    int64_t columns, cuts; /* outputs of a line, and pieces that it is cut to */
+    int64_t width;         /* pixels of a joined line */
+    int64_t needed, kept;  /* joined lines: at once, and in memory; for each tap along z */
+    bool in_place;
+} plan;
+
+/* What a thread works in. */
+typedef struct {
+    int16_t *joined;    /* [taps along z][kept][width][JOINED] */
+    int32_t *offsets[PARITIES]; /* of the steps */
+    uint8_t *bytes[2];  /* pixels to be joined, [width][LANES], */
+    uint8_t *pixels;    /* and how they come from the input, */
+    float *floats;      /* where that is quantized */
+    size_t size; /* of all */
+} scratch;
+
+typedef struct {
+    const plan *plan;
+    scratch memory;
+    int64_t first_channel, skip, channels; /* of the panel; how many of them are another's too; the rest */
+    int64_t image, z;                      /* output plane */
+    int64_t top, lines;                    /* output lines */
+    int64_t left, columns;                 /* outputs of each */
+    line line;
+    const int16_t *weights; /* of the panel */
+    int64_t origin, next; /* joined lines: the first in memory, the next to be made */
+    finish halves[HALVES];
+    bool shortcut; /* whether this says how sums become output: */
+    depthwise_finish bytes;
+} task;
+
+/* ---- staging ---- */
+
+/* Copies pixels; where several output channels see one input channel, that comes several times. */
+static void copy_pixels(const task *t, const line *from, int64_t first, int64_t count,
+                        uint8_t *to) {
+    const plan *p = t->plan;
+    const int64_t multiplier = p->weights->multiplier, lanes = smaller(p->channels, LANES);
+    const int64_t channel = t->first_channel / multiplier;
+    conv_shape shape = *p->image->shape;
+    image_source part = *p->image;
+    line l = *from;
+    part.shape = &shape;
+    shape.channels = (t->first_channel + lanes - 1) / multiplier - channel + 1;
+    l.from += channel * shape.channel_stride * part.element;
+    copy_line(&part, &l, first, count, t->memory.pixels);
+    const uint8_t *pixel = t->memory.pixels;
+    for (int64_t i = 0; i < count; i++, pixel += shape.channels, to += LANES)
+        for (int64_t c = 0; c < lanes; c++)
+            to[c] = pixel[(t->first_channel + c) / multiplier - channel];
+}
+
+/* Joins pixels of two lines, NULL for one of padding. In place, they must be pixels of the input. */
+static void join_pixels(const task *t, const line *const lines[2], int64_t first, int64_t count,
+                        int16_t *to) {
+    const image_source *image = t->plan->image;
+    const bool in_place = t->plan->in_place;
+    const uint8_t flip = in_place && image->kind == INPUT_S8 ? 0x80 : 0;
+    const int64_t pitch = in_place ? t->plan->axes[2].input_stride : LANES;
+    const uint8_t *from[2];
+    uint8_t padding[LANES];
+    memset(padding, t->line.zero ^ flip, sizeof padding);
+    for (int i = 0; i < 2; i++) {
+        if (!lines[i]) {
+            from[i] = padding;
+        } else if (in_place) {
+            from[i] = (const uint8_t *)lines[i]->from + first * pitch + t->first_channel;
+        } else {
+            copy_pixels(t, lines[i], first, count, t->memory.bytes[i]);
+            from[i] = t->memory.bytes[i];
+        }
+    }
+    const int32_t zero_point = image->quantized ? image->quantized[t->image].zero_point
+                                                : t->plan->product->input_zero_point;
+    image->kernels->depthwise->join(from[0], lines[0] ? pitch : 0, from[1], lines[1] ? pitch : 0,
+                                    count, flip, zero_point, to);
+}
+
+/* The same for pixels in the padding. */
+static void join_padding(const task *t, const line *const lines[2], int64_t first, int64_t count,
+                         int16_t *to) {
+    for (int64_t i = first; i < first + count; i++, to += JOINED) {
+        int64_t from = located(&t->plan->axes[2], i, t->plan->image->shape->padding_mode);
+        if (from < 0)
+            memset(to, 0, JOINED * sizeof *to);
+        else
+            join_pixels(t, lines, from, 1, to);
+    }
+}
+
+/* The same for a line, which may begin and end in the padding. */
+static void join_columns(const task *t, const line *const lines[2], int16_t *to) {
+    const conv_axis *x = &t->plan->axes[2];
+    const int64_t first = x->first + t->left * x->stride, count = extent(x, t->columns);
+    const int64_t before = smaller(larger(-first, 0), count);
+    const int64_t inside = larger(smaller(x->size - first, count) - before, 0);
+    const int64_t end = before + inside;
+    if (!t->plan->in_place) { /* copying adds the padding */
+        join_pixels(t, lines, first, count, to);
+        return;
+    }
+    join_padding(t, lines, first, before, to);
+    join_pixels(t, lines, first + before, inside, to + before * JOINED);
+    join_padding(t, lines, first + end, count - end, to + end * JOINED);
+}
+
+/* Line `y` of the task's input, counted from the first tap of its first output; false if it is
+ * padding, or if no output needs it. */
+static bool find_line(const task *t, int64_t tap, int64_t y, line *found) {
+    const conv_axis *axes = t->plan->axes;
+    const enum padding_mode mode = t->plan->image->shape->padding_mode;
+    if (y >= extent(&axes[1], t->lines)) return false;
+    int64_t plane = axes[0].first + t->z * axes[0].stride + tap * axes[0].dilation;
+    plane = located(&axes[0], plane, mode);
+    y = located(&axes[1], axes[1].first + t->top * axes[1].stride + y, mode);
+    if (plane < 0 || y < 0) return false;
+    *found = t->line;
+    found->from = pixel(t->plan->image, t->image, plane, y, 0);
+    return true;
+}
+
+/* Joined line 0 is made of lines 0 and d, line 1 of 1 and d + 1, ..., line d of 2d and 3d and so
+ * on, for a dilation of d. */
+static void join_line(const task *t, int64_t index) {
+    const plan *p = t->plan;
+    const int64_t dilation = p->axes[1].dilation, upper = index + index / dilation * dilation;
+    for (int64_t tap = 0; tap < p->axes[0].taps; tap++) {
+        const int64_t slot = tap * p->kept + index - t->origin;
+        line found[2];
+        const line *lines[2];
+        for (int i = 0; i < 2; i++)
+            lines[i] = find_line(t, tap, upper + i * dilation, &found[i]) ? &found[i] : NULL;
+        join_columns(t, lines, t->memory.joined + slot * p->width * JOINED);
+    }
+}
+
+/* ---- sums ---- */
+
+/* Makes room in memory for joined lines up to this one, none before `first` being needed. */
+static void make_room(task *t, int64_t first, int64_t last) {
+    const plan *p = t->plan;
+    if (last - t->origin < p->kept) return;
+    const int64_t size = p->width * JOINED, still = larger(t->next - first, 0);
+    for (int64_t tap = 0; tap < p->axes[0].taps; tap++) {
+        int16_t *lines = t->memory.joined + tap * p->kept * size;
+        memmove(lines, lines + (first - t->origin) * size, (size_t)(still * size) * sizeof *lines);
+    }
+    t->origin = first;
+    t->next = larger(t->next, first);
+}
+
+/* Makes what output line `y` of the task needs, and finds it. */
+static depthwise_line stage_line(task *t, int64_t y) {
+    const plan *p = t->plan;
+    const conv_axis *axis = &p->axes[1];
+    const struct depthwise_weights *w = p->weights;
+    const int64_t top = y * axis->stride, index = top / axis->dilation;
+    const int64_t block = index / 2 * axis->dilation, first = block + top % axis->dilation;
+    const int parity = index % 2;
+    const int64_t last = first + (joined_lines(axis->taps, parity) - 1) * axis->dilation;
+    make_room(t, block, last);
+    while (t->next <= last) join_line(t, t->next++);
+    return (depthwise_line){
+        .staged = t->memory.joined + (first - t->origin) * p->width * JOINED,
+        .offsets = t->memory.offsets[parity],
+        .weights = t->weights + parity * w->steps[0] * JOINED,
+        .steps = w->steps[parity],
+        .pitch = p->axes[2].stride * JOINED,
+    };
+}
+
+/* `at` is the first output's place. */
+static void put_bytes(const task *t, const depthwise_line *line, int64_t at) {
+    const product *p = t->plan->product;
+    const struct depthwise_kernels *k = p->kernels->depthwise;
+    const int64_t stride = t->plan->channels * t->plan->axes[2].spacing;
+    uint8_t *out = (uint8_t *)p->output + at;
+    if (t->channels == LANES) {
+        k->bytes(line, t->columns, &t->bytes, out, stride);
+        return;
+    }
+    uint8_t *all = t->memory.pixels;
+    k->bytes(line, t->columns, &t->bytes, all, LANES);
+    for (int64_t i = 0; i < t->columns; i++)
+        memcpy(out + i * stride, all + i * LANES + t->skip, (size_t)t->channels);
+}
+
+/* The same by way of the sums. */
+static void put_sums_of(const task *t, depthwise_line line, int64_t at) {
+    const product *p = t->plan->product;
+    const float *scales = t->plan->image->scales;
+    int32_t sums[CHUNK * LANES], acc[CHUNK * CHANNELS];
+    float row_scales[CHUNK];
+    for (int i = 0; i < CHUNK; i++) row_scales[i] = scales ? scales[t->image] : 1;
+    for (int64_t done = 0; done < t->columns; done += CHUNK) {
+        const int count = (int)smaller(t->columns - done, CHUNK);
+        p->kernels->depthwise->sums(&line, count, sums);
+        line.staged += count * line.pitch;
+        for (int h = 0; h * CHANNELS < t->channels; h++) {
+            const finish *f = &t->halves[h];
+            for (int i = 0; i < count; i++)
+                memcpy(acc + i * CHANNELS, sums + i * LANES + t->skip + h * CHANNELS,
+                       (size_t)f->columns * sizeof *acc);
+            put_sums(p, f, acc, count, row_scales, at + done * f->stride + h * CHANNELS);
+        }
+    }
+}
+
+static void run_lines(task *t) {
+    const plan *p = t->plan;
+    const conv_axis *axes = p->axes;
+    const int64_t place[] = {axes[0].place + t->z * axes[0].spacing,
+                             axes[1].place + t->top * axes[1].spacing,
+                             axes[2].place + t->left * axes[2].spacing};
+    int64_t at = ((t->image * axes[0].out_size + place[0]) * axes[1].out_size + place[1]) *
+                     axes[2].out_size + place[2];
+    at = at * p->channels + t->first_channel + t->skip;
+    for (int64_t y = 0; y < t->lines; y++) {
+        depthwise_line line = stage_line(t, y);
+        if (t->shortcut)
+            put_bytes(t, &line, at);
+        else
+            put_sums_of(t, line, at);
+        at += axes[1].spacing * axes[2].out_size * p->channels;
+    }
+}
+
+/* ---- tasks ---- */
+
+/* Whether the sums may become bytes by the shortcut, and how. Rounding keeps the order of numbers,
+ * so bounds may as well be applied after it, where no result leaves the range of int32 whatever
+ * the sums may be; a NaN fails that. */
+static bool find_shortcut(task *t) {
+    const product *p = t->plan->product;
+    depthwise_finish *f = &t->bytes;
+    if (!p->kernels->depthwise->bytes || p->kind != OUTPUT_BYTES || p->residual || p->activation)
+        return false;
+    const int shift = p->output_zero_point + 128 * p->is_signed; /* of a result to unsigned */
+    *f = (depthwise_finish){
+        .zero_point = (int16_t)shift,
+        .lowest = (uint8_t)((int)rintf(p->lowest) + shift),
+        .highest = (uint8_t)((int)rintf(p->highest) + shift),
+        .flip = (uint8_t)(128 * p->is_signed),
+    };
+    const int count = (int)smaller(t->plan->channels, LANES);
+    const float *multipliers = p->multipliers + t->first_channel * p->multiplier_stride;
+    float multiplier[LANES] = {0}, bias[LANES] = {0};
+    for (int c = 0; c < count; c++) multiplier[c] = multipliers[c * p->multiplier_stride];
+    if (p->bias) memcpy(bias, p->bias + t->first_channel, (size_t)count * sizeof *bias);
+    int within = 0;
+    for (int c = 0; c < LANES; c++)
+        within += fabsf(multiplier[c]) * 0x1p31f + fabsf(bias[c]) < 0x1p30f;
+    for (int c = 0; c < LANES; c += 4) { /* which lie together */
+        memcpy(f->multiplier + place_of(c), multiplier + c, 4 * sizeof *multiplier);
+        memcpy(f->bias + place_of(c), bias + c, 4 * sizeof *bias);
+    }
+    return within == LANES;
+}
+
+static void run_task(const plan *p, const scratch *memory, int64_t index) {
+    task t = {.plan = p, .memory = *memory};
+    const int64_t panel = index % p->panels, cut = index / p->panels % p->cuts;
+    index /= p->panels * p->cuts;
+    const int64_t band = index % p->bands, plane = index / p->bands;
+    t.first_channel = first_channel(panel, p->channels);
+    t.skip = panel * LANES - t.first_channel;
+    t.channels = smaller(p->channels - panel * LANES, LANES);
+    t.image = plane / p->axes[0].outputs;
+    t.z = plane % p->axes[0].outputs;
+    t.top = band * p->lines;
+    t.lines = smaller(p->axes[1].outputs - t.top, p->lines);
+    t.left = cut * p->columns;
+    t.columns = smaller(p->axes[2].outputs - t.left, p->columns);
+    t.line = lines_of(p->image, t.image, memory->floats);
+    t.weights = p->weights->weights +
+                panel * (p->weights->steps[0] + p->weights->steps[1]) * JOINED;
+    t.shortcut = find_shortcut(&t);
+    for (int h = 0; !t.shortcut && h * CHANNELS < t.channels; h++) {
+        t.halves[h] = start_finish(p->product, p->channels * p->axes[2].spacing);
+        choose_channels(&t.halves[h], p->product, panel * LANES + h * CHANNELS,
+                        (int)smaller(t.channels - h * CHANNELS, CHANNELS));
+    }
+    run_lines(&t);
+}
+
+static void *carve(scratch *s, void *memory, int64_t count, size_t size) {
+    void *piece = memory ? (char *)memory + s->size : NULL;
+    s->size += ((size_t)count * size + 63) & ~(size_t)63;
+    return piece;
+}
+
+/* Without memory it only measures. */
+static scratch divide(const plan *p, void *memory) {
+    scratch s = {0};
+    int64_t bytes = p->width * LANES, lines = p->axes[0].taps * p->kept;
+    s.joined = carve(&s, memory, lines * p->width, JOINED * sizeof(int16_t));
+    for (int i = 0; i < PARITIES; i++)
+        s.offsets[i] = carve(&s, memory, p->weights->steps[i], sizeof(int32_t));
+    for (int i = 0; i < 2; i++) s.bytes[i] = carve(&s, memory, bytes, 1);
+    s.pixels = carve(&s, memory, bytes, 1);
+    s.floats = carve(&s, memory, p->image->kind == INPUT_FLOAT ? bytes : 0, sizeof(float));
+    return s;
+}
+
+/* Of each step, from an output's first joined line, as pack_depthwise() orders them. */
+static void find_offsets(const plan *p, int parity, int32_t *offset) {
+    const conv_axis *axes = p->axes;
+    for (int64_t z = 0; z < axes[0].taps; z++)
+        for (int64_t j = 0; j < joined_lines(axes[1].taps, parity); j++)
+            for (int64_t x = 0; x < axes[2].taps; x++)
+                *offset++ = (int32_t)(((z * p->kept + j * axes[1].dilation) * p->width +
+                                       x * axes[2].dilation) * JOINED);
+}
+
+static bool run_tasks(const plan *p, int64_t count, int64_t *next) {
+    void *memory = aligned_alloc(64, divide(p, NULL).size);
+    if (!memory) return false;
+    scratch s = divide(p, memory);
+    for (int i = 0; i < PARITIES; i++) find_offsets(p, i, s.offsets[i]);
+    for (;;) {
+        int64_t task;
+#pragma omp atomic capture
+        task = (*next)++;
+        if (task >= count) break;
+        run_task(p, &s, task);
+    }
+    free(memory);
+    return true;
+}
+
+static void choose_tasks(plan *p) {
+    const conv_axis *x = &p->axes[2], *y = &p->axes[1];
+    const conv_shape *shape = p->image->shape;
+    p->panels = divide_up(p->channels, LANES);
+    p->needed = joined_lines(y->taps, 1) * y->dilation;
+    const int64_t pixel_bytes = p->axes[0].taps * JOINED * (int64_t)sizeof(int16_t);
+    int64_t columns = (NEEDED_BYTES / (pixel_bytes * p->needed) - extent(x, 1)) / x->stride + 1;
+    p->cuts = larger(divide_up(x->outputs, larger(columns, MIN_COLUMNS)), 1);
+    p->columns = divide_up(x->outputs, p->cuts);
+    p->width = extent(x, p->columns);
+
+    const int threads = p->product->threads;
+    const int64_t wanted = threads > 1 ? TASKS_PER_THREAD * (int64_t)threads : 1;
+    const int64_t others = shape->batch * p->axes[0].outputs * p->cuts * p->panels;
+    const int64_t line_bytes = y->stride * x->size * shape->channels;
+    const int64_t bands = larger(divide_up(y->outputs * line_bytes, BAND_BYTES),
+                                 divide_up(wanted, larger(others, 1)));
+    p->lines = larger(divide_up(y->outputs, bands), MIN_LINES);
+    p->bands = divide_up(y->outputs, p->lines);
+
+    const int64_t all = divide_up(extent(y, p->lines), 2 * y->dilation) * y->dilation;
+    p->kept = smaller(larger(KEPT_BYTES / (pixel_bytes * p->width), 2 * p->needed), all);
+    p->kept = larger(p->kept, p->needed);
+}
+
+int depthwise(const product *p, const image_source *image) {
+    const conv_shape *shape = image->shape;
+    plan plan = {.product = p, .image = image, .weights = p->weights->depthwise,
+                 .channels = p->weights->channels};
+    for (int a = 0; a < AXES; a++) {
+        plan.axes[a] = shape->axes[a];
+        plan.axes[a].taps = plan.weights->taps[a];
+    }
+    choose_tasks(&plan);
+    plan.in_place = image->kind != INPUT_FLOAT && shape->channel_stride == 1 &&
+                    plan.weights->multiplier == 1 && plan.channels >= LANES;
+    int64_t next = 0, count = shape->batch * plan.axes[0].outputs * plan.bands * plan.cuts *
+                              plan.panels;
+    if (count == 0) return 0;
+    if (p->threads <= 1 || count == 1) return run_tasks(&plan, count, &next) ? 0 : -1;
+    bool ok = true;
+#pragma omp parallel num_threads(p->threads) reduction(&& : ok)
+    ok = run_tasks(&plan, count, &next);
+    return ok ? 0 : -1;
+}

@@ -8,8 +8,9 @@
 
 /* ---- Quantize ------------------------------------------------------------------------------
  * The lower bound (and NaN) is left to saturation: what is below the int32 range, and NaN, becomes
- * INT32_MIN, which the packs and the byte bound clamp. Above the range it would too, so the upper
- * bound is applied in float. Clamping before and after rounding to integer bounds is the same. */
+ * INT32_MIN, which the packs clamp: they are given distances from the lower bound, and what is below
+ * it becomes 0. Above the range it would too, so the upper bound is applied in float. Clamping before
+ * and after rounding to integer bounds is the same. */
 
 static inline __m256i quantize8(const float *x, __m256 inverse_scale, __m256 hi) {
     const __m256 t = _mm256_mul_ps(_mm256_loadu_ps(x), inverse_scale);
@@ -21,19 +22,22 @@ static inline __m256i in_order(__m256i bytes) {
     return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-INLINE void quantize_flipped(const float *x, uint8_t *q, int64_t n, const quantize_params *p,
-                             const uint8_t flip) {
+/* `from_zero` is a constant: whether the lower bound is stored as 0, as most often. Flipping a byte's
+ * top bit is adding 128 to it. */
+INLINE void quantize_from(const float *x, uint8_t *q, int64_t n, const quantize_params *p,
+                          uint8_t flip, const int from_zero) {
     const __m256 inverse_scale = _mm256_set1_ps(p->inverse_scale);
     const __m256 hi = _mm256_set1_ps((float)(p->quant_max - p->zero_point));
-    const __m256i zero_point = _mm256_set1_epi16((int16_t)p->zero_point);
-    const __m256i quant_min = _mm256_set1_epi8((char)p->quant_min);
+    const __m256i above_min = _mm256_set1_epi16((int16_t)(p->zero_point - p->quant_min));
+    const __m256i lowest = _mm256_set1_epi8((char)(p->quant_min + flip));
     int64_t i = 0;
     for (; i + 32 <= n; i += 32) {
-        const __m256i bytes =
+        const __m256i distances =
             pack_bytes(quantize8(x + i, inverse_scale, hi), quantize8(x + i + 8, inverse_scale, hi),
                        quantize8(x + i + 16, inverse_scale, hi),
-                       quantize8(x + i + 24, inverse_scale, hi), zero_point);
-        store(q + i, flipped(in_order(_mm256_max_epu8(bytes, quant_min)), flip));
+                       quantize8(x + i + 24, inverse_scale, hi), above_min);
+        const __m256i bytes = from_zero ? distances : _mm256_add_epi8(distances, lowest);
+        store(q + i, in_order(bytes));
     }
     elementwise_scalar.quantize(x + i, q + i, n - i, p, flip);
 }
@@ -42,10 +46,10 @@ static void quantize(const float *x, uint8_t *q, int64_t n, const quantize_param
                      uint8_t flip) {
     if (p->offset != 0) { /* embedding tables, which are quantized once */
         elementwise_scalar.quantize(x, q, n, p, flip);
-    } else if (flip) {
-        quantize_flipped(x, q, n, p, 0x80);
+    } else if ((uint8_t)(p->quant_min + flip) == 0) {
+        quantize_from(x, q, n, p, flip, 1);
     } else {
-        quantize_flipped(x, q, n, p, 0);
+        quantize_from(x, q, n, p, flip, 0);
     }
 }
 

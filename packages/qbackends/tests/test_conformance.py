@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 import qtensor
 from qbackends import get_backend_config, get_native_backend_config
-from qgraph import BackendPatternConfig, NodePlan, convert, plan_of, prepare
+from qgraph import BackendPatternConfig, NodePlan, QuantType, convert, plan_of, prepare
 from qobserve import (
     MinMaxObserver,
+    NoopObserver,
     QConfig,
     QConfigMapping,
     default_dynamic_qconfig,
@@ -33,8 +34,10 @@ MODULES: dict[str, Callable[..., nn.Module]] = {
     "ConstantPad": lambda kind: kind(1, 0.5),
     "Conv": lambda kind: kind(4, 4, 3, padding=1),
     "ConvTranspose": lambda kind: kind(4, 4, 3, padding=1, groups=2),
+    "LSTM": lambda kind: kind(8, 8, 2),
     "Linear": lambda kind: kind(4, 4),
     "MaxPool": lambda kind: kind(2),
+    "MultiheadAttention": lambda kind: kind(8, 2),
     "PixelShuffle": lambda kind: kind(2),
     "PixelUnshuffle": lambda kind: kind(2),
     "Softmax": lambda kind: kind(1),
@@ -44,6 +47,12 @@ MODULES: dict[str, Callable[..., nn.Module]] = {
     "ZeroPad": lambda kind: kind(1),
 }
 """How to make the modules that need arguments, by their names without a dimension."""
+
+OUTPUTS: dict[type, Callable[..., Tensor]] = {
+    nn.LSTM: lambda lstm, x: lstm(x)[0],
+    nn.MultiheadAttention: lambda attention, x: attention(x, x, x)[0],
+}
+"""How to call the modules that take, or return, more than one tensor."""
 
 CALLS: dict[Any, Callable[..., Any]] = {
     "contiguous": lambda x: x.transpose(1, 2).contiguous(),
@@ -74,7 +83,11 @@ CALLS: dict[Any, Callable[..., Any]] = {
 }
 """What calls the functions and methods that are not modules."""
 
-ROWS = [row for row in get_native_backend_config().configs if row.weight_only_module is None]
+ROWS = [
+    row
+    for row in get_native_backend_config().configs
+    if any(config.quant_type is QuantType.STATIC for config in row.dtype_configs)
+]
 
 
 class Example(nn.Module):
@@ -102,7 +115,8 @@ class Example(nn.Module):
             elif index and part is torch.clamp:
                 y = y.clamp(max=0.5)
             else:
-                y = CALLS.get(part, part)(y) if not isinstance(part, nn.Module) else part(y)
+                call = OUTPUTS.get(type(part))
+                y = call(part, y) if call else CALLS.get(part, part)(y)
         return y
 
 
@@ -114,6 +128,7 @@ def _dims(part: Any) -> int:
 def _example(row: BackendPatternConfig) -> tuple[nn.Module, Tensor]:
     parts = list(row.pattern) if isinstance(row.pattern, tuple) else [row.pattern]
     dims = 0 if parts[0] is nn.Linear else max(_dims(part) for part in parts) or 2
+    dims = 1 if parts[0] in OUTPUTS else dims
     model, x = Example(parts), torch.randn(SHAPES[dims])
     for _ in range(3):  # statistics for the batch norms
         model(torch.randn(SHAPES[dims]))
@@ -177,6 +192,17 @@ def test_dynamic(row: BackendPatternConfig) -> None:
     assert "dynamic" in type(quantized.get_submodule("part0")).__module__
     with qtensor.fallback("error"), torch.no_grad():
         assert _close(quantized(x), model(x), 0.05)
+
+
+def test_weight_only_linear() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(SHAPES[0])
+    qconfig = QConfig(NoopObserver, default_per_channel_weight_observer)
+    mapping = QConfigMapping().set_global(qconfig)
+    prepared = prepare(model.eval(), mapping, (x,), backend_config=get_native_backend_config())
+    quantized = convert(prepared)
+    for name in ("0", "2"):
+        assert type(quantized.get_submodule(name)) is qtensor.nn.quantized.weight_only.Linear
+    assert _close(quantized(x), model(x), 0.02)
 
 
 def test_weight_only() -> None:

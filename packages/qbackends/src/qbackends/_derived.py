@@ -50,9 +50,23 @@ def reference_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapp
     }
 
 
+def observed_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
+    """Float module class → class that is observed in its place, for modules taken apart."""
+    return {
+        row.pattern: row.observed_module
+        for row in get_backend_config(backend).configs
+        if isinstance(row.pattern, type) and row.observed_module is not None
+    }
+
+
 def weight_only_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
-    """Float module class → class with quantized weights only."""
-    return _mapping(backend, lambda row: row.weight_only_module)
+    """Float module class → class with quantized weights only, where there is no other form.
+
+    Linear layers have one too; in FX graphs, a qconfig of float activations asks for it.
+    """
+    mapping = _mapping(backend, lambda row: row.weight_only_module)
+    static = static_module_mapping(backend)
+    return {kind: module for kind, module in mapping.items() if kind not in static}
 
 
 def _mapping(
@@ -62,7 +76,9 @@ def _mapping(
     mapping: ModuleMapping = {}
     for row in get_backend_config(backend).configs:
         module = quantized(row)
-        for spelling in (*row.spellings, row.qat_module):
+        # What is taken apart is not replaced before it has been observed.
+        replaced = (*row.spellings, row.qat_module)
+        for spelling in replaced if row.observed_module is None else (row.observed_module,):
             if module is not None and isinstance(spelling, type):
                 mapping.setdefault(spelling, module)
     return mapping

@@ -126,6 +126,7 @@ from .qconfig_mapping import get_default_qat_qconfig_mapping as get_default_qat_
 from .qconfig_mapping import get_default_qconfig_mapping as get_default_qconfig_mapping
 from .quantize import add_quant_dequant as add_quant_dequant
 from .quantize import convert as convert
+from .quantize import get_default_custom_config_dict as get_default_custom_config_dict
 from .quantize import prepare as prepare
 from .quantize import prepare_qat as prepare_qat
 from .quantize import propagate_qconfig_ as propagate_qconfig_

@@ -8,6 +8,7 @@ from torch import nn
 
 import qobserve
 from qbackends import (
+    observed_module_mapping,
     qat_module_mapping,
     reference_module_mapping,
     static_module_mapping,
@@ -22,12 +23,35 @@ ModuleMapping = qobserve.ModuleMapping
 
 _BACKEND = "native"
 
+_TO_OBSERVED = "float_to_observed_custom_module_class"
+_TO_QUANTIZED = "observed_to_quantized_custom_module_class"
+
 # What is no operator, and so in no backend's table.
 _PLUMBING: dict[type[nn.Module], type[nn.Module]] = {
     QuantStub: nnq.Quantize,
     DeQuantStub: nnq.DeQuantize,
     nnq.FloatFunctional: nnq.QFunctional,
 }
+
+
+def get_default_custom_config_dict() -> dict[str, ModuleMapping]:
+    """What :func:`prepare` and :func:`convert` do with modules that are taken apart.
+
+    Returns:
+        for a float module type the class that is observed in its place, and for that the quantized
+        class, under the keys that both functions take.
+
+    Example:
+        >>> import qflow, torch
+        >>> config = qflow.get_default_custom_config_dict()
+        >>> config["float_to_observed_custom_module_class"][torch.nn.LSTM]
+        <class 'qobserve.nn.quantizable._lstm.LSTM'>
+    """
+    observed, quantized = observed_module_mapping(_BACKEND), static_module_mapping(_BACKEND)
+    return {
+        _TO_OBSERVED: observed,
+        _TO_QUANTIZED: {kind: quantized[kind] for kind in observed.values()},
+    }
 
 
 def prepare(
@@ -47,7 +71,8 @@ def prepare(
         allow_list: the module types to observe; by default those that have a quantized form.
         observer_non_leaf_module_list: further types to observe as one unit.
         prepare_custom_config_dict: its entry ``"float_to_observed_custom_module_class"`` says for a
-            module type the class whose ``from_float`` makes what is observed in its place.
+            module type the class whose ``from_float`` makes what is observed in its place; by
+            default that of :func:`get_default_custom_config_dict`.
 
     Raises:
         TypeError: ``model`` is not a module.
@@ -67,7 +92,9 @@ def prepare(
     check_model(model, "prepare")
     if not inplace:
         model = copy.deepcopy(model)
-    custom = (prepare_custom_config_dict or {}).get("float_to_observed_custom_module_class", {})
+    if prepare_custom_config_dict is None:
+        prepare_custom_config_dict = get_default_custom_config_dict()
+    custom = prepare_custom_config_dict.get(_TO_OBSERVED, {})
     if custom:
         qobserve.propagate_qconfig_(model)
         model = qobserve.convert(model, custom, inplace=True, remove_qconfig=False)
@@ -100,6 +127,7 @@ def prepare_qat(
     """
     check_model(model, "prepare_qat")
     trained = qat_module_mapping(_BACKEND) if mapping is None else mapping
+    trained = {**get_default_custom_config_dict()[_TO_OBSERVED], **trained}
     return qobserve.prepare_qat(model, trained, inplace, allow_list=_observed_types())
 
 
@@ -123,7 +151,8 @@ def convert(
         remove_qconfig: remove what is left of qconfigs and observers.
         is_reference: by default, map to reference modules: float arithmetic on quantized weights.
         convert_custom_config_dict: its entry ``"observed_to_quantized_custom_module_class"`` says
-            for an observed custom module's type the class whose ``from_observed`` quantizes it.
+            for an observed custom module's type the class whose ``from_observed`` quantizes it; by
+            default that of :func:`get_default_custom_config_dict`.
         use_precomputed_fake_quant: do not show trained weights to their fake-quantize modules
             again.
         strict: raise if an observer has seen nothing.
@@ -138,7 +167,9 @@ def convert(
     check_model(module, "convert")
     if mapping is None:
         mapping = reference_module_mapping(_BACKEND) if is_reference else _quantized_types()
-    custom = (convert_custom_config_dict or {}).get("observed_to_quantized_custom_module_class")
+    if convert_custom_config_dict is None:
+        convert_custom_config_dict = get_default_custom_config_dict()
+    custom = convert_custom_config_dict.get(_TO_QUANTIZED)
     return qobserve.convert(
         module,
         mapping,

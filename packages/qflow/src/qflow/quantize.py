@@ -20,11 +20,19 @@ from qobserve import (
 )
 
 from ._checks import check_model
-from ._eager import convert, prepare, prepare_qat, quantize, quantize_qat
+from ._eager import (
+    convert,
+    get_default_custom_config_dict,
+    prepare,
+    prepare_qat,
+    quantize,
+    quantize_qat,
+)
 
 __all__ = [
     "add_quant_dequant",
     "convert",
+    "get_default_custom_config_dict",
     "prepare",
     "prepare_qat",
     "propagate_qconfig_",

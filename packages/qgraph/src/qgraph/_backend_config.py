@@ -83,6 +83,11 @@ class BackendPatternConfig:
             written = written[1:]
         return tuple(dict.fromkeys(way for way in written if way is not None))
 
+    @property
+    def observes_itself(self) -> bool:
+        """Whether the observed module has observers on its parts, and none on its output."""
+        return bool(getattr(self.observed_module, "observes_itself", False))
+
     def observation_type_of(self, tensors: int) -> ObservationType | None:
         """Where the output's parameters come from if the operator reads so many float tensors.
 
@@ -232,7 +237,9 @@ class BackendPatternConfig:
     def set_observed_module(self, observed_module: type[nn.Module]) -> Self:
         """Set the class calibrated in place of the float one (``from_float(float_module)``).
 
-        The quantized module is then made by ``from_observed(observed_module)``.
+        The quantized module is then made by ``from_observed(observed_module)``. A class with a true
+        attribute ``observes_itself`` has observers on its parts; its output, which may be a
+        structure of tensors, gets none, and brings its parameters along once it is quantized.
         """
         self.observed_module = observed_module
         return self
@@ -241,7 +248,7 @@ class BackendPatternConfig:
         """Set the statically quantized class.
 
         It answers ``from_reference(reference_module, output_scale, output_zero_point,
-        output_qparams=QParams)``.
+        output_qparams=QParams)``, or in a row with an observed module ``from_observed``.
         """
         self.quantized_module = module
         return self

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_map
 
 from qobserve import get_qparam_dict
-from qtensor import QParams
+from qtensor import QParams, QTensor
 from qtensor.nn.quantized import OutputModule, Quantize, float_form
 
 from ._backend_config import BackendPatternConfig
@@ -81,9 +82,14 @@ def weight_qparams(module: Any, axis: int, qconfig: Any, path: str) -> dict[str,
     return get_qparam_dict(observer)
 
 
+def dequantize_each(values: Any) -> Any:
+    """A structure of tensors, such as a module returns, with the quantized ones dequantized."""
+    return tree_map(lambda x: x.dequantize() if isinstance(x, QTensor) else x, values)
+
+
 def dequantized_from(node: Node) -> Node | None:
-    """The quantized tensor that ``node`` dequantizes; ``None`` for any other node."""
-    if node.op == "call_method" and node.target == "dequantize":
+    """What ``node`` dequantizes, a tensor or a structure; ``None`` for any other node."""
+    if node.target is dequantize_each or (node.op, node.target) == ("call_method", "dequantize"):
         quantized = node.args[0]
         return quantized if isinstance(quantized, Node) else None
     return None

@@ -18,6 +18,7 @@ from ._activations import activations
 from ._arithmetic import arithmetic
 from ._conv import batch_norms, convolutions
 from ._linear import embedding, linear
+from ._recurrent import taken_apart
 from ._sharing import moving_values, pooling
 
 # What stands in for a float module in quantization-aware training. A sequence without one is not
@@ -64,6 +65,7 @@ def get_native_backend_config() -> BackendConfig:
         *activations(),
         *pooling(),
         *moving_values(),
+        *taken_apart(),
     ]
     for row in rows:
         trained = _TRAINED.get(row.fused_module or row.pattern)

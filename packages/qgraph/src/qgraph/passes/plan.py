@@ -178,7 +178,10 @@ class _Planner:
         for arg in tensors:
             if arg not in self.sets:
                 self.sets.observe(arg, activation)
-        self.sets.observe(node, output, fixed=row.fixed_range is not None)
+        if row.observes_itself:
+            self.sets.external(node)
+        else:
+            self.sets.observe(node, output, fixed=row.fixed_range is not None)
         return self._plan(
             node, Decision.STATIC, "quantized as its qconfig says", row, config, tensors
         )

@@ -17,7 +17,7 @@ from .._custom_config import ConvertCustomConfig
 from .._graph import add_module, shallow_copy
 from .._observer_spec import ObserverSpec
 from .._plan import Decision, NodePlan, Plan
-from .._quantized import dequantized_from, observed_qparams, reference_module
+from .._quantized import dequantize_each, dequantized_from, observed_qparams, reference_module
 from .values import value_of
 
 
@@ -127,8 +127,12 @@ class _Reference:
         """Let ``readers`` read the real values of ``quantized``."""
         if not readers:
             return
+        value = value_of(quantized)
         with self.graph.inserting_after(quantized):
-            dequantized = self.graph.call_method("dequantize", (quantized,))
+            if value is None or value.is_tensor:
+                dequantized = self.graph.call_method("dequantize", (quantized,))
+            else:
+                dequantized = self.graph.call_function(dequantize_each, (quantized,))
         old = instead_of or (quantized if quantized.name in self.plan.nodes else quantized.args[0])
         for reader in readers:
             reader.replace_input_with(old, dequantized)  # type: ignore[arg-type]  # a Node
@@ -141,10 +145,9 @@ class _Reference:
         if node.name in self.custom:
             module = shallow_copy(module)
             module.qconfig = node_plan.qconfig
-            if node_plan.output is not None:
-                module.activation_post_process = self.model.get_submodule(
-                    str(self.observers[node_plan.output])
-                )
+            observer = None if node_plan.output is None else self.observers[node_plan.output]
+            if observer is not None:
+                module.activation_post_process = self.model.get_submodule(observer)
             self.model.set_submodule(path, self.custom[node.name].from_observed(module))
         elif row is not None and row.reference_quantized_module and node_plan.decision.is_quantized:
             made = reference_module(module, row, node_plan.qconfig, path)
@@ -156,4 +159,8 @@ class _Reference:
         if node_plan.qconfig is None:
             return None
         quant_type = ObserverSpec.of(node_plan.qconfig.activation).quant_type
-        return custom.observed_to_quantized_mapping.get(quant_type, {}).get(type(module))
+        given = custom.observed_to_quantized_mapping.get(quant_type, {}).get(type(module))
+        row = node_plan.row
+        if given is None and row is not None and row.observed_module is type(module):
+            return row.quantized_module
+        return given

@@ -21,7 +21,7 @@ class Value:
 
     Attributes:
         shape: its shape, ``None`` unless it is one tensor.
-        is_float: whether it is a float tensor, or holds float tensors only.
+        is_float: whether it is a float tensor, or holds float tensors (and ``None``) only.
     """
 
     shape: tuple[int, ...] | None
@@ -83,7 +83,7 @@ def record_values(model: GraphModule, example_inputs: tuple[Any, ...] | None) ->
 class _Recorder(Interpreter):
     def run_node(self, n: Node) -> Any:
         result = super().run_node(n)
-        leaves = tree_leaves(result)
+        leaves = [leaf for leaf in tree_leaves(result) if leaf is not None]
         n.meta["value"] = Value(
             tuple(result.shape) if isinstance(result, Tensor) else None,
             bool(leaves) and all(isinstance(x, Tensor) and _is_float(x) for x in leaves),

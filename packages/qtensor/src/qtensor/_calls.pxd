@@ -10,6 +10,9 @@ cdef extern from "dlpack.h" nogil:
         int64_t *strides
 
 
+cdef int describe(tensor, dlpack_tensor *described) except -1
+
+
 cdef class Kernel:
     """A compiled function with all that it takes, except for the tensors it reads and writes.
 

@@ -54,6 +54,12 @@ if _torch.version.major != DLPACK_MAJOR:
         f"DLPack {DLPACK_MAJOR}: install a newer one"
     )
 
+
+cdef int describe(tensor, dlpack_tensor *described) except -1:
+    """Raises for a tensor without memory of its own."""
+    return _torch.describe(<void *>tensor, described)
+
+
 cdef object _Tensor = Tensor, _Parameter = Parameter
 cdef object _grad_enabled = torch.is_grad_enabled
 cdef object _dispatch_modes = torch._C._len_torch_dispatch_stack
@@ -95,7 +101,7 @@ cdef bint _readable(x, dlpack_tensor *described) except -1:
     if kind is not _Tensor and kind is not _Parameter:  # it may hold no memory of its own
         return False
     try:
-        _torch.describe(<void *>x, described)
+        describe(x, described)
     except Exception:  # sparse, or a mode's, or of a dtype that only torch knows
         return False
     if described.device_type != DLPACK_CPU:
@@ -161,7 +167,7 @@ cdef class Prepared:
                 if doubtful and not _readable(tensors[i], &described[i]):
                     return None
                 if not doubtful:
-                    _torch.describe(<void *>tensors[i], &described[i])
+                    describe(tensors[i], &described[i])
             key.append(_layouts(described, count))
             known = tuple(key)
             plan = self._plans.get(known)
@@ -187,12 +193,12 @@ cdef int _gather(objects, list tensors, list key) except -1:
         if _is_tensor(x):
             tensors.append(x)
             key.append(_Tensor)
-        elif isinstance(x, (list, tuple)):
+        elif isinstance(x, (list, tuple)) and x and _is_tensor(x[0]):
             items = []
             _gather(x, tensors, items)
             key.append(tuple(items))
         else:
-            key.append(x)
+            key.append(tuple(x) if isinstance(x, list) else x)
     return 0
 
 
@@ -241,7 +247,7 @@ cdef class Plan:
         for i, like in enumerate(self._kernel.copied):
             if like is not None:
                 tensors[i] = torch.empty_like(like, device="cpu").copy_(tensors[i])
-                _torch.describe(<void *>tensors[i], &inputs[i])
+                describe(tensors[i], &inputs[i])
         return 0
 
 
@@ -412,7 +418,7 @@ cdef class Layout:
 
     def __cinit__(self, tensor):
         cdef dlpack_tensor x
-        _torch.describe(<void *>tensor, &x)
+        describe(tensor, &x)
         cdef size_t dims = x.ndim * sizeof(int64_t)
         self._described = sizeof(dlpack_owned) + 2 * dims
         self._place = (self._described + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
@@ -473,7 +479,7 @@ cdef class Outputs:
     def new(self, input):
         """An output for this input."""
         cdef dlpack_tensor described
-        _torch.describe(<void *>input, &described)
+        describe(input, &described)
         key = _layouts(&described, 1)
         layout = self._known.get(key)
         if layout is None:
@@ -490,8 +496,9 @@ cdef object _float32 = torch.float32, _strided = torch.strided
 def wrap(kind, data, dict attributes):
     """A tensor of a wrapper subclass, float32 to others, of the layout of ``data``."""
     cdef dlpack_tensor x
-    if _readable(data, &x) and _is_contiguous(&x):  # arguments left out save a tenth
-        wrapper = _make_wrapper(kind, data.shape, None, None, None, _float32)
+    if _readable(data, &x):  # then most of these are the defaults
+        strides = None if _is_contiguous(&x) else data.stride()
+        wrapper = _make_wrapper(kind, data.shape, strides, None, None, _float32)
     else:
         wrapper = _make_wrapper(
             kind, data.shape, data.stride(), None, None, _float32, _strided, data.device

@@ -2,6 +2,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ._packing import PackedForms
+
 def supports_isa(name: str) -> bool: ...
 def use_isa(name: str) -> None: ...
 def or_bytes(data: int, count: int) -> int: ...
@@ -61,14 +63,13 @@ class Product:
     def activate(self, code: int, negative_slope: float) -> None: ...
     def linear(
         self,
-        weights: Packed,
+        forms: PackedForms,
+        weight: Tensor,
+        weight_zero_points: Tensor | None,
         threads: int,
-        output: int,
-        residual: int,
-        input: int,
-        signed: bool,
-        rows: int,
-        k: int,
+        output: Tensor,
+        residual: Tensor | None,
+        input: Tensor,
     ) -> None: ...
     def linear_dynamic(
         self,

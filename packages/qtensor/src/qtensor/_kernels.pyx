@@ -4,8 +4,13 @@ that is done in qtensor._ops, once. Every function lets go of the GIL while it c
 
 import torch  # noqa: F401  # first: its OpenMP runtime is then the one this module shares
 
+from ._calls cimport describe, dlpack_tensor
+
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uintptr_t
 
+
+cdef extern from "dlpack.h" nogil:
+    const uint8_t DLPACK_INT
 
 cdef extern from "gemm.h" nogil:
     ctypedef struct kernels:
@@ -139,6 +144,24 @@ def or_bytes(uintptr_t data, int64_t count):
             result |= _active.or_bytes(<const uint8_t *>data + done, block)
             done += block
     return result
+
+
+cdef int64_t elements(const dlpack_tensor *tensor):
+    cdef int64_t count = 1
+    cdef int i
+    for i in range(tensor.ndim):
+        count *= tensor.sizes[i]
+    return count
+
+
+cdef int proven_amax(const dlpack_tensor *input):
+    """As in qtensor._ops._product."""
+    cdef uint8_t bits = 255
+    cdef int64_t count = elements(input)
+    if input.code != DLPACK_INT:
+        with nogil:
+            bits = _active.or_bytes(<const uint8_t *>input.data, count)
+    return 127 if bits <= 127 else 255
 
 
 cdef class Packed:
@@ -307,14 +330,26 @@ cdef class Product:
         copy.residual = <const uint8_t *>residual
         return copy
 
-    def linear(self, Packed weights, int threads, uintptr_t output, uintptr_t residual,
-               uintptr_t input, bint signed, int64_t rows, int64_t k):
-        """Bytes as input."""
-        cdef product p = self._with(weights, threads, output, residual)
+    def linear(self, forms, weight, weight_zero_points, int threads, output, residual, input):
+        """Bytes as input; contiguous tensors. ``forms``: see ``PackedForms.get``."""
+        cdef dlpack_tensor x, y, added
+        cdef Packed packed
+        cdef product p
+        cdef int64_t rows, k
         cdef int status
+        describe(input, &x)
+        describe(output, &y)
+        added.data = NULL
+        if residual is not None:
+            describe(residual, &added)
+        if not elements(&y):
+            return
+        rows, k = elements(&y) // y.sizes[y.ndim - 1], x.sizes[x.ndim - 1]
+        packed = forms.get(proven_amax(&x), weight, weight_zero_points)
+        p = self._with(packed, threads, <uintptr_t>y.data, <uintptr_t>added.data)
         with nogil:
-            status = linear_(&p, INPUT_S8 if signed else INPUT_U8, <const void *>input, rows, k, 0,
-                             False)
+            status = linear_(&p, INPUT_S8 if x.code == DLPACK_INT else INPUT_U8, x.data, rows, k,
+                             0, False)
         _check(status)
 
     def linear_dynamic(self, Packed weights, int threads, uintptr_t output, uintptr_t input,

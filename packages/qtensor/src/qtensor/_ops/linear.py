@@ -7,13 +7,12 @@ from torch import Tensor
 
 from .. import _kernels
 from .._calls import Outputs
-from .._packing import PackedForms, PackedWeights, Run, shared_cache
+from .._packing import PackedWeights, Run, shared_cache
 from .._threads import num_threads
 from ._product import (
     Requantization,
     check_input,
     check_weight,
-    proven_amax,
     readable_residual,
     sums_call,
 )
@@ -157,7 +156,8 @@ def prepare_linear(
         input, weight, weight_zero_points = arguments[0], arguments[3], arguments[5]
         output = outputs.new(input)
         residual = readable_residual(arguments[_RESIDUAL], output)
-        _multiply(call, forms, input, weight, weight_zero_points, output, residual)
+        operands = output, residual, input.contiguous()
+        call.linear(forms, weight, weight_zero_points, num_threads(), *operands)
         return output
 
     return run
@@ -184,34 +184,8 @@ def linear_int32(
     output = torch.empty(linear_shape(input, weight.shape), dtype=torch.int32)
     call = sums_call(input, input_zero_point, weight_zero_points)
     forms = (cache or shared_cache(weight)).forms(weight, weight_zero_points)
-    _multiply(call, forms, input, weight, weight_zero_points, output, None)
+    call.linear(forms, weight, weight_zero_points, num_threads(), output, None, input.contiguous())
     return output
-
-
-def _multiply(
-    call: _kernels.Product,
-    forms: PackedForms,
-    input: Tensor,
-    weight: Tensor,
-    weight_zero_points: Tensor | None,
-    output: Tensor,
-    residual: Tensor | None,
-) -> None:
-    if output.numel() == 0:
-        return
-    input = input.contiguous()
-    packed = forms.get(proven_amax(input), weight, weight_zero_points)
-    n, k = weight.shape
-    call.linear(
-        packed,
-        num_threads(),
-        output.data_ptr(),
-        0 if residual is None else residual.data_ptr(),
-        input.data_ptr(),
-        input.dtype is torch.int8,
-        output.numel() // n,
-        k,
-    )
 
 
 def linear_fake(

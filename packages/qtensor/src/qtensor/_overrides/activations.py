@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .. import ops
 from .._functions import found
-from .._qparams import QParams
+from .._qparams import QParams, per_tensor_qparams
 from .._qtensor import QTensor, in_float, parameters, wrapped
 from .._quantize import quantize_value
 from ._register import stands_for
@@ -114,7 +114,7 @@ def _within(low: float, high: float) -> Rule:
     def fixed(input: QTensor, function: str, arguments: tuple[float, ...]) -> QParams:
         dtype = parameters(input).dtype
         zero_point = dtype.quant_min + round(256 * -low / (high - low))
-        return QParams((high - low) / 256, zero_point, dtype)
+        return per_tensor_qparams((high - low) / 256, zero_point, dtype)
 
     return fixed
 

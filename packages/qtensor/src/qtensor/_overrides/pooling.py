@@ -30,7 +30,7 @@ def _pooled(input: QTensor, dims: int, operator: Callable[..., Tensor], *args: A
 def _windows(dims: int, kernel_size: Ints, stride: Ints | None, *others: Ints) -> list[Any]:
     """The geometry, with an integer for each dimension; torch's empty stride is none given."""
     given = (kernel_size, stride or kernel_size, *others)
-    return [_each(dims, values) for values in given]
+    return [value if type(value) is tuple else _each(dims, value) for value in given]
 
 
 def _each(dims: int, value: Any) -> tuple[Any, ...]:
@@ -74,14 +74,14 @@ def _register(dims: int) -> None:
     ) -> QTensor:
         windows = _windows(dims, kernel_size, stride, padding)
         rule = ceil_mode, count_include_pad, divisor_override
-        return _pooled(input, dims, pool.avg_pool, input.q_zero_point(), *windows, *rule)
+        return _pooled(input, dims, pool.avg_pool, input._zero_point, *windows, *rule)
 
     names = f"adaptive_avg_pool{dims}d", f"_adaptive_avg_pool{dims}d"
 
     @stands_for(*names, per_tensor=True)
     def adaptive_avg_pool(input: QTensor, output_size: Any) -> QTensor:
         size = _full_size(input, dims, output_size)
-        return _pooled(input, dims, pool.adaptive_avg_pool, size, input.q_zero_point())
+        return _pooled(input, dims, pool.adaptive_avg_pool, size, input._zero_point)
 
 
 def _full_size(input: QTensor, dims: int, output_size: Any) -> list[int]:

@@ -162,20 +162,23 @@ static inline __m256 magic_plus(int32_t zero_point) {
 
 typedef struct {
     __m256i zero_point, lo, hi;
+    int unbounded; /* all bytes may occur, and packing has clamped already */
 } output_vectors;
 
 /* Rounding is monotone, so rounding and then clamping to the rounded bounds is the same. */
 static inline output_vectors output_of(const output_params *p) {
-    const output_vectors v = {
-        _mm256_set1_epi16((int16_t)p->zero_point),
-        _mm256_set1_epi8((char)(lrintf(p->lo) + p->zero_point)),
-        _mm256_set1_epi8((char)(lrintf(p->hi) + p->zero_point)),
+    const int32_t lo = (int32_t)lrintf(p->lo) + p->zero_point;
+    const int32_t hi = (int32_t)lrintf(p->hi) + p->zero_point;
+    return (output_vectors){
+        .zero_point = _mm256_set1_epi16((int16_t)p->zero_point),
+        .lo = _mm256_set1_epi8((char)lo),
+        .hi = _mm256_set1_epi8((char)hi),
+        .unbounded = lo == 0 && hi == 255,
     };
-    return v;
 }
 
 static inline __m256i within(__m256i bytes, const output_vectors *v) {
-    return _mm256_min_epu8(_mm256_max_epu8(bytes, v->lo), v->hi);
+    return v->unbounded ? bytes : _mm256_min_epu8(_mm256_max_epu8(bytes, v->lo), v->hi);
 }
 
 static inline __m256i bytes_of(const __m256i t[4], const output_vectors *v) {

@@ -14,7 +14,7 @@ from qbackends import get_backend_config, get_native_backend_config
 from qgraph import BackendPatternConfig, NodePlan, QuantType, convert, plan_of, prepare
 from qobserve import (
     MinMaxObserver,
-    NoopObserver,
+    PlaceholderObserver,
     QConfig,
     QConfigMapping,
     default_dynamic_qconfig,
@@ -196,7 +196,7 @@ def test_dynamic(row: BackendPatternConfig) -> None:
 
 def test_weight_only_linear() -> None:
     model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(SHAPES[0])
-    qconfig = QConfig(NoopObserver, default_per_channel_weight_observer)
+    qconfig = QConfig(PlaceholderObserver, default_per_channel_weight_observer)
     mapping = QConfigMapping().set_global(qconfig)
     prepared = prepare(model.eval(), mapping, (x,), backend_config=get_native_backend_config())
     quantized = convert(prepared)

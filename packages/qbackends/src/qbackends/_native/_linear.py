@@ -10,7 +10,7 @@ from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
 
 from .. import _calls as calls
-from ._rows import EMBEDDING
+from ._rows import EMBEDDING, WEIGHT_ONLY
 from ._weighted import Weighted
 
 
@@ -18,7 +18,13 @@ def linear() -> Iterator[BackendPatternConfig]:
     """``nn.Linear``; with a batch norm; with what may follow; with both."""
     # Of more dimensions, a batch norm would scale another one than the layer's outputs.
     layer = Weighted("Linear{}", nn.BatchNorm1d, {"": nni.LinearBn1d}, normalized_ranks=(2,))
-    yield layer.alone().set_spellings(F.linear).set_module_from_call(calls.linear_from_call)
+    yield (
+        layer.alone()
+        .set_spellings(F.linear)
+        .set_module_from_call(calls.linear_from_call)
+        .add_dtype_config(WEIGHT_ONLY)
+        .set_weight_only_module(nnq.weight_only.Linear)
+    )
     yield from layer.fused()
 
 

@@ -20,6 +20,9 @@ STATIC = tuple(DTypeConfig(dtype, dtype, qint8, torch.float32) for dtype in (qui
 DYNAMIC = DTypeConfig(quint8, torch.float32, qint8, torch.float32, is_dynamic=True)
 """Float activations, quantized to 8 bits as they come, and int8 weights."""
 
+WEIGHT_ONLY = DTypeConfig(torch.float32, torch.float32, qint8, torch.float32)
+"""Float activations, which stay as they are, and int8 weights."""
+
 EMBEDDING = DTypeConfig(torch.float32, torch.float32, quint8)
 """Float activations and 8-bit weights."""
 

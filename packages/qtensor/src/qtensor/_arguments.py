@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ._direct import direct
-from ._qparams import QParams
+from ._qparams import QParams, per_tensor_qparams
 from ._qtensor import QTensor, parameters
 
 
@@ -28,6 +28,27 @@ def quantized(x: Any, caller: str, argument: str = "input") -> QTensor:
             f"channel along axis {x._axis}"
         )
     return x
+
+
+def operands(qa: Any, qb: Any, caller: str) -> tuple[Any, ...]:
+    """What operators on two quantized tensors take first: integers, scale and zero point of both.
+
+    Raises:
+        TypeError: one of them is not quantized per tensor.
+    """
+    a, b = quantized(qa, caller, "qa"), quantized(qb, caller, "qb")
+    return a._data, a._scale, a._zero_point, b._data, b._scale, b._zero_point
+
+
+def output_like(
+    q: Any, scale: float, zero_point: int, caller: str, argument: str = "qx"
+) -> QParams:
+    """Parameters of an output that has the dtype of ``q``.
+
+    Raises:
+        TypeError: ``q`` is not quantized per tensor.
+    """
+    return per_tensor_qparams(scale, zero_point, parameters(quantized(q, caller, argument)).dtype)
 
 
 def weight_arguments(weight: QTensor, axis: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _kernels
 from .._calls import Outputs
 from .._packing import PackedWeights, Run, shared_cache
 from .._threads import num_threads

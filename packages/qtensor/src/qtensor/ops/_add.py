@@ -2,9 +2,9 @@
 
 import torch
 
-from .._arguments import quantized
+from .._arguments import operands, output_like, quantized
 from .._ops.add import add as _add
-from .._qparams import QParams, per_tensor_qparams
+from .._qparams import QParams
 from .._qtensor import QTensor, parameters, wrapped
 from ._unary import apply
 
@@ -35,8 +35,7 @@ def add(
         qa, qb = qb, qa
     if isinstance(qb, int | float):
         return add_scalar(qa, qb)  # type: ignore[arg-type]  # checked there
-    a = quantized(qa, "add", "qa")
-    return add_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype))
+    return add_to(qa, qb, output_like(qa, scale, zero_point, "add", "qa"))
 
 
 def add_relu(
@@ -47,8 +46,7 @@ def add_relu(
         qa, qb = qb, qa
     if isinstance(qb, int | float):
         return add_scalar_relu(qa, qb)  # type: ignore[arg-type]  # checked there
-    a = quantized(qa, "add_relu", "qa")
-    return add_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype), 0.0)
+    return add_to(qa, qb, output_like(qa, scale, zero_point, "add_relu", "qa"), 0.0)
 
 
 def add_to(
@@ -65,21 +63,8 @@ def add_to(
         output: the output's parameters, per tensor.
         activation_min, activation_max: bounds on the real sum, such as 0 for ReLU.
     """
-    a, b = quantized(qa, "add", "qa"), quantized(qb, "add", "qb")
-    data = _add(
-        a._data,
-        a._scale,
-        a._zero_point,
-        b._data,
-        b._scale,
-        b._zero_point,
-        output.scale,
-        output.zero_point,
-        output.quant_min,
-        output.quant_max,
-        activation_min,
-        activation_max,
-    )
+    bounds = output.quant_min, output.quant_max, activation_min, activation_max
+    data = _add(*operands(qa, qb, "add"), output.scale, output.zero_point, *bounds)
     return wrapped(data, output)
 
 

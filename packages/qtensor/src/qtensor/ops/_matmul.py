@@ -1,9 +1,9 @@
 """Matrix products of two quantized tensors."""
 
-from .._arguments import quantized, requantization
+from .._arguments import operands, output_like, requantization
 from .._ops import matmul as _matmul
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters, wrapped
+from .._qtensor import QTensor, wrapped
 
 
 def matmul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
@@ -28,14 +28,10 @@ def matmul(qa: QTensor, qb: QTensor, scale: float, zero_point: int) -> QTensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    a = quantized(qa, "matmul", "qa")
-    return matmul_to(a, qb, QParams(scale, zero_point, parameters(a).dtype))
+    return matmul_to(qa, qb, output_like(qa, scale, zero_point, "matmul", "qa"))
 
 
 def matmul_to(qa: QTensor, qb: QTensor, output: QParams) -> QTensor:
     """:func:`matmul` with all parameters of the output."""
-    a, b = quantized(qa, "matmul", "qa"), quantized(qb, "matmul", "qb")
-    data = _matmul.matmul(
-        a._data, a._scale, a._zero_point, b._data, b._scale, b._zero_point, *requantization(output)
-    )
+    data = _matmul.matmul(*operands(qa, qb, "matmul"), *requantization(output))
     return wrapped(data, output)

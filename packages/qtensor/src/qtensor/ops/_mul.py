@@ -2,9 +2,9 @@
 
 import torch
 
-from .._arguments import quantized
+from .._arguments import operands, output_like, quantized
 from .._ops.mul import mul as _mul
-from .._qparams import QParams, per_tensor_qparams
+from .._qparams import QParams
 from .._qtensor import QTensor, parameters, wrapped
 from ._unary import apply
 
@@ -35,8 +35,7 @@ def mul(
         qa, qb = qb, qa
     if isinstance(qb, int | float):
         return mul_scalar(qa, qb)  # type: ignore[arg-type]  # checked there
-    a = quantized(qa, "mul", "qa")
-    return mul_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype))
+    return mul_to(qa, qb, output_like(qa, scale, zero_point, "mul", "qa"))
 
 
 def mul_relu(
@@ -47,8 +46,7 @@ def mul_relu(
         qa, qb = qb, qa
     if isinstance(qb, int | float):
         return mul_scalar_relu(qa, qb)  # type: ignore[arg-type]  # checked there
-    a = quantized(qa, "mul_relu", "qa")
-    return mul_to(a, qb, per_tensor_qparams(scale, zero_point, parameters(a).dtype), 0.0)
+    return mul_to(qa, qb, output_like(qa, scale, zero_point, "mul_relu", "qa"), 0.0)
 
 
 def mul_to(
@@ -65,21 +63,8 @@ def mul_to(
         output: the output's parameters, per tensor.
         activation_min, activation_max: bounds on the real product, such as 0 for ReLU.
     """
-    a, b = quantized(qa, "mul", "qa"), quantized(qb, "mul", "qb")
-    data = _mul(
-        a._data,
-        a._scale,
-        a._zero_point,
-        b._data,
-        b._scale,
-        b._zero_point,
-        output.scale,
-        output.zero_point,
-        output.quant_min,
-        output.quant_max,
-        activation_min,
-        activation_max,
-    )
+    bounds = output.quant_min, output.quant_max, activation_min, activation_max
+    data = _mul(*operands(qa, qb, "mul"), output.scale, output.zero_point, *bounds)
     return wrapped(data, output)
 
 

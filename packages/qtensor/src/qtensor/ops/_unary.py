@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-from .._arguments import quantized, requantization
+from .._arguments import output_like, quantized, requantization
 from .._compiler import constant_result
 from .._ops.prelu import prelu as _prelu
 from .._ops.softmax import softmax as _softmax
 from .._ops.unary import unary, values_of
-from .._qparams import QParams, per_tensor_qparams
+from .._qparams import QParams
 from .._qtensor import QTensor, parameters, wrapped
 
 
@@ -88,13 +88,9 @@ def fitting(q: QTensor, function: str, *arguments: float) -> QParams:
     return a.replace(scale=scale, zero_point=zero_point)
 
 
-def _output(q: QTensor, caller: str, scale: float, zero_point: int) -> QParams:
-    return per_tensor_qparams(scale, zero_point, parameters(quantized(q, caller, "qx")).dtype)
-
-
 def celu(qx: QTensor, output_scale: float, output_zero_point: int, alpha: float = 1.0) -> QTensor:
     """CELU: ``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``; see :func:`apply`."""
-    return apply(qx, "celu", _output(qx, "celu", output_scale, output_zero_point), alpha)
+    return apply(qx, "celu", output_like(qx, output_scale, output_zero_point, "celu"), alpha)
 
 
 def elu(
@@ -106,13 +102,13 @@ def elu(
     input_scale: float = 1.0,
 ) -> QTensor:
     """ELU: ``scale * x``, or ``scale * alpha * (exp(input_scale * x) - 1)`` where negative."""
-    output = _output(qx, "elu", output_scale, output_zero_point)
+    output = output_like(qx, output_scale, output_zero_point, "elu")
     return apply(qx, "elu", output, alpha, scale, input_scale)
 
 
 def hardswish(qx: QTensor, output_scale: float, output_zero_point: int) -> QTensor:
     """``x * relu6(x + 3) / 6``; see :func:`apply`."""
-    return apply(qx, "hardswish", _output(qx, "hardswish", output_scale, output_zero_point))
+    return apply(qx, "hardswish", output_like(qx, output_scale, output_zero_point, "hardswish"))
 
 
 def leaky_relu(
@@ -123,13 +119,13 @@ def leaky_relu(
     output_zero_point: int,
 ) -> QTensor:
     """``x``, or ``negative_slope * x`` where negative; ``inplace`` is ignored, as it always was."""
-    output = _output(qx, "leaky_relu", output_scale, output_zero_point)
+    output = output_like(qx, output_scale, output_zero_point, "leaky_relu")
     return apply(qx, "leaky_relu", output, negative_slope)
 
 
 def sigmoid(qx: QTensor, output_scale: float, output_zero_point: int) -> QTensor:
     """``1 / (1 + exp(-x))``; see :func:`apply`."""
-    return apply(qx, "sigmoid", _output(qx, "sigmoid", output_scale, output_zero_point))
+    return apply(qx, "sigmoid", output_like(qx, output_scale, output_zero_point, "sigmoid"))
 
 
 def threshold(qx: QTensor, threshold: float, value: float) -> QTensor:
@@ -151,7 +147,7 @@ def clamp(qx: QTensor, min: float | None = None, max: float | None = None) -> QT
 
 def prelu(qx: QTensor, weight: Tensor, output_scale: float, output_zero_point: int) -> QTensor:
     """:func:`prelu_to` of ``output_scale`` and ``output_zero_point``, of the input's dtype."""
-    return prelu_to(qx, weight, _output(qx, "prelu", output_scale, output_zero_point))
+    return prelu_to(qx, weight, output_like(qx, output_scale, output_zero_point, "prelu"))
 
 
 def prelu_to(qx: QTensor, weight: Tensor, output: QParams) -> QTensor:
@@ -180,7 +176,7 @@ def prelu_to(qx: QTensor, weight: Tensor, output: QParams) -> QTensor:
 
 def softmax(qx: QTensor, dim: int, output_scale: float, output_zero_point: int) -> QTensor:
     """:func:`softmax_to` of ``output_scale`` and ``output_zero_point``, of the input's dtype."""
-    return softmax_to(qx, dim, _output(qx, "softmax", output_scale, output_zero_point))
+    return softmax_to(qx, dim, output_like(qx, output_scale, output_zero_point, "softmax"))
 
 
 def softmax_to(qx: QTensor, dim: int, output: QParams) -> QTensor:

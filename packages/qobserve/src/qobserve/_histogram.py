@@ -26,7 +26,7 @@ class HistogramObserver(RangeObserver):
     and the density taken as constant within a bin.
 
     Args:
-        bins: how many bins may be used, 2 … 2^20; 2048 by default.
+        bins: into how many bins the range is divided at least, 2 … 2^20; 2048 by default.
         dtype: the dtype to quantize to, ``quint8`` by default.
         qscheme: ``per_tensor_affine`` (default) or ``per_tensor_symmetric``.
         reduce_range: use half of the integers (0 … 127, -64 … 63).
@@ -37,7 +37,7 @@ class HistogramObserver(RangeObserver):
         power_of_two_scale: try only scales that are powers of two.
 
     Attributes:
-        histogram: the counts, int64, shape ``(bins,)``; the first bin holds ``min_val``.
+        histogram: the counts, int64, shape ``(2 * bins,)``; the first bin holds ``min_val``.
         min_val, max_val: the range seen, float32 scalars; ``inf`` and ``-inf`` before any.
 
     Raises:
@@ -87,7 +87,10 @@ class HistogramObserver(RangeObserver):
         )
         self.bins = bins
         self._register_range([], factory_kwargs)
-        counts = torch.zeros(bins, dtype=torch.int64, device=self.eps.device)
+        # A width that is a power of two may be nearly twice what would do: with room for twice as
+        # many, at least ``bins`` of them lie within the range.
+        self._most = 2 * bins
+        counts = torch.zeros(self._most, dtype=torch.int64, device=self.eps.device)
         self.register_buffer("histogram", counts)
 
     def update(self, x: Tensor) -> int:
@@ -110,8 +113,8 @@ class HistogramObserver(RangeObserver):
         seen = self._seen
         counted = None
         if seen[0] <= seen[1]:
-            bins = DyadicBins.covering(*seen, self.bins)
-            counted = bins.window(self.bins)
+            bins = DyadicBins.covering(*seen, self._most)
+            counted = bins.window(self._most)
             counts, lowest, highest, dropped = count_bins(x, *counted)
         else:
             lowest, highest, dropped = aminmax(x)
@@ -119,7 +122,7 @@ class HistogramObserver(RangeObserver):
         if low <= high:  # something is finite
             if low < seen[0] or high > seen[1]:
                 self.widen(lowest, highest)
-                bins = DyadicBins.covering(*self._seen, self.bins)
+                bins = DyadicBins.covering(*self._seen, self._most)
             if counted is None or not counted.hold(low, high):
                 counted = bins
                 counts = count_bins(x, *counted)[0]
@@ -134,7 +137,7 @@ class HistogramObserver(RangeObserver):
     @property
     def _bins(self) -> DyadicBins:
         """Those that the histogram consists of."""
-        return DyadicBins.covering(*self._seen, self.bins)
+        return DyadicBins.covering(*self._seen, self._most)
 
     def widen(self, lowest: Tensor, highest: Tensor) -> None:
         """Make the range, and the histogram, hold another range as well."""
@@ -228,7 +231,7 @@ class HistogramObserver(RangeObserver):
         """
         counts = torch.zeros_like(self.histogram)
         if bool(lowest <= highest):
-            bins = DyadicBins.covering(lowest.item(), highest.item(), self.bins)
+            bins = DyadicBins.covering(lowest.item(), highest.item(), self._most)
             share = (torch.arange(len(histogram), dtype=torch.float64) + 0.5) / len(histogram)
             middles = lowest.item() + share * (highest - lowest).item()
             index = torch.bucketize(middles, bins.edges()[1:-1], right=True)

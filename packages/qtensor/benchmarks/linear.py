@@ -64,9 +64,10 @@ def time_linear(
     def real() -> Tensor:
         return F.linear(real_input, real_weight, bias)
 
-    operands = [*onnx_parameters(input_scale, 30), *onnx_weight(weight.t().contiguous(), scales)]
+    operands = [input, *onnx_parameters(input_scale, 30)]
+    operands += onnx_weight(weight.t().contiguous(), scales)
     operands += onnx_parameters(output_scale, 60)  # there is no bias
-    onnx = onnx_operator("QLinearMatMul", "", input, operands)
+    onnx = onnx_operator("QLinearMatMul", "", operands)
 
     candidates = {"ours": ours, "fbgemm": fbgemm, "onnxruntime": onnx, "float": real}
     operations = 2 * m * weight.numel()

@@ -24,7 +24,8 @@ _LARGEST_SCALE = torch.finfo(torch.float32).max
 
 def check_countable(shape: Sequence[int]) -> None:
     """Raise ``ValueError`` if a tensor of this shape has more bytes than an address can tell."""
-    if math.prod(shape) > _MOST_ELEMENTS:
+    # A symbolic size is checked when it has become a number; here it would get an upper bound.
+    if all(isinstance(size, int) for size in shape) and math.prod(shape) > _MOST_ELEMENTS:
         raise ValueError(
             f"expected an output of at most {_MOST_ELEMENTS} values, got one of {tuple(shape)}"
         )

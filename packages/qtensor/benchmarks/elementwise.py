@@ -1,15 +1,15 @@
-"""Times the elementwise operators and the embedding beside legacy quantized torch and float torch.
+"""Elementwise operators, quantized, and the embedding beside legacy quantized torch, ONNX Runtime
+and float: ``python benchmarks/elementwise.py``."""
 
-python benchmarks/elementwise.py
-"""
-
-import warnings
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from _peer import onnx_operator, onnx_parameters, thread_counts
+from torch import Tensor
 
-from qtensor import QTensor, quantize_per_tensor, quint8
+from qtensor import QTensor, qint8, quantize_per_channel, quantize_per_tensor, quint8
 from qtensor._ops.embedding import embedding
 from qtensor.nn import quantized as modules
 from qtensor.ops import (
@@ -24,14 +24,16 @@ from qtensor.ops import (
 from quintet_testing.bench import OURS, Table, compare, threads
 
 LEGACY = "legacy"
+ONNX = "onnxruntime"
 FLOAT = "float"
+SECONDS = 0.1
 IMAGES = [(1, 64, 56, 56), (8, 64, 56, 56), (1, 256, 14, 14), (1, 512, 7, 7), (1, 16, 8, 8)]
 
 Call = Callable[[], object]
 Calls = tuple[str, dict[str, Call]]
 
 
-def conversions(x: torch.Tensor) -> Iterator[Calls]:
+def conversions(x: Tensor) -> Iterator[Calls]:
     ours = quantize_per_tensor(x, 0.03, 128, quint8)
     legacy = torch.quantize_per_tensor(x, 0.03, 128, torch.quint8)
     yield (
@@ -39,12 +41,36 @@ def conversions(x: torch.Tensor) -> Iterator[Calls]:
         {
             OURS: lambda: quantize_per_tensor(x, 0.03, 128, quint8),
             LEGACY: lambda: torch.quantize_per_tensor(x, 0.03, 128, torch.quint8),
+            ONNX: onnx_operator("QuantizeLinear", "", [in_order(x), *onnx_parameters(0.03, 128)]),
         },
     )
-    yield "dequantize", {OURS: ours.dequantize, LEGACY: legacy.dequantize}
+    operands = [in_order(ours.int_repr()), *onnx_parameters(0.03, 128)]
+    yield (
+        "dequantize",
+        {
+            OURS: ours.dequantize,
+            LEGACY: legacy.dequantize,
+            ONNX: onnx_operator("DequantizeLinear", "", operands, np.float32),
+        },
+    )
 
 
-def joins(x: torch.Tensor, y: torch.Tensor) -> Iterator[Calls]:
+def conversions_per_channel(x: Tensor) -> Iterator[Calls]:
+    scales, zero_points = torch.rand(x.shape[1]) / 50 + 0.02, torch.zeros(x.shape[1], dtype=int)
+    parameters = scales, zero_points, 1
+    ours = quantize_per_channel(x, *parameters, qint8)
+    legacy = torch.quantize_per_channel(x, *parameters, torch.qint8)
+    yield (
+        "quantize per channel",
+        {
+            OURS: lambda: quantize_per_channel(x, *parameters, qint8),
+            LEGACY: lambda: torch.quantize_per_channel(x, *parameters, torch.qint8),
+        },
+    )
+    yield "dequantize per channel", {OURS: ours.dequantize, LEGACY: legacy.dequantize}
+
+
+def joins(x: Tensor, y: Tensor) -> Iterator[Calls]:
     """Operators on two tensors; results have a scale of 0.05 and zero point of 100."""
     quantized = torch.ops.quantized
     a, b = quantize_per_tensor(x, 0.03, 128, quint8), quantize_per_tensor(y, 0.04, 120, quint8)
@@ -52,17 +78,22 @@ def joins(x: torch.Tensor, y: torch.Tensor) -> Iterator[Calls]:
     gate = quantize_per_tensor(y.mean((2, 3), True), 1 / 256, 0, quint8)
     output = quantize_per_tensor(x, 0.05, 100, quint8).qparams
     p, q, like_p, peer_gate = (_legacy(tensor) for tensor in (a, b, like_a, gate))
-    for name, call, peer, plain in (
-        ("add", lambda: add_to(a, b, output), quantized.add, lambda: x + y),
+    both = [*_onnx(a), *_onnx(b), *onnx_parameters(0.05, 100)]
+    for name, call, peer, onnx, plain in (
+        ("add", lambda: add_to(a, b, output), quantized.add, "QLinearAdd", lambda: x + y),
         (
             "add, ReLU",
             lambda: add_to(a, b, output, 0.0),
             quantized.add_relu,
+            None,
             lambda: (x + y).relu_(),
         ),
-        ("mul", lambda: mul_to(a, b, output), quantized.mul, lambda: x * y),
+        ("mul", lambda: mul_to(a, b, output), quantized.mul, "QLinearMul", lambda: x * y),
     ):
-        yield name, {OURS: call, LEGACY: lambda peer=peer: peer(p, q, 0.05, 100), FLOAT: plain}
+        calls = {OURS: call, LEGACY: lambda peer=peer: peer(p, q, 0.05, 100), FLOAT: plain}
+        if onnx:
+            calls[ONNX] = onnx_operator(onnx, "com.microsoft", both)
+        yield name, calls
     yield (
         "mul by one a channel",
         {
@@ -70,11 +101,19 @@ def joins(x: torch.Tensor, y: torch.Tensor) -> Iterator[Calls]:
             LEGACY: lambda: quantized.mul(p, peer_gate, 0.05, 100),
         },
     )
+    # ONNX Runtime's images are channels last too, but do not know it.
+    axis = 3 if x.is_contiguous(memory_format=torch.channels_last) else 1
     yield (
         "cat",
         {
             OURS: lambda: cat_to([a, b], 1, output),
             LEGACY: lambda: quantized.cat([p, q], 1, 0.05, 100),
+            ONNX: onnx_operator(
+                "QLinearConcat",
+                "com.microsoft",
+                [*onnx_parameters(0.05, 100), *_onnx(a), *_onnx(b)],
+                axis=axis,
+            ),
             FLOAT: lambda: torch.cat([x, y], 1),
         },
     )
@@ -83,12 +122,18 @@ def joins(x: torch.Tensor, y: torch.Tensor) -> Iterator[Calls]:
         {
             OURS: lambda: cat_to([a, like_a], 1, a.qparams),
             LEGACY: lambda: quantized.cat([p, like_p], 1, 0.03, 128),
+            ONNX: onnx_operator(
+                "QLinearConcat",
+                "com.microsoft",
+                [*onnx_parameters(0.03, 128), *_onnx(a), *_onnx(like_a)],
+                axis=axis,
+            ),
             FLOAT: lambda: torch.cat([x, y], 1),
         },
     )
 
 
-def functions(x: torch.Tensor) -> Iterator[Calls]:
+def functions(x: Tensor) -> Iterator[Calls]:
     """Functions of one tensor; where legacy has no such one, it takes the detour through float."""
     quantized = torch.ops.quantized
     a = quantize_per_tensor(x, 0.03, 128, quint8)
@@ -117,7 +162,11 @@ def functions(x: torch.Tensor) -> Iterator[Calls]:
     ]
     for name, arguments, peer, plain in tables:
         ours = lambda name=name, arguments=arguments: apply(a, name, output, *arguments)  # noqa: E731
-        yield name, {OURS: ours, LEGACY: peer, FLOAT: plain}
+        calls = {OURS: ours, LEGACY: peer, FLOAT: plain}
+        if onnx := {"sigmoid": "QLinearSigmoid", "leaky_relu": "QLinearLeakyRelu"}.get(name):
+            operands = [*_onnx(a), *onnx_parameters(0.05, 100)]
+            calls[ONNX] = onnx_operator(onnx, "com.microsoft", operands)
+        yield name, calls
     yield (
         "PReLU",
         {
@@ -173,27 +222,42 @@ def lookup(rows: int, dimension: int, count: int) -> Calls:
     )
 
 
-def _legacy(q: QTensor) -> torch.Tensor:
+def in_order(x: Tensor) -> Tensor:
+    """Dense, its dimensions in the order of memory."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        x = x.permute(0, 2, 3, 1)
+    return x.contiguous()
+
+
+def _legacy(q: QTensor) -> Tensor:
     return torch._make_per_tensor_quantized_tensor(q.int_repr(), q.q_scale(), q.q_zero_point())
 
 
+def _onnx(q: QTensor) -> list[Tensor | np.ndarray]:
+    return [in_order(q.int_repr()), *onnx_parameters(q.q_scale(), q.q_zero_point())]
+
+
+def images(shape: tuple[int, ...], memory_format: torch.memory_format) -> Iterator[Calls]:
+    x, y = (torch.randn(shape).contiguous(memory_format=memory_format) for _ in range(2))
+    yield from conversions(x)
+    yield from conversions_per_channel(x)
+    yield from joins(x, y)
+    yield from functions(x)
+
+
 def main() -> None:
-    warnings.simplefilter("ignore")  # the legacy stack warns that it is going away
-    torch.manual_seed(0)
-    table = Table("Elementwise operators, uint8, images in channels_last", peer=LEGACY)
-    for count in (1, 2):
+    for count in thread_counts(__doc__):
         with threads(count):
+            table = Table("Elementwise operators, uint8, channels last", peer=LEGACY)
             for shape in IMAGES:
-                x, y = (
-                    torch.randn(shape).contiguous(memory_format=torch.channels_last)
-                    for _ in range(2)
-                )
-                for name, calls in (*conversions(x), *joins(x, y), *functions(x)):
-                    timings = compare(calls, seconds=0.1)
-                    table.add(f"{name} {'x'.join(map(str, shape))}", timings)
+                for name, calls in images(shape, torch.channels_last):
+                    label = f"{name} {'x'.join(map(str, shape))}"
+                    table.add(label, compare(calls, seconds=SECONDS))
+            for name, calls in images(IMAGES[0], torch.contiguous_format):
+                table.add(f"{name}, channels first", compare(calls, seconds=SECONDS))
             for name, calls in (lookup(30_522, 384, 9 * 128), functional_add(8)):
-                table.add(name, compare(calls, seconds=0.2))
-    table.print()
+                table.add(name, compare(calls, seconds=2 * SECONDS))
+            table.print()
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def sanitize(session: nox.Session) -> None:
     env = {
         "LD_PRELOAD": ":".join(runtime),
         # The interpreter keeps what it allocates, and torch frees what others allocated.
-        "ASAN_OPTIONS": "detect_leaks=0:alloc_dealloc_mismatch=0",
+        "ASAN_OPTIONS": "detect_leaks=0:alloc_dealloc_mismatch=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     tests = [f"packages/qtensor/tests/{name}" for name in KERNEL_TESTS]

@@ -113,7 +113,7 @@ def _on_one_device(name: str, fake: Callable[..., Any]) -> Callable[..., Any]:
         output = fake(*args, **kwargs)
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         # As everywhere in torch, a scalar of the CPU goes with any device.
-        devices = {str(leaf.device) for leaf in given if leaf.dim()}
+        devices = {str(leaf.device) for leaf in given if leaf.dim() or not leaf.is_cpu}
         if len(devices) > 1:
             raise ValueError(
                 f"expected all tensors of qtensor.{name} on one device, got "

@@ -5,6 +5,7 @@ tensors, per token (each row of the last dimension), or per group of a row. Wher
 kernel, they run the same one.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -155,10 +156,12 @@ def _check_runs(input: Tensor, size: int, *parameters: Tensor) -> None:
             )
 
 
-def _whole_rows(input: Tensor, scales: Tensor, group_size: int) -> int:
-    """The group size; larger than a row, it means the row."""
+def _run_size(input: Tensor, scales: Tensor, group_size: int | None) -> int:
+    """The group size; absent, or larger than a row, it means the row."""
     columns = input.shape[-1] if input.ndim else 0
-    return columns if group_size > columns and scales.shape[-1:] == (1,) else group_size
+    if group_size is None or (group_size > columns and scales.shape[-1:] == (1,)):
+        return columns
+    return group_size
 
 
 def _quantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -171,7 +174,7 @@ def _quantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor]:
         dtype: torch.dtype,
         group_size: int | None = None,
     ) -> Tensor:
-        size = input.shape[-1] if group_size is None else _whole_rows(input, scales, group_size)
+        size = _run_size(input, scales, group_size)
         _check_runs(input, size, scales, zero_points)
         parameters = scales.reshape(-1).float(), zero_points.reshape(-1).long(), 0
         runs = input.reshape(-1, size)
@@ -192,7 +195,7 @@ def _quantize_runs_fake(
 ) -> Tensor:
     check_quantizable(input)
     check_range(quant_min, quant_max, dtype)
-    size = input.shape[-1] if group_size is None else _whole_rows(input, scales, group_size)
+    size = _run_size(input, scales, group_size)
     _check_runs(input, size, scales, zero_points)
     return input.new_empty(input.shape, dtype=dtype)
 
@@ -209,7 +212,7 @@ def _dequantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor
         *,
         output_dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        size = input.shape[-1] if group_size is None else _whole_rows(input, scales, group_size)
+        size = _run_size(input, scales, group_size)
         _check_runs(input, size, scales, *([] if zero_points is None else [zero_points]))
         zeros = None if zero_points is None else zero_points.reshape(-1).long()
         parameters = scales.reshape(-1).float(), zeros, 0
@@ -232,7 +235,7 @@ def _dequantize_runs_fake(
     output_dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     check_integers(input, (dtype,))
-    size = input.shape[-1] if group_size is None else _whole_rows(input, scales, group_size)
+    size = _run_size(input, scales, group_size)
     _check_runs(input, size, scales)
     return input.new_empty(input.shape, dtype=output_dtype)
 
@@ -300,14 +303,16 @@ def _choose_fake(
 ) -> Parameters:
     check_quantizable(input)
     check_range(quant_min, quant_max, dtype)
+    if not 0 <= eps <= torch.finfo(torch.float32).max:
+        raise ValueError(f"expected eps, the least scale, to be a finite float32 from 0, got {eps}")
     return input.new_empty(1, dtype=torch.float32), input.new_empty(1, dtype=torch.int64)
 
 
 def _per_token(aminmax_per_channel: Callable[..., Any], symmetric: bool) -> Any:
     def choose(input: Tensor, dtype: torch.dtype) -> Parameters:
         _choose_per_token_fake(input, dtype)
-        columns = input.shape[-1]
-        lowest, highest, _ = aminmax_per_channel(input.reshape(-1, columns).float(), 0)
+        rows = input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
+        lowest, highest, _ = aminmax_per_channel(rows.float(), 0)
         lowest, highest = _or_zero(lowest), _or_zero(highest)
         if symmetric:
             bound = torch.maximum(-lowest, highest)

@@ -24,22 +24,24 @@ enum {
     TASKS_PER_THREAD = 4, /* so that threads which are held up delay the others little */
 };
 
-/* The activations of a single step may be complemented (a becomes 255 - a), which bytes of the 4
- * is one of these masks. The first two bytes share a 16-bit lane, and so do the last two. */
-enum { COMPLEMENTS = 4 };
-extern const uint8_t step_complements[COMPLEMENTS][STEP];
+/* The orders in which the 4 activations of a step may be taken: the first two share a 16-bit lane,
+ * and so do the last two, so these are the three ways to divide them. Each takes a copy of the rows
+ * in which every 4 bytes have that order. */
+enum { ORDERS = 3 };
+extern const uint8_t step_orders[ORDERS][STEP];
 
 /* The weights of 16 channels, in the order in which a tile function runs through them. */
 typedef struct {
     int32_t quads;               /* T = 4: bundles of four steps that are summed in 16 bits */
     int32_t pairs;               /* T = 2: of two */
     int32_t centred_pairs;       /* the same, where that takes a centre */
-    int32_t single[COMPLEMENTS]; /* T = 1: steps that are safe only alone, by complement */
+    int32_t single;              /* T = 1: steps that are safe only alone */
     int32_t wide;                /* steps whose products need 32 bits from the start */
     int32_t offset_count;        /* of all steps */
     const int32_t *offsets;      /* of each step, from the row's base */
     const int8_t *weights;       /* 64 bytes a step, 128 if it is wide; 64-byte aligned */
     const int16_t *centres;      /* 2 * CHANNELS for each centred pair; 64-byte aligned */
+    const uint8_t *complements;  /* of each single step, exclusive or with its activations */
     int32_t centred[CHANNELS];      /* the sums of all centres */
     int32_t complemented[CHANNELS]; /* what sums lack because activations are complemented */
 } panel;
@@ -123,8 +125,8 @@ typedef struct {
     int64_t group_panels;     /* panels of a group; the last one may be partly empty */
     int64_t k;                /* weights of a channel */
     int64_t run_length;       /* K is made of runs of consecutive activations, each of this many */
-    int64_t offset_count;     /* a panel's offsets are a permutation of 4 * (0, 1, 2 ...) */
-    int64_t step_bytes;       /* the most bytes of a step's weights and centres */
+    int64_t offset_count;     /* a panel's offsets are a permutation of 4 * (0, 1, 2 ...), */
+    int copies;               /* plus 4 * offset_count for each copy before the one that is read */
     int64_t group_stride;     /* activation bytes from one group to the next */
     const struct depthwise_weights *depthwise; /* depthwise.h; NULL if dense */
     int64_t chunks;           /* K is cut so that 32 bits hold each chunk's sum; mostly 1 */
@@ -138,9 +140,10 @@ typedef struct {
 
 /* weights: [groups * channels][runs * run_length]. The activations of one run are consecutive.
  * row_sums: whether multiply() needs the sums of the activations, for zero points of the weights.
+ * orders: whether the rows can be copied in other orders, one copy after the other.
  * Returns NULL if memory is short. */
 packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t runs,
-             int64_t run_length, int64_t group_stride, int amax, bool row_sums);
+             int64_t run_length, int64_t group_stride, int amax, bool row_sums, bool orders);
 /* For depthwise convolution; weights: [channels][taps], already without their zero points.
  * Output channel c sees input channel c / multiplier. */
 packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t multiplier,

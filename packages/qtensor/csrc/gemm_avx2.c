@@ -25,14 +25,17 @@ static inline __m256i load(const void *weights) {
     return _mm256_load_si256((const __m256i *)weights);
 }
 
-/* Adds the products of one row and a bundle of `steps` steps. They are added up in 16 bits, with
- * the centre if the bundle has one, then widened once. */
+/* What comes into a bundle beside its products. */
+enum extra { NOTHING, CENTRE, COMPLEMENT };
+
+/* Adds the products of one row and a bundle of `steps` steps: added up in 16 bits, with the centre
+ * if the bundle has one, then widened once. */
 static ALWAYS_INLINE void add_bundle(__m256i *acc, const uint8_t *row, const int32_t *offset,
-                                     const int8_t *w, int steps, bool centred,
-                                     const int16_t *centre, __m256i complement) {
-    __m256i a = _mm256_xor_si256(broadcast(row + offset[0]), complement);
+                                     const int8_t *w, int steps, enum extra extra,
+                                     __m256i mask, const int16_t *centre) {
+    __m256i a = _mm256_xor_si256(broadcast(row + offset[0]), mask);
     __m256i sum[2] = {_mm256_maddubs_epi16(a, load(w)), _mm256_maddubs_epi16(a, load(w + 32))};
-    if (centred) {
+    if (extra == CENTRE) {
         sum[0] = _mm256_add_epi16(sum[0], load(centre));
         sum[1] = _mm256_add_epi16(sum[1], load(centre + CHANNELS));
     }
@@ -71,25 +74,21 @@ typedef struct {
     const int32_t *offset;
     const int8_t *weights;
     const int16_t *centre;
+    const uint8_t *complement;
 } cursor;
 
 static ALWAYS_INLINE void add_bundles(__m256i (*acc)[2], const uint8_t *const *rows, int count,
-                                      cursor *at, int32_t bundles, int steps, bool centred,
-                                      int complement) {
-    const __m256i mask = broadcast(step_complements[complement]);
-    if (centred && count == 1) { /* which waits for weights: centres would be more to read */
-        bundles *= steps;
-        steps = 1;
-        centred = false;
-    }
+                                      cursor *at, int32_t bundles, int steps, enum extra extra) {
     for (; bundles > 0; bundles--) {
+        __m256i mask = extra == COMPLEMENT ? broadcast(at->complement) : _mm256_setzero_si256();
 #pragma GCC unroll 4
         for (int r = 0; r < count; r++)
-            add_bundle(acc[r], rows[r], at->offset, at->weights, steps, centred, at->centre,
-                       complement ? mask : _mm256_setzero_si256());
+            add_bundle(acc[r], rows[r], at->offset, at->weights, steps, extra, mask,
+                       at->centre);
         at->offset += steps;
         at->weights += steps * STEP_BYTES;
-        if (centred) at->centre += 2 * CHANNELS;
+        if (extra == CENTRE) at->centre += 2 * CHANNELS;
+        if (extra == COMPLEMENT) at->complement += STEP;
     }
 }
 
@@ -107,13 +106,13 @@ static ALWAYS_INLINE void tile(const uint8_t *const *rows, int count, const pane
 #pragma GCC unroll 4
     for (int r = 0; r < count; r++) a[r] = rows[r];
 
-    cursor at = {p->offsets, p->weights, p->centres};
-    add_bundles(acc, a, count, &at, p->quads, 4, false, 0);
-    add_bundles(acc, a, count, &at, p->pairs, 2, false, 0);
-    add_bundles(acc, a, count, &at, p->centred_pairs, 2, true, 0);
-    add_bundles(acc, a, count, &at, p->single[0], 1, false, 0);
-    for (int c = 1; c < COMPLEMENTS; c++)
-        add_bundles(acc, a, count, &at, p->single[c], 1, false, c);
+    cursor at = {p->offsets, p->weights, p->centres, p->complements};
+    add_bundles(acc, a, count, &at, p->quads, 4, NOTHING);
+    add_bundles(acc, a, count, &at, p->pairs, 2, NOTHING);
+    if (count > 1) add_bundles(acc, a, count, &at, p->centred_pairs, 2, CENTRE);
+    /* One row waits for its weights to be read: centres would be more to read. */
+    if (count == 1) add_bundles(acc, a, count, &at, 2 * p->centred_pairs, 1, NOTHING);
+    add_bundles(acc, a, count, &at, p->single, 1, COMPLEMENT);
     for (int32_t s = p->wide; s > 0; s--, at.offset++, at.weights += WIDE_BYTES) {
 #pragma GCC unroll 4
         for (int r = 0; r < count; r++) add_wide(acc[r], a[r] + at.offset[0], at.weights);
@@ -125,8 +124,8 @@ static ALWAYS_INLINE void tile(const uint8_t *const *rows, int count, const pane
     }
 }
 
-static void dense(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
-                  int32_t *acc) {
+static void dense_avx2(const uint8_t *const *rows, int count, const panel *p,
+                       const int32_t *start, int32_t *acc) {
     for (; count >= TILE_ROWS; count -= TILE_ROWS, rows += TILE_ROWS, acc += TILE_ROWS * CHANNELS)
         tile(rows, TILE_ROWS, p, start, acc);
     if (count == 1) tile(rows, 1, p, start, acc);
@@ -196,7 +195,7 @@ static bool range(const float *values, int64_t count, float *lowest, float *high
 
 const kernels avx2_kernels = {
     .name = "avx2",
-    .dense = dense,
+    .dense = dense_avx2,
     .depthwise = &depthwise_avx2,
     .rank_one = rank_one,
     .requantize = requantize_avx2,

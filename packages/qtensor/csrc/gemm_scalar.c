@@ -23,6 +23,7 @@ static inline void add_wide_step(const uint8_t *a, const int16_t *weights, uint3
 
 static void dense(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
                   int32_t *acc) {
+    static const uint8_t none[STEP];
     for (int r = 0; r < count; r++) {
         const int32_t *offset = p->offsets;
         const int8_t *weights = p->weights;
@@ -31,10 +32,9 @@ static void dense(const uint8_t *const *rows, int count, const panel *p, const i
             sums[c] = (uint32_t)start[c] + (uint32_t)p->complemented[c];
         int32_t bundled = 4 * p->quads + 2 * (p->pairs + p->centred_pairs);
         for (int32_t s = 0; s < bundled; s++, weights += STEP_BYTES)
-            add_step(rows[r] + *offset++, step_complements[0], weights, sums);
-        for (int i = 0; i < COMPLEMENTS; i++)
-            for (int32_t s = 0; s < p->single[i]; s++, weights += STEP_BYTES)
-                add_step(rows[r] + *offset++, step_complements[i], weights, sums);
+            add_step(rows[r] + *offset++, none, weights, sums);
+        for (int32_t s = 0; s < p->single; s++, weights += STEP_BYTES)
+            add_step(rows[r] + *offset++, p->complements + s * STEP, weights, sums);
         for (int32_t s = 0; s < p->wide; s++, weights += WIDE_BYTES)
             add_wide_step(rows[r] + *offset++, (const int16_t *)weights, sums);
     }

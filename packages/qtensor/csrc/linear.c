@@ -16,7 +16,8 @@ typedef struct {
     enum input_kind kind;
     const void *input;
     int64_t rows, k;
-    int64_t pitch; /* bytes from one row to the next, as the kernels read them */
+    int64_t pitch; /* bytes of a row as the kernels read it */
+    int copies;    /* of each row, one after the other: see step_orders */
     bool in_place;
     int64_t block_rows;
     int32_t quant_max;
@@ -35,7 +36,7 @@ typedef struct {
 
 static size_t stage_bytes(const source *s) {
     size_t per_row = sizeof(uint8_t *) + sizeof(float) + sizeof(int32_t);
-    return (size_t)s->block_rows * (per_row + (s->in_place ? 0 : (size_t)s->pitch));
+    return (size_t)s->block_rows * (per_row + (s->in_place ? 0 : (size_t)(s->copies * s->pitch)));
 }
 
 static stage divide(const source *s, void *memory) {
@@ -70,6 +71,18 @@ static void quantize_row(const source *s, int64_t row, float *scale, int32_t *ze
     k->elementwise->quantize(values, out, s->k, &params, 0);
 }
 
+/* Puts copies in the other two of step_orders behind a row, as words: byte 0 is the lowest. */
+static void copy_in_orders(uint8_t *row, int64_t pitch) {
+    for (int64_t i = 0; i < pitch; i += STEP) {
+        uint32_t a, swapped, turned;
+        memcpy(&a, row + i, STEP);
+        swapped = (a & 0xff0000ff) | (a >> 8 & 0xff00) | (a & 0xff00) << 8;
+        turned = (a & 0xff) | (a >> 16 & 0xff00) | (a & 0xffff00) << 8;
+        memcpy(row + pitch + i, &swapped, STEP);
+        memcpy(row + 2 * pitch + i, &turned, STEP);
+    }
+}
+
 static row_block stage_rows(const void *context, int64_t block, void *memory) {
     const source *s = context;
     stage t = divide(s, memory);
@@ -77,7 +90,7 @@ static row_block stage_rows(const void *context, int64_t block, void *memory) {
     int64_t count = smaller(s->block_rows, s->rows - first);
     for (int64_t i = 0; i < count; i++) {
         const uint8_t *from = (const uint8_t *)s->input + (first + i) * s->k;
-        uint8_t *out = t.bytes + i * s->pitch;
+        uint8_t *out = t.bytes + i * s->copies * s->pitch;
         t.bases[i] = s->in_place ? from : out;
         if (s->in_place) continue;
         if (s->kind == INPUT_FLOAT)
@@ -85,6 +98,7 @@ static row_block stage_rows(const void *context, int64_t block, void *memory) {
         else
             for (int64_t j = 0; j < s->k; j++) out[j] = from[j] ^ (s->kind == INPUT_S8 ? 0x80 : 0);
         memset(out + s->k, 0, (size_t)(s->pitch - s->k));
+        if (s->copies == ORDERS) copy_in_orders(out, s->pitch);
     }
     row_block rows = {.bases = t.bases, .count = count, .first = first, .line = count,
                       .spacing = 1};
@@ -99,8 +113,9 @@ int linear(const product *p, enum input_kind kind, const void *input, int64_t ro
            int32_t quant_max, bool per_row) {
     source s = {.product = p, .kind = kind, .input = input, .rows = rows, .k = k,
                 .pitch = divide_up(k, STEP) * STEP,
-                .in_place = kind == INPUT_U8 && k % STEP == 0,
+                .copies = p->weights->copies,
                 .quant_max = quant_max, .per_row = per_row};
+    s.in_place = kind == INPUT_U8 && k % STEP == 0 && s.copies == 1;
     if (kind == INPUT_FLOAT && !per_row)
         s.finite = p->kernels->range(input, rows * k, &s.lowest, &s.highest);
 

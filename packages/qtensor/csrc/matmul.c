@@ -36,7 +36,8 @@ static bool allocate(const matmul_shape *m, matrix *x) {
     x->weights = x->memory;
     panel *header = (panel *)(x->weights + weights);
     x->packed = (packed){.groups = 1, .channels = m->columns, .group_panels = panels, .k = m->k,
-                         .run_length = m->k, .offset_count = steps, .chunks = chunks,
+                         .run_length = m->k, .offset_count = steps, .copies = 1,
+                         .chunks = chunks,
                          .panels = header, .ones = header + chunks * panels,
                          .sums = (int64_t *)(header + chunks * (panels + 1))};
     int32_t *offsets = (int32_t *)(x->packed.sums + panels * CHANNELS);

@@ -20,40 +20,54 @@ static void store_wide(const int8_t *step, int16_t *out) {
 /* What packing one panel after the other needs; the last two move on. */
 typedef struct {
     schedule plan;
-    int8_t *raw; /* the panel's steps in natural order */
-    int amax;
+    int8_t *raw;        /* the panel's steps in natural order */
+    int64_t first;      /* number of the first of them in the whole of K */
+    int64_t copy_steps; /* from one copy of a row to the next */
+    int amax, orders;
     int32_t *offsets;
     int8_t *weights;
 } packer;
 
 static void emit(packer *w, panel *p, int32_t step, int complement) {
     const int8_t *from = w->raw + (size_t)step * STEP_BYTES;
+    const uint8_t *order = step_orders[w->plan.orders[step]];
+    *w->offsets++ = (int32_t)(STEP * (w->first + step + w->plan.orders[step] * w->copy_steps));
     if (complement == WIDE) {
         store_wide(from, (int16_t *)w->weights);
         w->weights += WIDE_BYTES;
         return;
     }
     for (int i = 0; i < STEP_BYTES; i++) {
+        int8_t weight = from[i / STEP * STEP + order[i % STEP]];
         bool changed = step_complements[complement][i % STEP];
-        *w->weights++ = (int8_t)(changed ? -from[i] : from[i]);
-        if (changed) p->complemented[i / STEP] += UINT8_MAX * from[i];
+        *w->weights++ = (int8_t)(changed ? -weight : weight);
+        if (changed) p->complemented[i / STEP] += UINT8_MAX * weight;
     }
 }
 
 /* All bundles of one kind, in natural order, which suits the caches. Returns how many. */
-static int32_t emit_all(packer *w, panel *p, int64_t first, int32_t count, bool centred,
-                        int complement) {
+static int32_t emit_all(packer *w, panel *p, int32_t count, bool centred, bool wide) {
     int32_t emitted = 0;
     for (int32_t i = 0; i < p->offset_count; i++) {
         const bundle *b = &w->plan.bundles[i];
-        if (b->count != count || b->centred != centred || b->complement != complement) continue;
-        for (int32_t j = 0; j < count; j++) {
-            *w->offsets++ = (int32_t)(STEP * (first + b->steps[j]));
-            emit(w, p, b->steps[j], complement);
-        }
+        if (b->count != count || b->centred != centred || (b->complement == WIDE) != wide) continue;
+        for (int32_t j = 0; j < count; j++) emit(w, p, b->steps[j], b->complement);
         emitted++;
     }
     return emitted;
+}
+
+/* The masks of the single steps, in the same order. */
+static void emit_complements(packer *w, panel *p) {
+    p->complements = (const uint8_t *)w->weights;
+    int8_t *out = w->weights;
+    for (int32_t i = 0; i < p->offset_count; i++) {
+        const bundle *b = &w->plan.bundles[i];
+        if (b->count != 1 || b->complement == WIDE) continue;
+        memcpy(out, step_complements[b->complement], STEP);
+        out += STEP;
+    }
+    w->weights += divide_up(out - w->weights, STEP_BYTES) * STEP_BYTES; /* to stay aligned */
 }
 
 static void emit_centres(packer *w, panel *p) {
@@ -68,18 +82,16 @@ static void emit_centres(packer *w, panel *p) {
     }
 }
 
-/* first: the number of the first step in packer->raw, in the whole of K. */
-static panel pack_panel(packer *w, int64_t first, int64_t steps) {
+static panel pack_panel(packer *w, int64_t steps) {
     panel p = {.offsets = w->offsets, .weights = w->weights, .offset_count = (int32_t)steps};
-    plan(&w->plan, w->raw, p.offset_count,
-         &(rules){.amax = w->amax, .most = MAX_BUNDLE, .complements = COMPLEMENTS,
-                  .centred = true});
-    p.quads = emit_all(w, &p, first, 4, false, 0);
-    p.pairs = emit_all(w, &p, first, 2, false, 0);
-    p.centred_pairs = emit_all(w, &p, first, 2, true, 0);
-    for (int c = 0; c < COMPLEMENTS; c++) p.single[c] = emit_all(w, &p, first, 1, false, c);
-    p.wide = emit_all(w, &p, first, 1, false, WIDE);
+    plan(&w->plan, w->raw, p.offset_count, w->amax, w->orders);
+    p.quads = emit_all(w, &p, 4, false, false);
+    p.pairs = emit_all(w, &p, 2, false, false);
+    p.centred_pairs = emit_all(w, &p, 2, true, false);
+    p.single = emit_all(w, &p, 1, false, false);
+    p.wide = emit_all(w, &p, 1, false, true);
     emit_centres(w, &p);
+    emit_complements(w, &p);
     return p;
 }
 
@@ -134,7 +146,7 @@ static void carve_packed(packed *p, arena *a, int32_t **offsets, int8_t **weight
     p->sums = carve(a, panel_sums(p), sizeof(int64_t));
     int64_t count = p->offset_count * (panels + ones);
     *offsets = carve(a, count, sizeof(int32_t));
-    *weights = carve(a, count, (size_t)p->step_bytes);
+    *weights = carve(a, count, WIDE_BYTES); /* the most that a step takes */
 }
 
 /* Allocates what the sizes in *p ask for. */
@@ -159,7 +171,8 @@ static packed *allocate(packed sizes, int32_t **offsets, int8_t **weights, bool 
 static void *carve_schedule(schedule *s, arena *a, int64_t steps) {
     s->bundles = carve(a, steps, sizeof(bundle));
     s->sums = carve(a, steps, sizeof(lane_sums));
-    s->order = carve(a, steps, sizeof(int32_t));
+    s->orders = carve(a, steps, sizeof(uint8_t));
+    s->by_size = carve(a, steps, sizeof(int32_t));
     s->size = carve(a, steps, sizeof(int16_t));
     return carve(a, steps, STEP_BYTES); /* the raw panel */
 }
@@ -167,43 +180,41 @@ static void *carve_schedule(schedule *s, arena *a, int64_t steps) {
 static void count_steps(packed *p, const panel *done) {
     p->counts[0] += 4 * done->quads;
     p->counts[1] += 2 * (done->pairs + done->centred_pairs);
-    for (int c = 0; c < COMPLEMENTS; c++) p->counts[2] += done->single[c];
+    p->counts[2] += done->single;
     p->counts[3] += done->wide;
 }
 
 static void pack_chunk(packed *p, packer *packer, const int8_t *weights, int64_t run_length,
-                       int64_t first, int64_t steps, int64_t chunk) {
+                       int64_t steps, int64_t chunk) {
     int64_t panels = p->groups * p->group_panels;
     for (int64_t i = 0; i < panels; i++) {
         int64_t group = i / p->group_panels, channel = i % p->group_panels * CHANNELS;
         int64_t left = p->channels - channel;
         gather(weights + (group * p->channels + channel) * p->k, left < CHANNELS ? left : CHANNELS,
-               p->k, run_length, first, steps, packer->raw);
+               p->k, run_length, packer->first, steps, packer->raw);
         add_sums(packer->raw, steps, p->sums + i * CHANNELS);
-        panel done = pack_panel(packer, first, steps);
+        panel done = pack_panel(packer, steps);
         p->panels[chunk * panels + i] = done;
         count_steps(p, &done);
     }
     if (p->ones) {
-        gather_ones(run_length, first, steps, packer->raw);
-        p->ones[chunk] = pack_panel(packer, first, steps);
+        gather_ones(run_length, packer->first, steps, packer->raw);
+        p->ones[chunk] = pack_panel(packer, steps);
     }
 }
 
 packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t runs,
-             int64_t run_length, int64_t group_stride, int amax, bool row_sums) {
+             int64_t run_length, int64_t group_stride, int amax, bool row_sums, bool orders) {
     enum { CHUNK_STEPS = MAX_CHUNK / STEP };
     int64_t steps = runs * ((run_length + STEP - 1) / STEP);
     int64_t chunk_steps = steps < CHUNK_STEPS ? steps : CHUNK_STEPS;
     packed sizes = {.groups = groups, .channels = channels, .k = runs * run_length,
-                    .run_length = run_length, .offset_count = steps,
+                    .run_length = run_length, .offset_count = steps, .copies = orders && may_be_wide(amax) ? ORDERS : 1,
                     .group_stride = group_stride,
                     .group_panels = (channels + CHANNELS - 1) / CHANNELS,
-                    .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1,
-                    .step_bytes = may_be_wide(amax) ? WIDE_BYTES
-                                                    : STEP_BYTES + CENTRE_BYTES / 2};
+                    .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1};
 
-    packer packer = {.amax = amax};
+    packer packer = {.amax = amax, .copy_steps = steps, .orders = sizes.copies};
     arena measure = {0};
     carve_schedule(&packer.plan, &measure, chunk_steps);
     void *workspace = malloc(measure.used + 1);
@@ -211,9 +222,9 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
     if (p) {
         packer.raw = carve_schedule(&packer.plan, &(arena){workspace, 0}, chunk_steps);
         for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
-            int64_t first = chunk * CHUNK_STEPS, left = steps - first;
-            pack_chunk(p, &packer, weights, run_length, first,
-                       left < CHUNK_STEPS ? left : CHUNK_STEPS, chunk);
+            packer.first = chunk * CHUNK_STEPS;
+            pack_chunk(p, &packer, weights, run_length,
+                       smaller(steps - packer.first, CHUNK_STEPS), chunk);
         }
         p->bytes = (char *)packer.weights - (char *)p->memory; /* the rest was never touched */
     }

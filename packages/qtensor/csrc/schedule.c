@@ -15,8 +15,9 @@
  *   bits, and what comes out modulo 2**16 is the moved sum itself. The sum of all centres is taken
  *   off in the end.
  *
- * A step that is not safe as it is may be so with some of its activations COMPLEMENTED: a w =
- * 255 w + (255 - a)(-w), and the sign of w is what matters where two large weights meet in a lane.
+ * A step that is not safe as it is may be so in another order, which lets other weights share a
+ * lane; or with some of its activations COMPLEMENTED: a w = 255 w + (255 - a)(-w), and the sign of
+ * w is what matters where two large weights meet.
  * README.md tells more.
  */
 #include <stdlib.h>
@@ -28,6 +29,7 @@ enum {
     MAX_TRIES = 24,             /* partners looked at for one bundle before it is left as it is */
 };
 
+const uint8_t step_orders[ORDERS][STEP] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 3, 1, 2}};
 const uint8_t step_complements[COMPLEMENTS][STEP] = {
     {0, 0, 0, 0}, {0, 255, 0, 0}, {0, 0, 0, 255}, {0, 255, 0, 255}};
 
@@ -74,11 +76,13 @@ void centres(const lane_sums *sums, int amax, int16_t *out) {
 /* ---- single steps ---- */
 
 /* Returns false if a weight that should change its sign is -128. */
-static bool sum_step(const int8_t *weights, const uint8_t *complement, lane_sums *out) {
+static bool sum_step(const int8_t *weights, const uint8_t *order, const uint8_t *complement,
+                     lane_sums *out) {
     bool possible = true;
     *out = nothing;
     for (int i = 0; i < STEP_BYTES; i++) {
-        int weight = complement[i % STEP] ? -weights[i] : weights[i];
+        int weight = weights[i / STEP * STEP + order[i % STEP]];
+        if (complement[i % STEP]) weight = -weight;
         possible &= weight <= INT8_MAX;
         if (weight > 0) out->positive[i / 2] += (int16_t)weight;
         if (weight < 0) out->negative[i / 2] -= (int16_t)weight;
@@ -86,11 +90,22 @@ static bool sum_step(const int8_t *weights, const uint8_t *complement, lane_sums
     return possible;
 }
 
-static int complement_for(const int8_t *weights, const rules *r, limits limit, lane_sums *sums) {
-    for (int c = 0; c < r->complements; c++)
-        if (sum_step(weights, step_complements[c], sums) && fits(sums, &nothing, false, limit))
-            return c;
-    return WIDE;
+/* How a step is safe, if it is: in another order, which costs nothing, or complemented. */
+static void plan_step(schedule *s, int32_t step, const int8_t *weights, int orders,
+                      limits limit) {
+    bundle *b = &s->bundles[step];
+    *b = (bundle){.steps = {step}, .count = 1, .complement = WIDE};
+    s->orders[step] = 0;
+    for (int c = 0; c < COMPLEMENTS; c++) {
+        for (int order = 0; order < orders; order++) {
+            lane_sums *sums = &s->sums[step];
+            if (!sum_step(weights, step_orders[order], step_complements[c], sums)) continue;
+            if (!fits(sums, &nothing, false, limit)) continue;
+            b->complement = c;
+            s->orders[step] = (uint8_t)order;
+            return;
+        }
+    }
 }
 
 /* ---- bundles ---- */
@@ -105,7 +120,7 @@ static int16_t largest_lane(const lane_sums *s, bool centred) {
     return largest;
 }
 
-/* Puts the bundles of `count` steps in s->order, smallest first; returns how many there are. */
+/* Puts the bundles of `count` steps in s->by_size, smallest first; returns how many there are. */
 static int32_t sort(schedule *s, int32_t steps, int count, bool centred) {
     int32_t starts[MAX_SUM + 2] = {0};
     for (int32_t i = 0; i < steps; i++) {
@@ -118,7 +133,7 @@ static int32_t sort(schedule *s, int32_t steps, int count, bool centred) {
     for (int i = 0; i <= MAX_SUM; i++) starts[i + 1] += starts[i];
     int32_t sorted = starts[MAX_SUM + 1];
     for (int32_t i = 0; i < steps; i++)
-        if (s->size[i] >= 0) s->order[starts[s->size[i]]++] = i;
+        if (s->size[i] >= 0) s->by_size[starts[s->size[i]]++] = i;
     return sorted;
 }
 
@@ -140,11 +155,11 @@ static void join(schedule *s, int32_t first, int32_t second, bool centred) {
 static void join_all(schedule *s, int32_t steps, int count, bool centred, limits limit) {
     int32_t smallest = 0;
     for (int32_t i = sort(s, steps, count, centred) - 1; i > 0; i--) {
-        int32_t large = s->order[i];
+        int32_t large = s->by_size[i];
         if (s->bundles[large].count != count) continue;
-        while (smallest < i && s->bundles[s->order[smallest]].count != count) smallest++;
+        while (smallest < i && s->bundles[s->by_size[smallest]].count != count) smallest++;
         for (int32_t j = smallest, tries = 0; j < i && tries < MAX_TRIES; j++) {
-            int32_t small = s->order[j];
+            int32_t small = s->by_size[j];
             if (s->bundles[small].count != count) continue;
             tries++;
             if (!fits(&s->sums[large], &s->sums[small], centred, limit)) continue;
@@ -154,13 +169,10 @@ static void join_all(schedule *s, int32_t steps, int count, bool centred, limits
     }
 }
 
-void plan(schedule *s, const int8_t *raw, int32_t steps, const rules *r) {
-    limits limit = limits_for(r->amax);
-    for (int32_t i = 0; i < steps; i++) {
-        const int8_t *weights = raw + (size_t)i * STEP_BYTES;
-        s->bundles[i] = (bundle){.steps = {i}, .count = 1};
-        s->bundles[i].complement = complement_for(weights, r, limit, &s->sums[i]);
-    }
-    for (int count = 1; 2 * count <= r->most; count *= 2) join_all(s, steps, count, false, limit);
-    if (r->centred) join_all(s, steps, 1, true, limit);
+void plan(schedule *s, const int8_t *raw, int32_t steps, int amax, int orders) {
+    limits limit = limits_for(amax);
+    for (int32_t i = 0; i < steps; i++)
+        plan_step(s, i, raw + (size_t)i * STEP_BYTES, orders, limit);
+    for (int count = 1; count < MAX_BUNDLE; count *= 2) join_all(s, steps, count, false, limit);
+    join_all(s, steps, 1, true, limit);
 }

@@ -16,7 +16,10 @@ typedef struct {
     int16_t negative[LANES];
 } lane_sums;
 
-enum { WIDE = -1 }; /* in place of a complement */
+/* The activations of a step may be complemented (a becomes 255 - a): which of the 4 bytes is one of
+ * these masks. The first two bytes share a lane, and so do the last two. */
+enum { COMPLEMENTS = 4, WIDE = -1 /* in place of a complement */ };
+extern const uint8_t step_complements[COMPLEMENTS][STEP];
 
 /* Steps whose products are added in 16 bits before they are widened. */
 typedef struct {
@@ -26,23 +29,17 @@ typedef struct {
     int complement; /* which of step_complements; or WIDE; those are bundles of one */
 } bundle;
 
-typedef struct {
-    int amax; /* activations lie in 0 .. amax */
-    int most; /* steps in a bundle */
-    int complements;
-    bool centred; /* whether bundles of two may be */
-} rules;
-
 /* Every array has one entry for each step. */
 typedef struct {
     bundle *bundles;
     lane_sums *sums; /* of the bundles */
-    int32_t *order;  /* the rest is workspace */
+    uint8_t *orders; /* of the steps: which of step_orders */
+    int32_t *by_size; /* the rest is workspace */
     int16_t *size;
 } schedule;
 
-/* raw: the panel's steps in natural order, STEP_BYTES each. */
-void plan(schedule *s, const int8_t *raw, int32_t steps, const rules *r);
+/* raw: the panel's steps in natural order, STEP_BYTES each; orders: how many may be used. */
+void plan(schedule *s, const int8_t *raw, int32_t steps, int amax, int orders);
 
 /* What to add to the 16-bit sums of a centred bundle, whose sums then fit. */
 void centres(const lane_sums *sums, int amax, int16_t *out);

@@ -10,7 +10,7 @@ def or_bytes(data: int, count: int) -> int: ...
 
 class Packed:
     @property
-    def counts(self) -> tuple[int, int, int]: ...
+    def counts(self) -> tuple[int, int, int, int]: ...
     @property
     def nbytes(self) -> int: ...
 
@@ -23,6 +23,7 @@ def pack_weights(
     group_stride: int,
     amax: int,
     row_sums: bool,
+    orders: bool,
 ) -> Packed: ...
 def pack_depthwise_weights(
     weights: int, channels: int, multiplier: int, taps: Sequence[int]

@@ -104,7 +104,7 @@ cdef extern from "gemm.h" nogil:
 
     const kernels *find_kernels(const char *name)
     packed_panels *pack(const int8_t *, int64_t groups, int64_t channels, int64_t runs,
-                 int64_t run_length, int64_t group_stride, int amax, bint row_sums)
+                 int64_t run_length, int64_t group_stride, int amax, bint row_sums, bint orders)
     packed_panels *pack_depthwise(const int16_t *, int64_t channels, int64_t multiplier,
                                   const int64_t *taps)
     void pack_free(packed_panels *)
@@ -193,12 +193,12 @@ cdef Packed _wrap(packed_panels *result):
 
 
 def pack_weights(uintptr_t weights, int64_t groups, int64_t channels, int64_t runs,
-                 int64_t run_length, int64_t group_stride, int amax, bint row_sums):
+                 int64_t run_length, int64_t group_stride, int amax, bint row_sums, bint orders):
     """See pack() in csrc/gemm.h."""
     cdef packed_panels *result
     with nogil:
         result = pack(<const int8_t *>weights, groups, channels, runs, run_length, group_stride,
-                      amax, row_sums)
+                      amax, row_sums, orders)
     return _wrap(result)
 
 

@@ -200,6 +200,7 @@ def _pack(
         group_channels,
         amax,
         zero_points is not None,
+        not kernel,  # linear, whose rows lie alone and can be copied
     )
 
 

@@ -97,7 +97,7 @@ def innermost_loops(instructions):
 
 
 @pytest.mark.skipif("avx2" not in _isa.available(), reason="needs the avx2 kernels")
-@pytest.mark.parametrize(("kernel", "loops"), [("dense", 4 * 4), ("bytes", 2)])
+@pytest.mark.parametrize(("kernel", "loops"), [("dense_avx2", 5 * 4), ("bytes", 2)])
 def test_inner_loops_keep_sums_in_registers(kernel, loops):
     """Compilers tend to spill a tile's accumulators to the stack, which halves the speed."""
     found = [

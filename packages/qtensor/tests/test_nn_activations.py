@@ -91,7 +91,13 @@ def test_functions_that_keep_parameters(q, function):
     assert error.max() <= q.q_scale() * 0.5001
 
 
-@pytest.mark.parametrize("function", [F.silu, F.elu, F.mish, torch.exp, torch.square, torch.neg])
+FITTED = [
+    *(F.silu, F.elu, F.mish, F.softsign, F.tanhshrink, F.logsigmoid),
+    *(torch.cos, torch.erf, torch.exp, torch.expm1, torch.neg, torch.sin, torch.square),
+]
+
+
+@pytest.mark.parametrize("function", FITTED)
 def test_other_functions_get_the_finest_scale_that_holds_them(q, function):
     result = function(q)
     every = torch.arange(q.qparams.quant_min, q.qparams.quant_max + 1)

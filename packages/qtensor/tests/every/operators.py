@@ -4,6 +4,7 @@ What holds for all operators is tested over this table. A new operator needs an 
 ``test_operators.py`` fails without one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,17 @@ def _linear(r: Random, *, zero_points: bool = True, bias: bool = True) -> Argume
     )
 
 
+def _lstm(
+    r: Random, integers: Callable[..., Tensor], zero_point: int, low: int, high: int
+) -> Arguments:
+    """3 steps of a batch of 2, 5 units."""
+    gates, state, cell = integers(3, 2, 20), integers(2, 5), integers(2, 5)
+    of_each = (0.02, zero_point)
+    weight = r.int8(20, 5), r.scales(20), r.zero_points(20), r.float(20)
+    stages = [0.02] * 10, [zero_point] * 10, [low] * 10, [high] * 10
+    return (gates, *of_each, state, *of_each, cell, *of_each, *weight, *stages)
+
+
 def _conv(r: Random, axes: int, groups: int, *, transposed: bool = False) -> Arguments:
     """A weight for 8 input and output channels, its parameters, and a bias."""
     weight = r.int8(8, 8 // groups, *(3, 2, 2)[:axes])
@@ -156,6 +168,11 @@ def _products(r: Random) -> dict[str, list[Arguments]]:
             (r.uint8(2, 3, 9), 0.02, 7, r.uint8(2, 9, 5), 0.03, 100, *QUINT8),
             (r.int8(3, 9), 0.02, -7, r.int8(4, 9).t(), 0.03, 10, *QINT8, 0.0),
         ],
+        "matmul_int32": [
+            (r.uint8(2, 3, 9), 7, r.uint8(2, 9, 5), 100),
+            (r.int8(3, 9), -7, r.int8(4, 9).t(), 10),
+        ],
+        "lstm": [_lstm(r, r.uint8, 100, 0, 255), _lstm(r, r.int8, -3, -128, 127)],
     }
     for axes in (1, 2, 3):
         table[f"batch_norm{axes}d"] = [
@@ -236,7 +253,10 @@ def _elementwise(r: Random) -> dict[str, list[Arguments]]:
             (image, 0.02, 7, r.float(8), *unsigned),
             (signed, 0.02, -7, r.float(1), *to_signed),
         ],
-        "softmax": [(image, 0.02, 1, 1 / 256, 0, 0, 255), (signed, 0.02, -1, 1 / 256, -128, -128, 127)],
+        "softmax": [
+            (image, 0.02, 1, 1 / 256, 0, 0, 255),
+            (signed, 0.02, -1, 1 / 256, -128, -128, 127),
+        ],
         "embedding": [
             (r.uint8(6, 17), r.scales(6), r.float(6), torch.tensor([[0, 5, 2], [2, 0, 1]])),
             (r.uint8(6, 17), r.scales(6), r.float(6), torch.tensor(3, dtype=torch.int32)),

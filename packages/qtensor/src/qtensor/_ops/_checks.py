@@ -127,7 +127,7 @@ def check_channel_values(
     """:func:`check_parameters` of every channel; reads the tensors."""
     if not bool(((scales >= _SMALLEST_SCALE) & (scales <= _LARGEST_SCALE)).all()):
         raise ValueError(f"expected positive, finite scales, got {scales}")
-    if zero_points.dtype is torch.int64:
+    if not zero_points.is_floating_point():
         check_zero_point(zero_points, quant_min, quant_max, "zero_points")
     elif not bool(zero_points.isfinite().all()):
         raise ValueError(f"expected finite zero_points, got {zero_points}")

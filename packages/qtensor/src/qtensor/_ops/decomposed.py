@@ -39,8 +39,12 @@ from .statistics import (
 
 def _check_scalars(**tensors: Any) -> None:
     for name, tensor in tensors.items():
-        if isinstance(tensor, Tensor) and tensor.numel() != 1:
+        if not isinstance(tensor, Tensor):
+            continue
+        if tensor.numel() != 1:
             raise ValueError(f"expected {name} of one element, got shape {tuple(tensor.shape)}")
+        if tensor.dtype == torch.bool or tensor.is_complex():
+            raise TypeError(f"expected {name} to be a number, got {tensor.dtype}")
 
 
 def _number(value: Any) -> Any:

@@ -33,7 +33,9 @@ from .fake_quantize import (
 
 
 def _rounded(zero_point: Tensor, quant_min: int, quant_max: int) -> Tensor:
-    return zero_point.detach().round().clamp(quant_min, quant_max).long()
+    if zero_point.dtype == torch.bool or zero_point.is_complex():
+        raise TypeError(f"expected float zero points, got {zero_point.dtype}")
+    return zero_point.detach().double().round().clamp(quant_min, quant_max).long()
 
 
 def fake_quantize_learnable_reference(

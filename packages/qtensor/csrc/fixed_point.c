@@ -89,7 +89,7 @@ void prove_fixed_sum(binary_params *p, enum element_type type) {
     for (int i = 0; i < 3; i++) {
         const double constant = output.zero_point + 0.5 + nudges[i] - a * a_zero_point -
                                 b * b_zero_point;
-        const int64_t c = llrint(ldexp(constant, point - DIGIT_BITS)) << DIGIT_BITS;
+        const int64_t c = llrint(ldexp(constant, point - DIGIT_BITS)) * (1 << DIGIT_BITS);
         terms a_terms, b_terms;
         set_terms(&a_terms, a_zero_point, p->a_multiplier, a_factor, c);
         set_terms(&b_terms, b_zero_point, p->b_multiplier, b_factor, 0);
@@ -112,8 +112,8 @@ static int find_constant(const int32_t results[256], int32_t lowest, int32_t hig
     int32_t least = -UINT16_MAX, most = UINT16_MAX;
     for (int q = 0; q < 256; q++) {
         const int32_t product = (int32_t)(((256u * q + fixed->below) * fixed->factor) >> 16);
-        const int32_t from = (results[q] << fixed->shift) - product;
-        const int32_t to = ((results[q] + 1) << fixed->shift) - 1 - product;
+        const int32_t from = results[q] * (1 << fixed->shift) - product;
+        const int32_t to = (results[q] + 1) * (1 << fixed->shift) - 1 - product;
         least = results[q] > lowest && from > least ? from : least;
         most = results[q] < highest && to < most ? to : most;
     }

@@ -1,8 +1,8 @@
 """Calls every operator with each argument in turn replaced by bad ones; see ``test_misuse.py``.
 
-A program of its own, so that a crash is seen as one: ``python -m tests.every.misuse``. It prints a
-line for each fault it finds. Arguments pick operators by name. What may come of a call is an exception that a user can read, or a
-result; and a result must be the one that plain torch gives.
+A program of its own, so that a crash is seen as one: ``python -m tests.every.misuse``; arguments
+pick operators by name. It prints a line for each fault it finds. What may come of a call is an
+exception that a user can read, or a result; and a result must be the one that plain torch gives.
 """
 
 import math

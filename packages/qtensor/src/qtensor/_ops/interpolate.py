@@ -19,7 +19,6 @@ from ._layout import ELEMENT
 from ._registry import operator
 from .pool import channels_last_like, check_images, output_layout
 
-
 _SMALLEST_FACTOR = torch.finfo(torch.float32).smallest_normal  # the inverse is finite
 
 
@@ -97,8 +96,8 @@ def _check(
         and all(_SMALLEST_FACTOR <= factor < math.inf for factor in scale_factors)
     ):
         raise ValueError(
-            f"expected {spatial} positive scale_factors that float32 holds, for input of shape {tuple(shape)}, got "
-            f"{tuple(scale_factors)}"
+            f"expected {spatial} positive scale_factors that float32 holds, for input of shape "
+            f"{tuple(shape)}, got {tuple(scale_factors)}"
         )
 
 

@@ -60,8 +60,8 @@ def _axis(
     if min(values) < 1 or max(values) > _INT32_MAX or not 0 <= 2 * padding <= reach:
         raise ValueError(
             "expected a kernel size, stride and dilation of at least 1 (and below 2**31), and a "
-            f"padding from 0 to half the window, got kernel size {kernel}, stride {stride}, dilation {dilation}, "
-            f"padding {padding}"
+            f"padding from 0 to half the window, got kernel size {kernel}, stride {stride}, "
+            f"dilation {dilation}, padding {padding}"
         )
     room = size + 2 * padding - reach
     count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1

@@ -90,7 +90,8 @@ def _observe(module: nn.Module, name: str, allow_list: frozenset[type[nn.Module]
 
 
 def _is_observed(module: nn.Module) -> bool:
-    return any(map(is_activation_post_process, module.modules()))
+    outside = (part for part in module.modules() if not is_activation_post_process(part))
+    return any(is_activation_post_process(part._modules.get(OBSERVER)) for part in outside)
 
 
 def _observer(qconfig: QConfig, name: str, module: nn.Module) -> nn.Module:

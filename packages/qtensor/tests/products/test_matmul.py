@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtensor import QParams, QTensor, ops, qint8, quantize_per_tensor, quint8
-from qtensor._ops.matmul import matmul, matmul_reference
+from qtensor._ops.matmul import (
+    matmul,
+    matmul_int32,
+    matmul_int32_reference,
+    matmul_reference,
+)
 from qtensor.nn.quantized import QFunctional
 
 from .common import (
@@ -176,3 +181,51 @@ GOOD = {
 def test_bad_arguments(change, error, message):
     with pytest.raises(error, match=message):
         matmul(**(GOOD | change))
+
+
+# ---- sums without scales
+
+
+@given(generators, ROWS, DEPTHS, CHANNELS, patterns, DTYPES, DTYPES, st.booleans())
+def test_int32(rng, rows, depth, columns, pattern, a_dtype, b_dtype, transposed):
+    a = activations(rng, (2, rows, depth), pattern, a_dtype)
+    b = activations(rng, (2, columns, depth), pattern, b_dtype).mT
+    b = b if transposed else b.contiguous()
+    zero_points = zero_point_in(rng, a_dtype), zero_point_in(rng, b_dtype)
+    result = on_every_isa(matmul_int32, a, zero_points[0], b, zero_points[1])
+    a_exact, b_exact = (
+        x.numpy().astype(np.int64) - zero for x, zero in zip((a, b), zero_points, strict=True)
+    )
+    assert result.dtype is torch.int32
+    np.testing.assert_array_equal(result.numpy(), a_exact @ b_exact)
+    assert torch.equal(result, matmul_int32_reference(a, zero_points[0], b, zero_points[1]))
+
+
+def test_int32_of_vectors_and_of_batches_that_broadcast():
+    a = torch.randint(0, 256, (3, 1, 4, 5)).to(torch.uint8)
+    for b in (torch.randint(0, 256, shape).to(torch.uint8) for shape in ((2, 5, 6), (5, 6), (5,))):
+        result = matmul_int32(a, 3, b, 7)
+        assert torch.equal(result, torch.matmul(a.int() - 3, b.int() - 7))
+        check_operator(matmul_int32, (a, 3, b, 7))
+    with threads(2):
+        assert torch.equal(matmul_int32(a, 3, b, 7), result)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "error", "message"),
+    [
+        (torch.zeros(2, 3), torch.zeros(3, 2, dtype=torch.uint8), TypeError, "uint8 or int8 a"),
+        (torch.zeros(2, 3, dtype=torch.uint8), torch.zeros(3, 2), TypeError, "uint8 or int8 b"),
+        (
+            torch.zeros(2, 3, dtype=torch.uint8),
+            torch.zeros(2, 3, dtype=torch.uint8),
+            ValueError,
+            r"\(\.\.\., K, N\)",
+        ),
+    ],
+)
+def test_int32_of_bad_input(a, b, error, message):
+    with pytest.raises(error, match=message):
+        matmul_int32(a, 0, b, 0)
+    with pytest.raises(error, match=message):
+        matmul_int32(a.to("meta"), 0, b.to("meta"), 0)

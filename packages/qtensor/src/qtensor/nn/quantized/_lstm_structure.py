@@ -253,7 +253,9 @@ class LSTMBase(nn.Module):
                 f"{name} expects a tensor, got a {type(x).__name__}; pad a packed sequence with "
                 "torch.nn.utils.rnn.pad_packed_sequence"
             )
-        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or 0 in x.shape[:-2]:
+        time_axis = 1 if self.batch_first and x.dim() == 3 else 0
+        fits = x.dim() in (2, 3) and x.shape[-1] == self.input_size
+        if not fits or x.shape[time_axis] == 0:
             order = "(N, T, " if self.batch_first else "(T, N, "
             raise ValueError(
                 f"{name} expects an input of shape {order}{self.input_size}) or "

@@ -122,3 +122,36 @@ def test_what_an_observer_says_before_it_has_seen_anything() -> None:
     assert ObserverSpec.of(dynamic).quant_type is QuantType.DYNAMIC
     assert ObserverSpec.of(PlaceholderObserver).quant_type is QuantType.WEIGHT_ONLY
     assert ObserverSpec.of(None).quant_type is QuantType.WEIGHT_ONLY
+
+
+def test_observation_by_the_number_of_tensors() -> None:
+    row = BackendPatternConfig(operator.sub)
+    own = ObservationType.OUTPUT_USE_DIFFERENT_OBSERVER_AS_INPUT
+    shared = ObservationType.OUTPUT_SHARE_OBSERVER_WITH_INPUT
+    assert row.observation_type_of(1) is row.observation_type_of(2) is own
+    row.set_num_tensor_args_to_observation_type({1: shared, 2: own})
+    assert row.observation_type_of(1) is shared and row.observation_type_of(2) is own
+    assert row.observation_type_of(0) is None
+    again = BackendPatternConfig.from_dict(row.to_dict())
+    assert again.num_tensor_args_to_observation_type == {1: shared, 2: own}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bounds", "scale", "zero_point"),
+    [
+        (0.0, 1.0, (0, 255), 1 / 256, 0),
+        (-1.0, 1.0, (0, 255), 1 / 128, 128),
+        (-1.0, 1.0, (0, 127), 1 / 64, 64),
+        (0.0, 1.0, (-128, 127), 1 / 256, -128),
+    ],
+)
+def test_parameters_of_a_known_range(
+    low: float, high: float, bounds: tuple[int, int], scale: float, zero_point: int
+) -> None:
+    dtype = quint8 if bounds[0] == 0 else qint8
+    row = BackendPatternConfig(nn.Sigmoid)
+    assert row.fixed_qparams(dtype, *bounds) is None
+    qparams = row.set_fixed_range(low, high).fixed_qparams(dtype, *bounds)
+    assert qparams is not None and qparams.dtype is dtype
+    assert (qparams.scale, qparams.zero_point) == (scale, zero_point)
+    assert (qparams.quant_min, qparams.quant_max) == bounds

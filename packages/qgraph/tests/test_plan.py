@@ -184,6 +184,28 @@ def test_fixed_parameters_come_from_the_row(backend: BackendConfig, qconfig: QCo
     assert "cannot be made the same" in result.nodes["cat"].why
 
 
+def test_no_input_gets_the_fixed_parameters_of_an_output(
+    backend: BackendConfig, qconfig: QConfig
+) -> None:
+    backend.set_backend_pattern_config(
+        BackendPatternConfig(torch.sigmoid)
+        .add_dtype_config(DTypeConfig(quint8, quint8))
+        .set_fixed_range(0.0, 1.0)
+        .set_quantized_function(torch.sigmoid)
+    )
+    fixed = QConfig(FixedQParamsObserver.with_args(scale=1 / 256, zero_point=0), qconfig.weight)
+    mapping = QConfigMapping().set_global(qconfig).set_object_type(torch.sigmoid, fixed)
+    model, x = two(lambda m, x: m.b(torch.sigmoid(x)) + torch.sigmoid(m.a(x))), torch.randn(2, 4)
+    result = plan_of(prepare(model, mapping, (x,), backend_config=backend))
+    assert "do not fit its input" in result.nodes["sigmoid"].why
+    assert result.nodes["sigmoid_1"].decision is Decision.STATIC
+
+
+def test_an_operand_that_is_no_float_tensor(backend: BackendConfig, qconfig: QConfig) -> None:
+    result = plan(two(lambda m, x: m.a(x) + torch.argmax(x)), backend, qconfig)
+    assert result.nodes["add"].decision is Decision.FLOAT
+
+
 def test_functions_stay_float_where_example_inputs_do_not_run(
     backend: BackendConfig, qconfig: QConfig
 ) -> None:

@@ -42,7 +42,22 @@ class Functions(nn.Module):
         return y.reshape(-1, 12)
 
 
-@pytest.mark.parametrize(("kind", "shape"), [(ConvNet, (4, 3, 8, 8)), (Functions, (16, 6))])
+class Numbers(nn.Module):
+    """The old flow gives these outputs their input's observer; ours give them their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.a(x) * 0.5 + 0.1)
+        y += 0.25
+        return self.b(torch.mul(y, 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [(ConvNet, (4, 3, 8, 8)), (Functions, (16, 6)), (Numbers, (16, 6))]
+)
 def test_same_operators_and_close_outputs(kind: type[nn.Module], shape: tuple[int, ...]) -> None:
     legacy = pytest.importorskip("torch.ao.quantization")
     legacy_fx = pytest.importorskip("torch.ao.quantization.quantize_fx")

@@ -176,7 +176,7 @@ cdef class RequantizeParams:
 
 
 cdef enum:
-    _WORTH_A_PROOF = 1 << 16  # bytes to add; the proof takes as long as adding a million
+    _WORTH_A_PROOF = 1 << 14  # bytes; to add them takes 0.8 µs less, the proof 90 µs once
 
 
 cdef operand operand_of(layout) except *:

@@ -6,6 +6,7 @@ from torch import nn
 
 import qflow
 import qtensor
+from qtensor.nn import intrinsic as nni
 from qtensor.nn.quantized import Embedding, dynamic
 from qtensor.nn.quantized.dynamic import Linear
 
@@ -48,6 +49,15 @@ def test_by_default_every_linear_is_replaced_in_a_copy(model: Model) -> None:
     assert not quantized.training and model.training
     expected = model.eval()(INDICES)
     assert (quantized(INDICES) - expected).norm() < 0.03 * expected.norm()
+
+
+def test_fused_convolutions_are_quantized_if_named() -> None:
+    fused = nn.Sequential(nni.ConvReLU2d(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Flatten()).eval()
+    assert type(qflow.quantize_dynamic(fused)[0]) is nni.ConvReLU2d
+    quantized = qflow.quantize_dynamic(fused, {nni.ConvReLU2d})
+    assert type(quantized[0]) is nni.quantized.dynamic.ConvReLU2d
+    x = torch.randn(2, 3, 6, 6)
+    assert (quantized(x) - fused(x)).norm() < 0.02 * fused(x).norm()
 
 
 def test_convolutions_are_quantized_if_named() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 import qtensor
 from qbackends import dynamic_module_mapping, weight_only_module_mapping
@@ -116,8 +115,10 @@ def _spec(spec: Any, dtype: Any) -> dict[Any, QConfig | None]:
         )
     kind = _as_qdtype_or_none(dtype)
     if kind is qtensor.qint8:
-        # Who calls this without a spec has never had convolutions quantized by it.
-        types = [kind for kind in dynamic_module_mapping("x86") if not issubclass(kind, _ConvNd)]
+        # Who calls this without a spec has never had convolutions quantized by it. (Only those say
+        # whether they are transposed.)
+        dynamic = dynamic_module_mapping("x86")
+        types = [kind for kind, made in dynamic.items() if not hasattr(made, "transposed")]
         qconfig = default_dynamic_qconfig
     elif kind is qtensor.quint8:
         types = list(weight_only_module_mapping("x86"))

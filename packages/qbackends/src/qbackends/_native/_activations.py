@@ -25,6 +25,9 @@ def activations() -> Iterator[BackendPatternConfig]:
         .set_refusal(calls.clamp_refusal)
         .set_module_from_call(calls.clamp_from_call)
     )
+    yield sharing(torch.clamp_min, torch.clamp_max, "clamp_min", "clamp_max").set_refusal(
+        calls.clamp_refusal
+    )
     yield from map(_elementwise, FUNCTIONS)
     yield (
         BackendPatternConfig(nn.PReLU)

@@ -30,7 +30,7 @@ def _pooled(input: QTensor, dims: int, operator: Callable[..., Tensor], *args: A
 def _windows(dims: int, kernel_size: Ints, stride: Ints | None, *others: Ints) -> list[Any]:
     """The geometry, with an integer for each dimension; torch's empty stride is none given."""
     given = (kernel_size, stride or kernel_size, *others)
-    return [value if type(value) is tuple else _each(dims, value) for value in given]
+    return [(value,) * dims if type(value) is int else _each(dims, value) for value in given]
 
 
 def _each(dims: int, value: Any) -> tuple[Any, ...]:

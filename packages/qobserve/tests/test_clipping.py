@@ -82,6 +82,7 @@ def test_the_histogram_observer_is_never_clearly_worse_than_mse():
 def divergence(x, qparams, edges):
     """The cost in EntropyObserver's docstring, one bin at a time."""
     counts = np.histogram(x, edges)[0].astype(float)
+    counts[(edges[:-1] <= 0) & (edges[1:] >= 0)] = 0
     middles = (edges[:-1] + edges[1:]) / 2
     q = np.round(middles / qparams.scale) + qparams.zero_point
     level = np.clip(q, qparams.quant_min, qparams.quant_max)
@@ -99,8 +100,10 @@ def divergence(x, qparams, edges):
     for value in np.unique(level):
         here = (level == value) & (kept > 0)
         q[here] = kept[level == value].sum() / max(here.sum(), 1)
+    chance = (np.sum(kept > 0) - len(np.unique(level[kept > 0]))) / (2 * p.sum())
     p, q = p / p.sum(), q / q.sum()
-    return sum(a * np.log(a / max(b, 1e-12)) for a, b in zip(p, q, strict=True) if a > 0)
+    terms = [a * np.log(a / max(b, 1e-12)) for a, b in zip(p, q, strict=True) if a > 0]
+    return sum(terms) - chance
 
 
 @pytest.mark.parametrize("arguments", [{"quant_min": 0, "quant_max": 15}, SYMMETRIC], ids=str)
@@ -113,6 +116,26 @@ def test_no_other_shrinking_loses_less_information(arguments):
     for share in np.linspace(0.1, 1, 10):
         other = seen(MinMaxObserver(**arguments), share * x.min(), share * x.max()).qparams()
         assert least <= divergence(values, other, edges) + 1e-3
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        lambda: torch.randn(20_000),
+        lambda: torch.randn(20_000).relu(),
+        lambda: torch.rand(20_000),
+        lambda: torch.distributions.StudentT(3.0).sample((20_000,)),
+        lambda: torch.cat([torch.randn(10_000) - 6, 0.3 * torch.randn(10_000) + 3]),
+        lambda: torch.cat([torch.randn(20_000), torch.tensor([40.0])]),
+    ],
+    ids=["normal", "relu", "uniform", "heavy tails", "bimodal", "outlier"],
+)
+def test_keeping_information_costs_no_accuracy_whatever_the_bits(sample, bits):
+    torch.manual_seed(0)
+    x, arguments = sample(), {"quant_min": 0, "quant_max": 2**bits - 1}
+    whole = error(x, seen(MinMaxObserver(**arguments), x).qparams())
+    assert error(x, seen(EntropyObserver(**arguments), x).qparams()) <= 1.01 * whole
 
 
 @pytest.mark.parametrize("kind", CLIPPING)

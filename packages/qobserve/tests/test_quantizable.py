@@ -195,8 +195,9 @@ def test_an_lstm_trains(split: bool) -> None:
     assert trained.training and trained.dropout == 0.5
     kinds = {type(module) for module in trained.modules()}
     assert qat.Linear in kinds and nn.Linear not in kinds
-    gate: Any = trained.layers[0].layer_fw.cell.input_gate  # type: ignore[union-attr]
-    assert isinstance(gate.activation_post_process, FakeQuantize)
+    gates: Any = trained.layers[0].layer_fw.cell.hgates  # type: ignore[union-attr]
+    gates = gates["forget"] if split else gates
+    assert isinstance(gates.activation_post_process, FakeQuantize)
     x = torch.randn(5, 3, 6)
     with torch.enable_grad():
         trained(x)[0].sum().backward()
@@ -283,13 +284,9 @@ def test_cell(bias: bool, split: bool) -> None:
     for hidden in (None, state):
         for result, expected in zip(cell(x, hidden), model(x, hidden), strict=True):
             torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
-    prepared = prepare(cell.eval(), {nn.Linear, nn.Sigmoid})
+    prepared = prepare(cell.eval(), {nn.Linear})
     prepared(x)
-    mapping = {
-        nn.Linear: nnq.Linear,
-        nn.Sigmoid: nnq.Sigmoid,
-        nnq.FloatFunctional: nnq.QFunctional,
-    }
+    mapping = {nn.Linear: nnq.Linear, nnq.FloatFunctional: nnq.QFunctional}
     quantized = convert(prepared, mapping)
     assert type(quantized) is quantizable.LSTMCell
     with qtensor.fallback("error"):
@@ -532,7 +529,7 @@ def test_prepare_leaves_alone_what_observes_itself() -> None:
     model[1].qconfig = QCONFIG
     model[1] = quantizable.LSTM.from_float(model[1])
     observers = {name for name, _ in model.named_modules() if name.endswith("post_process")}
-    prepared = prepare(model, {QuantStub, nn.Linear, nn.Sigmoid, quantizable.LSTM})
+    prepared = prepare(model, {QuantStub, nn.Linear, quantizable.LSTM})
     found = {name for name, _ in prepared.named_modules() if name.endswith("post_process")}
     assert found == observers
     dynamic: Any = nn.LSTM(2, 2)

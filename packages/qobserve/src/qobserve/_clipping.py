@@ -160,7 +160,9 @@ class EntropyObserver(_ShrinkingObserver):
         super().__init__(**kwargs)
 
     def _cost(self, density: Density, scale: Tensor, zero_point: Tensor) -> float:
-        middles, counts = density.middles(), density.counts
+        middles = density.middles()
+        with_zero = (density.edges[:-1] <= 0.0) & (density.edges[1:] >= 0.0)
+        counts = density.counts.masked_fill(with_zero, 0.0)
         integers = self._integers(middles, scale, zero_point)
         low = (self.quant_min - 0.5 - zero_point) * scale
         high = (self.quant_max + 0.5 - zero_point) * scale
@@ -177,6 +179,10 @@ class EntropyObserver(_ShrinkingObserver):
         filled = (kept > 0).double()
         bins = torch.zeros(levels, dtype=torch.float64).index_add_(0, level, filled)
         q = filled * total[level] / bins[level].clamp(min=1.0)
+        # Of values drawn from q itself, p would differ by this much on average (Miller, 1955).
+        freedom = filled.sum() - (bins > 0).sum()
+        chance = float(freedom / (2.0 * p.sum()))
         p, q = p / p.sum(), q / q.sum()
         # Where p has values and q none, some information is lost for good: a small q, not zero.
-        return float(torch.where(p > 0, p * (p / q.clamp(min=_TINY)).log(), 0.0).sum())
+        divergence = torch.where(p > 0, p * (p / q.clamp(min=_TINY)).log(), 0.0).sum()
+        return float(divergence) - chance

@@ -149,6 +149,10 @@ SAMPLES = {
     "bimodal": lambda: torch.cat([torch.randn(2, 4000) - 8, 0.2 * torch.randn(2, 4000) + 3]),
     "laplace": lambda: torch.distributions.Laplace(1.0, 2.0).sample((4, 4000)),
     "sparse": lambda: torch.randn(4, 4000) * (torch.rand(4, 4000) < 0.05),
+    "softmax": lambda: torch.softmax(4 * torch.randn(4, 40, 100), -1),
+    "saturated softmax": lambda: torch.softmax(16 * torch.randn(4, 400, 10), -1),
+    "softmax of two": lambda: torch.softmax(6 * torch.randn(4, 10000, 2), -1),
+    "attention": lambda: torch.softmax(40 * torch.randn(4, 20, 197), -1),
     "growing": lambda: torch.randn(4, 4000) * torch.logspace(-2, 1, 4)[:, None],
 }
 

@@ -11,7 +11,7 @@ from qtensor import QTensor, quantize_per_tensor, quint8
 from qtensor.nn.quantized import FloatFunctional
 from qtensor.nn.quantized.structure import LSTMBase, LSTMCellBase, State
 
-from ._observed import observed, qconfig_of, zero_to_one
+from ._observed import observed, qconfig_of
 
 
 class LSTMCell(LSTMCellBase):
@@ -66,9 +66,6 @@ class LSTMCell(LSTMCellBase):
 
     def _functional(self) -> FloatFunctional:
         return FloatFunctional()
-
-    def _sigmoid(self) -> nn.Sigmoid:
-        return nn.Sigmoid()
 
     def _zero_state(self, batch: int, like: Tensor) -> State:
         if isinstance(like, QTensor):
@@ -149,13 +146,8 @@ class LSTMCell(LSTMCellBase):
         made = cls.from_params(
             cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh, split_gates
         )
-        made._observe_as(qconfig)
+        made.qconfig = qconfig
         return made.train(other.training)
-
-    def _observe_as(self, qconfig: Any) -> None:
-        self.qconfig = qconfig
-        for gate in (self.input_gate, self.forget_gate, self.output_gate):
-            gate.qconfig = zero_to_one(qconfig)
 
     def _get_name(self) -> str:
         return "QuantizableLSTMCell"
@@ -245,7 +237,6 @@ class LSTM(LSTMBase):
         for cell, suffix in zip(made._cells(), _suffixes(lstm), strict=True):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             cell._take(*(getattr(lstm, f"{name}_{suffix}", None) for name in names))
-            cell._observe_as(qconfig)
         observed(made, other.training)
         return made
 

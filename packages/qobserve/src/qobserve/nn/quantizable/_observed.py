@@ -4,17 +4,12 @@ from typing import Any
 
 from torch import nn
 
-from qtensor import as_qdtype
-
-from ..._fake_quantize import FakeQuantizeBase, FixedQParamsFakeQuantize
-from ..._passive import FixedQParamsObserver
 from ..._prepare import prepare
 from ..._prepare_qat import prepare_qat
-from ..._qconfig import QConfig
 from ..._stubs import QuantStub
 from .. import qat
 
-_OBSERVED = {nn.Linear, nn.Sigmoid, QuantStub}
+_OBSERVED = {nn.Linear, QuantStub}
 """The types of parts that get an observer; functional modules bring their own."""
 
 
@@ -34,26 +29,6 @@ def qconfig_of(module: nn.Module, kind: type[nn.Module]) -> Any:
             f"qconfig, now {qconfig}"
         )
     return qconfig
-
-
-def zero_to_one(qconfig: Any) -> QConfig:
-    """For values that are known to lie in 0 … 1: fixed parameters, faked if ``qconfig`` fakes.
-
-    Args:
-        qconfig: of the module around; its activations' dtype is kept.
-    """
-    activation = qconfig.activation()
-    dtype = as_qdtype(activation.dtype)
-    observer = FixedQParamsObserver.with_args(
-        scale=1 / 256,
-        zero_point=dtype.quant_min,
-        dtype=dtype,
-        quant_min=dtype.quant_min,
-        quant_max=dtype.quant_max,
-    )
-    if isinstance(activation, FakeQuantizeBase):
-        observer = FixedQParamsFakeQuantize.with_args(observer=observer)
-    return QConfig(activation=observer, weight=None)
 
 
 def observed(module: nn.Module, training: bool) -> nn.Module:

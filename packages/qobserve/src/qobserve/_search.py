@@ -8,7 +8,6 @@ found exactly, and only the scale is searched.
 """
 
 import math
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -115,7 +114,9 @@ def least_error_grid(
 
     noise = _NOISE * density.total()[2].item()
     best, best_error = Grid(full, 0), float("inf")
-    for scales in _candidates(full, smallest_scale, power_of_two, lambda: best.scale):
+    scales = (_powers_of_two if power_of_two else _coarse_scales)(full, smallest_scale)
+    reach = _SMALLEST ** (-1 / (_COARSE - 1)) - 1.0  # to the next scale
+    for _ in range(1 if power_of_two else 1 + _REFINEMENTS):
         errors = squared_errors(density, scales, levels)
         if first_level is not None:
             errors = errors[:, first_level + levels, None]
@@ -125,29 +126,19 @@ def least_error_grid(
             best_error = least[row].item()
             lowest_level = int(columns[row]) - levels if first_level is None else first_level
             best = Grid(scales[row].item(), lowest_level)
+        # Where many values lie at an end of the range, as those of a softmax do, the error
+        # oscillates with the scale: a few thousandths away from a good one is a bad one. So this
+        # goes on around the best one, whether or not anything better was found last.
+        around = torch.linspace(1.0 + reach, 1.0 - reach, _FINE, dtype=torch.float64)
+        scales = (best.scale * around).clamp(min=smallest_scale)
+        reach *= 2.0 / (_FINE - 1)
     return best
 
 
-def _candidates(
-    full: float, smallest: float, power_of_two: bool, best: Callable[[], float]
-) -> Iterator[Tensor]:
-    """Scales to try, float64, each batch in falling order; ``best`` tells the best one so far.
-
-    Where many values lie at an end of the range, as those of a softmax do, the error oscillates
-    with the scale: a few thousandths away from a good one is a bad one. So the neighbourhood of the
-    best one is searched finer and finer, whether or not anything better was found last.
-    """
-    if power_of_two:
-        yield _powers_of_two(full, smallest)
-        return
-    # One step beyond the full scale: on its grid, the ends may lie half a level off.
+def _coarse_scales(largest: float, smallest: float) -> Tensor:
+    """From one step beyond the largest on, where the ends may lie half a level off: float64."""
     steps = torch.arange(-1.0, _COARSE, dtype=torch.float64) / (_COARSE - 1)
-    yield (full * _SMALLEST**steps).clamp(min=smallest)
-    reach = _SMALLEST ** (-1 / (_COARSE - 1)) - 1.0  # to the next one
-    around = torch.linspace(1.0, -1.0, _FINE, dtype=torch.float64)
-    for _ in range(_REFINEMENTS):
-        yield (best() * (1.0 + reach * around)).clamp(min=smallest)
-        reach *= 2.0 / (_FINE - 1)
+    return (largest * _SMALLEST**steps).clamp(min=smallest)
 
 
 def _powers_of_two(largest: float, smallest: float) -> Tensor:

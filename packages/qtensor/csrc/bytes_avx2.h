@@ -20,6 +20,26 @@ static inline __m256i flipped(__m256i v, const uint8_t flip) {
     return flip ? _mm256_xor_si256(v, _mm256_set1_epi8((char)flip)) : v;
 }
 
+/* 2^23 as a float has the bits 0x4B000000, and with a small integer v in its low bits it is
+ * 2^23 + v. Putting bytes under these bits is thus a conversion, and subtracting
+ * 2^23 + zero_point leaves v - zero_point exactly, if the zero point is an integer. */
+static const float MAGIC = 0x1p23f;
+enum { MAGIC_BITS = 0x4B000000 };
+
+static inline __m256 magic_plus(int32_t zero_point) {
+    return _mm256_set1_ps(MAGIC + (float)zero_point);
+}
+
+/* Of 32 bytes minus their zero point, vector k of four in the order of two unpacks. */
+INLINE __m256 centered(__m256i bytes, const int k, __m256 magic_zero_point) {
+    const __m256i zero = _mm256_setzero_si256(), magic = _mm256_set1_epi16(MAGIC_BITS >> 16);
+    const __m256i wide =
+        k < 2 ? _mm256_unpacklo_epi8(bytes, zero) : _mm256_unpackhi_epi8(bytes, zero);
+    const __m256i bits =
+        k % 2 ? _mm256_unpackhi_epi16(wide, magic) : _mm256_unpacklo_epi16(wide, magic);
+    return _mm256_sub_ps(_mm256_castsi256_ps(bits), magic_zero_point);
+}
+
 static inline __m256i load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
 static inline void store(uint8_t *p, __m256i v) { _mm256_storeu_si256((__m256i *)p, v); }

@@ -77,12 +77,7 @@ static void quantize_channels(const float *x, uint8_t *q, int64_t n, const float
                                          quant_min, quant_max, flip);
 }
 
-/* ---- Dequantize ----------------------------------------------------------------------------
- * 2^23 as a float has the bits 0x4B000000, and with a small integer v in its low bits it is
- * 2^23 + v. Putting bytes under these bits is thus a conversion, and subtracting
- * 2^23 + zero_point leaves v - zero_point exactly, if the zero point is an integer. */
-static const float MAGIC = 0x1p23f;
-enum { MAGIC_BITS = 0x4B000000 };
+/* ---- Dequantize ---------------------------------------------------------------------------- */
 
 /* The eight bytes from `first` on as floats 2^23 + v. `bytes` holds 16 bytes twice, for a byte
  * shuffle cannot cross the halves; in its indices 0x80 stands for a zero. */
@@ -145,20 +140,6 @@ static void dequantize_channels(const uint8_t *q, float *x, int64_t n, const flo
 
 /* ---- From bytes to bytes -------------------------------------------------------------------
  * 32 bytes at a time, as four vectors in the order of two unpacks; packing puts them back. */
-
-/* Vector k of four: its bytes minus the zero point. */
-INLINE __m256 centered(__m256i bytes, const int k, __m256 magic_zero_point) {
-    const __m256i zero = _mm256_setzero_si256(), magic = _mm256_set1_epi16(MAGIC_BITS >> 16);
-    const __m256i wide =
-        k < 2 ? _mm256_unpacklo_epi8(bytes, zero) : _mm256_unpackhi_epi8(bytes, zero);
-    const __m256i bits =
-        k % 2 ? _mm256_unpackhi_epi16(wide, magic) : _mm256_unpacklo_epi16(wide, magic);
-    return _mm256_sub_ps(_mm256_castsi256_ps(bits), magic_zero_point);
-}
-
-static inline __m256 magic_plus(int32_t zero_point) {
-    return _mm256_set1_ps(MAGIC + (float)zero_point);
-}
 
 typedef struct {
     __m256i zero_point, lo, hi;

@@ -15,6 +15,8 @@ typedef struct {
     int32_t zero_point;
 } interpolate_context;
 
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
 static const uint8_t *input_row(const interpolate_context *c, int64_t image, int64_t plane,
                                 int64_t row) {
     const interpolate_shape *s = c->shape;
@@ -28,38 +30,48 @@ static void copy_nearest(const interpolate_shape *s, const uint8_t *row, uint8_t
     }
 }
 
+/* How many output rows from y on, `most` at most, lie between the same input rows. */
+static int64_t rows_alike(const interpolate_axis *height, int64_t y, int64_t most) {
+    int64_t count = 1;
+    while (count < most && height->low[y + count] == height->low[y] &&
+           height->high[y + count] == height->high[y]) {
+        count++;
+    }
+    return count;
+}
+
 /* begin, end: output rows, over all images and planes */
-static void interpolate_rows(const void *context, int64_t begin, int64_t end) {
+static void interpolate_range(const void *context, int64_t begin, int64_t end) {
     const interpolate_context *c = context;
     const interpolate_shape *s = c->shape;
     const interpolate_axis *depth = &s->depth, *height = &s->height;
     const int64_t row_bytes = s->width.output * s->channels;
-    const uint8_t *last = NULL; /* the input row that was copied last */
-    for (int64_t index = begin; index < end; index++) {
+    for (int64_t index = begin, rows; index < end; index += rows) {
         const int64_t y = index % height->output, plane = index / height->output;
         const int64_t z = plane % depth->output, image = plane / depth->output;
+        const int64_t most = smaller(MAX_ROWS, smaller(end - index, height->output - y));
         uint8_t *out = c->output + index * row_bytes;
         const uint8_t *nearest = input_row(c, image, depth->low[z], height->low[y]);
+        rows = rows_alike(height, y, most);
         if (!c->kernels) {
-            if (nearest == last) { /* enlarged: the output row before is the same */
-                memcpy(out, out - row_bytes, row_bytes);
-            } else {
-                copy_nearest(s, nearest, out);
+            copy_nearest(s, nearest, out);
+            for (int64_t i = 1; i < rows; i++) {
+                memcpy(out + i * row_bytes, out, row_bytes);
             }
-            last = nearest;
             continue;
         }
-        const interpolate_row row = {
+        const interpolate_rows between = {
             .input = {{nearest, input_row(c, image, depth->low[z], height->high[y])},
                       {input_row(c, image, depth->high[z], height->low[y]),
                        input_row(c, image, depth->high[z], height->high[y])}},
             .plane_weight = depth->weight[z],
-            .row_weight = height->weight[y],
+            .rows = rows,
+            .row_weights = height->weight + y,
             .width = &s->width,
             .channels = s->channels,
             .zero_point = c->zero_point,
         };
-        c->kernels->linear(&row, out, c->flip);
+        c->kernels->linear(&between, out, c->flip);
     }
 }
 
@@ -67,7 +79,7 @@ static void interpolate(const interpolate_context *c, int64_t bytes_of_pixel, in
     const interpolate_shape *s = c->shape;
     const int64_t rows = s->batch * s->depth.output * s->height.output;
     const int64_t work_of_row = s->width.output * bytes_of_pixel + 1;
-    parallel(rows, GRAIN / work_of_row + 1, threads, interpolate_rows, c);
+    parallel(rows, GRAIN / work_of_row + 1, threads, interpolate_range, c);
 }
 
 void interpolate_nearest(const uint8_t *input, uint8_t *output, const interpolate_shape *shape,

@@ -20,20 +20,23 @@ typedef struct {
     interpolate_axis depth, height, width;
 } interpolate_shape;
 
-/* A row of output pixels, which lies between input rows. */
+/* Rows of output pixels, one after the other, which lie between the same input rows. */
+enum { MAX_ROWS = 4 };
 typedef struct {
     const uint8_t *input[2][2]; /* lower and higher plane: lower and higher row */
-    float plane_weight, row_weight;
+    float plane_weight;
+    int64_t rows;
+    const float *row_weights;
     const interpolate_axis *width;
     int64_t channels;
     int32_t zero_point;
-} interpolate_row;
+} interpolate_rows;
 
 typedef struct {
     /* rne(value) + zero_point, in float32, where the value lies between
      *     x = (1 - w) * (q_low - zero_point) + w * (q_high - zero_point)
      * for the columns, likewise between such values of two rows, and those of two planes. */
-    void (*linear)(const interpolate_row *row, uint8_t *out, uint8_t flip);
+    void (*linear)(const interpolate_rows *rows, uint8_t *out, uint8_t flip);
 } interpolate_kernels;
 
 extern const interpolate_kernels interpolate_scalar, interpolate_avx2;

@@ -1,5 +1,5 @@
-/* The interpolating kernels for AVX2: eight channels at a time, of which the last may overlap those
- * before. */
+/* The interpolating kernels for AVX2: blocks of 32 or 8 channels, of which the last of a pixel may
+ * overlap those before. What lies between two columns is used for all output rows. */
 #include <string.h>
 
 #include "bytes_avx2.h"
@@ -10,59 +10,116 @@ static inline __m256 between(__m256 low, __m256 high, __m256 weight) {
     return _mm256_add_ps(_mm256_mul_ps(rest, low), _mm256_mul_ps(weight, high));
 }
 
-/* Eight channels from `at` on, with their zero point subtracted. */
-INLINE __m256 centered8(const uint8_t *at, __m256 zero_point, const uint8_t flip) {
-    const __m128i bytes = _mm_loadl_epi64((const __m128i *)at);
-    const __m128i unsigned8 = flip ? _mm_xor_si128(bytes, _mm_set1_epi8((char)flip)) : bytes;
-    return _mm256_sub_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(unsigned8)), zero_point);
-}
+/* `width` is the bytes of a block, a constant: 32, as four vectors in the order of two unpacks, or
+ * 8, as one. */
+typedef struct {
+    __m256 v[4];
+} block;
 
-/* `planes` is 1 where the higher plane has no weight: adding nothing of it changes nothing. */
-INLINE __m256 value8(const interpolate_row *row, int64_t i, int64_t channel, __m256 zero_point,
-                     const uint8_t flip, const int planes) {
-    const int64_t low = row->width->low[i] * row->channels + channel;
-    const int64_t high = row->width->high[i] * row->channels + channel;
-    const __m256 weight = _mm256_set1_ps(row->width->weight[i]);
-    __m256 values[2];
-    for (int p = 0; p < planes; p++) {
-        __m256 rows[2];
-        for (int r = 0; r < 2; r++) {
-            const uint8_t *input = row->input[p][r];
-            rows[r] = between(centered8(input + low, zero_point, flip),
-                              centered8(input + high, zero_point, flip), weight);
+static inline int vectors_of(const int width) { return width / 8; }
+
+/* The values at `at`, with their zero point subtracted. */
+INLINE block block_at(const uint8_t *at, __m256 zero_point, const uint8_t flip, const int width) {
+    block values;
+    if (width == 32) {
+        const __m256i bytes = flipped(load(at), flip);
+        for (int k = 0; k < 4; k++) {
+            values.v[k] = centered(bytes, k, zero_point);
         }
-        values[p] = between(rows[0], rows[1], _mm256_set1_ps(row->row_weight));
+    } else { /* under the bits of MAGIC, as in centered() */
+        const __m128i bytes = _mm_loadl_epi64((const __m128i *)at);
+        const __m256i wide = _mm256_cvtepu8_epi32(_mm256_castsi256_si128(
+            flipped(_mm256_castsi128_si256(bytes), flip)));
+        const __m256i bits = _mm256_or_si256(wide, _mm256_set1_epi32(MAGIC_BITS));
+        values.v[0] = _mm256_sub_ps(_mm256_castsi256_ps(bits), zero_point);
     }
-    return planes == 1 ? values[0]
-                       : between(values[0], values[1], _mm256_set1_ps(row->plane_weight));
+    return values;
 }
 
-INLINE void linear_flipped(const interpolate_row *given, uint8_t *out, const uint8_t flip,
-                           const int planes) {
-    const interpolate_row row = *given; /* a local, which writing bytes cannot change */
-    const __m256 zero_points = _mm256_set1_ps((float)row.zero_point);
-    const __m256i zero_point = _mm256_set1_epi16((int16_t)row.zero_point);
-    for (int64_t i = 0; i < row.width->output; i++, out += row.channels) {
-        for (int64_t start = 0; start < row.channels; start += 8) {
-            const int64_t channel = start < row.channels - 8 ? start : row.channels - 8;
-            const __m256i q =
-                _mm256_cvtps_epi32(value8(&row, i, channel, zero_points, flip, planes));
-            const __m256i bytes = flipped(pack_bytes(q, q, q, q, zero_point), flip);
-            const uint32_t low = (uint32_t)_mm256_extract_epi32(bytes, 0);
-            const uint32_t high = (uint32_t)_mm256_extract_epi32(bytes, 4);
-            memcpy(out + channel, &low, 4);
-            memcpy(out + channel + 4, &high, 4);
-        }
+INLINE block blocks_between(block low, block high, __m256 weight, const int width) {
+    block values;
+    for (int k = 0; k < vectors_of(width); k++) {
+        values.v[k] = between(low.v[k], high.v[k], weight);
     }
+    return values;
 }
 
-static void linear(const interpolate_row *row, uint8_t *out, uint8_t flip) {
-    if (row->channels < 8) {
-        interpolate_scalar.linear(row, out, flip);
-    } else if (row->plane_weight != 0) {
-        flip ? linear_flipped(row, out, 0x80, 2) : linear_flipped(row, out, 0, 2);
+INLINE void store_rounded(block values, __m256i zero_point, uint8_t *out, const uint8_t flip,
+                          const int width) {
+    __m256i q[4];
+    for (int k = 0; k < 4; k++) {
+        q[k] = _mm256_cvtps_epi32(values.v[k % vectors_of(width)]);
+    }
+    const __m256i bytes = flipped(pack_bytes(q[0], q[1], q[2], q[3], zero_point), flip);
+    if (width == 32) {
+        store(out, bytes);
     } else {
-        flip ? linear_flipped(row, out, 0x80, 1) : linear_flipped(row, out, 0, 1);
+        const uint32_t low = (uint32_t)_mm256_extract_epi32(bytes, 0);
+        const uint32_t high = (uint32_t)_mm256_extract_epi32(bytes, 4);
+        memcpy(out, &low, 4);
+        memcpy(out + 4, &high, 4);
+    }
+}
+
+/* One block of pixel i in each row. `planes` is 1 where the higher plane has no weight: adding
+ * nothing of it changes nothing. */
+INLINE void linear_block(const interpolate_rows *rows, int64_t i, int64_t channel, uint8_t *out,
+                         const uint8_t flip, const int planes, const int width) {
+    const __m256 zero_point = magic_plus(rows->zero_point);
+    const __m256i rounded_zero_point = _mm256_set1_epi16((int16_t)rows->zero_point);
+    const int64_t low = rows->width->low[i] * rows->channels + channel;
+    const int64_t high = rows->width->high[i] * rows->channels + channel;
+    const int64_t row_bytes = rows->width->output * rows->channels;
+    const __m256 weight = _mm256_set1_ps(rows->width->weight[i]);
+    block columns[2][2];
+    for (int p = 0; p < planes; p++) {
+        for (int r = 0; r < 2; r++) {
+            const uint8_t *input = rows->input[p][r];
+            columns[p][r] = blocks_between(block_at(input + low, zero_point, flip, width),
+                                           block_at(input + high, zero_point, flip, width),
+                                           weight, width);
+        }
+    }
+    for (int64_t row = 0; row < rows->rows; row++, out += row_bytes) {
+        const __m256 row_weight = _mm256_set1_ps(rows->row_weights[row]);
+        block values = blocks_between(columns[0][0], columns[0][1], row_weight, width);
+        if (planes == 2) {
+            values = blocks_between(
+                values, blocks_between(columns[1][0], columns[1][1], row_weight, width),
+                _mm256_set1_ps(rows->plane_weight), width);
+        }
+        store_rounded(values, rounded_zero_point, out, flip, width);
+    }
+}
+
+INLINE void linear_wide(const interpolate_rows *given, uint8_t *out, const uint8_t flip,
+                        const int planes, const int width) {
+    const interpolate_rows rows = *given; /* a local, which writing bytes cannot change */
+    const int64_t last = rows.channels - width;
+    for (int64_t i = 0; i < rows.width->output; i++, out += rows.channels) {
+        for (int64_t start = 0; start < rows.channels; start += width) {
+            const int64_t channel = start < last ? start : last;
+            linear_block(&rows, i, channel, out + channel, flip, planes, width);
+        }
+    }
+}
+
+INLINE void linear_flipped(const interpolate_rows *rows, uint8_t *out, const uint8_t flip,
+                           const int planes) {
+    if (rows->channels >= 32) {
+        linear_wide(rows, out, flip, planes, 32);
+    } else {
+        linear_wide(rows, out, flip, planes, 8);
+    }
+}
+
+static void linear(const interpolate_rows *rows, uint8_t *out, uint8_t flip) {
+    if (rows->channels < 8) {
+        interpolate_scalar.linear(rows, out, flip);
+    } else if (rows->plane_weight != 0) {
+        flip ? linear_flipped(rows, out, 0x80, 2) : linear_flipped(rows, out, 0, 2);
+    } else {
+        flip ? linear_flipped(rows, out, 0x80, 1) : linear_flipped(rows, out, 0, 1);
     }
 }
 

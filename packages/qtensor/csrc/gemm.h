@@ -96,6 +96,8 @@ typedef struct {
     finish_function *finish_floats; /* dequantize, on sums that are floats */
     float_rows_function *float_rows;
     uint8_t (*or_bytes)(const uint8_t *bytes, int64_t count);
+    /* Puts copies of a row of steps, in the other step_orders, behind it. */
+    void (*copy_in_orders)(uint8_t *row, int64_t bytes);
     /* Lowest and highest of the values and 0; returns false if one is NaN or infinite. */
     bool (*range)(const float *values, int64_t count, float *lowest, float *highest);
     const elementwise_kernels *elementwise;

@@ -158,6 +158,25 @@ static uint8_t or_bytes(const uint8_t *bytes, int64_t count) {
     return result;
 }
 
+static void copy_in_orders(uint8_t *row, int64_t bytes) {
+    const __m256i step = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404,
+                                           0x08080808, 0x0c0c0c0c);
+    for (int o = 1; o < ORDERS; o++) {
+        const __m256i order = _mm256_add_epi8(broadcast(step_orders[o]), step);
+        uint8_t *out = row + o * bytes;
+        int64_t i = 0;
+        for (; i + 32 <= bytes; i += 32) {
+            __m256i steps = _mm256_loadu_si256((const __m256i *)(row + i));
+            _mm256_storeu_si256((__m256i *)(out + i), _mm256_shuffle_epi8(steps, order));
+        }
+        for (; i < bytes; i += STEP) {
+            __m256i one = _mm256_shuffle_epi8(broadcast(row + i), order);
+            int32_t bits = _mm256_cvtsi256_si32(one);
+            memcpy(out + i, &bits, sizeof bits);
+        }
+    }
+}
+
 /* min_ps and max_ps give their second operand where one is NaN, so NaN does not get in. */
 static bool range(const float *values, int64_t count, float *lowest, float *highest) {
     __m256 low = _mm256_setzero_ps(), high = low, magnitude = low;
@@ -203,6 +222,7 @@ const kernels avx2_kernels = {
     .finish_floats = finish_floats_avx2,
     .float_rows = float_rows_avx2,
     .or_bytes = or_bytes,
+    .copy_in_orders = copy_in_orders,
     .range = range,
     .elementwise = &elementwise_avx2,
 };

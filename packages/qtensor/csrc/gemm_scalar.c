@@ -53,6 +53,12 @@ static uint8_t or_bytes(const uint8_t *bytes, int64_t count) {
     return all;
 }
 
+static void copy_in_orders(uint8_t *row, int64_t bytes) {
+    for (int o = 1; o < ORDERS; o++)
+        for (int64_t i = 0; i < bytes; i++)
+            row[o * bytes + i] = row[i - i % STEP + step_orders[o][i % STEP]];
+}
+
 static bool range(const float *values, int64_t count, float *lowest, float *highest) {
     float low = 0, high = 0;
     bool finite = true;
@@ -76,6 +82,7 @@ const kernels scalar_kernels = {
     .finish_floats = dequantize_sums,
     .float_rows = float_rows_scalar,
     .or_bytes = or_bytes,
+    .copy_in_orders = copy_in_orders,
     .range = range,
     .elementwise = &elementwise_scalar,
 };

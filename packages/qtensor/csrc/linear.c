@@ -71,16 +71,9 @@ static void quantize_row(const source *s, int64_t row, float *scale, int32_t *ze
     k->elementwise->quantize(values, out, s->k, &params, 0);
 }
 
-/* Puts copies in the other two of step_orders behind a row, as words: byte 0 is the lowest. */
-static void copy_in_orders(uint8_t *row, int64_t pitch) {
-    for (int64_t i = 0; i < pitch; i += STEP) {
-        uint32_t a, swapped, turned;
-        memcpy(&a, row + i, STEP);
-        swapped = (a & 0xff0000ff) | (a >> 8 & 0xff00) | (a & 0xff00) << 8;
-        turned = (a & 0xff) | (a >> 16 & 0xff00) | (a & 0xffff00) << 8;
-        memcpy(row + pitch + i, &swapped, STEP);
-        memcpy(row + 2 * pitch + i, &turned, STEP);
-    }
+static void copy_unsigned(const uint8_t *restrict from, int64_t count, uint8_t flip,
+                          uint8_t *restrict out) {
+    for (int64_t i = 0; i < count; i++) out[i] = from[i] ^ flip;
 }
 
 static row_block stage_rows(const void *context, int64_t block, void *memory) {
@@ -96,9 +89,9 @@ static row_block stage_rows(const void *context, int64_t block, void *memory) {
         if (s->kind == INPUT_FLOAT)
             quantize_row(s, first + i, &t.scales[i], &t.zero_points[i], out);
         else
-            for (int64_t j = 0; j < s->k; j++) out[j] = from[j] ^ (s->kind == INPUT_S8 ? 0x80 : 0);
+            copy_unsigned(from, s->k, s->kind == INPUT_S8 ? 0x80 : 0, out);
         memset(out + s->k, 0, (size_t)(s->pitch - s->k));
-        if (s->copies == ORDERS) copy_in_orders(out, s->pitch);
+        if (s->copies == ORDERS) s->product->kernels->copy_in_orders(out, s->pitch);
     }
     row_block rows = {.bases = t.bases, .count = count, .first = first, .line = count,
                       .spacing = 1};
@@ -119,7 +112,7 @@ int linear(const product *p, enum input_kind kind, const void *input, int64_t ro
     if (kind == INPUT_FLOAT && !per_row)
         s.finite = p->kernels->range(input, rows * k, &s.lowest, &s.highest);
 
-    int64_t block = BLOCK_BYTES / larger(s.pitch, 1);
+    int64_t block = BLOCK_BYTES / larger(s.copies * s.pitch, 1);
     if (p->threads > 1)
         block = smaller(block, divide_up(rows, TASKS_PER_THREAD * (int64_t)p->threads));
     block = divide_up(larger(block, MIN_BLOCK_ROWS), ROW_UNIT) * ROW_UNIT;

@@ -17,14 +17,15 @@ static void store_wide(const int8_t *step, int16_t *out) {
     }
 }
 
-/* What packing one panel after the other needs; the last two move on. */
-typedef struct {
+/* What packing one panel after the other needs; the last three move on. */
+typedef struct packer {
     schedule plan;
     int8_t *raw;        /* the panel's steps in natural order */
     int64_t first;      /* number of the first of them in the whole of K */
     int64_t copy_steps; /* from one copy of a row to the next */
     int amax, orders;
     int32_t *offsets;
+    int16_t *centres; /* away from the weights, since single rows do without */
     int8_t *weights;
 } packer;
 
@@ -71,14 +72,12 @@ static void emit_complements(packer *w, panel *p) {
 }
 
 static void emit_centres(packer *w, panel *p) {
-    p->centres = (const int16_t *)w->weights;
+    p->centres = w->centres;
     for (int32_t i = 0; i < p->offset_count; i++) {
         const bundle *b = &w->plan.bundles[i];
         if (!b->count || !b->centred) continue;
-        int16_t *out = (int16_t *)w->weights;
-        centres(&w->plan.sums[i], w->amax, out);
-        for (int lane = 0; lane < LANES; lane++) p->centred[lane / 2] += out[lane];
-        w->weights += CENTRE_BYTES;
+        centres(&w->plan.sums[i], w->amax, w->centres);
+        for (int lane = 0; lane < LANES; lane++) p->centred[lane / 2] += *w->centres++;
     }
 }
 
@@ -139,20 +138,21 @@ static int64_t panel_sums(const packed *p) {
     return p->groups * p->group_panels * CHANNELS;
 }
 
-static void carve_packed(packed *p, arena *a, int32_t **offsets, int8_t **weights, bool ones) {
+static void carve_packed(packed *p, arena *a, packer *w, bool ones) {
     int64_t panels = p->groups * p->group_panels;
     p->panels = carve(a, p->chunks * panels, sizeof(panel));
     p->ones = ones ? carve(a, p->chunks, sizeof(panel)) : NULL;
     p->sums = carve(a, panel_sums(p), sizeof(int64_t));
     int64_t count = p->offset_count * (panels + ones);
-    *offsets = carve(a, count, sizeof(int32_t));
-    *weights = carve(a, count, WIDE_BYTES); /* the most that a step takes */
+    w->offsets = carve(a, count, sizeof(int32_t));
+    w->centres = carve(a, count, CENTRE_BYTES / 2);
+    w->weights = carve(a, count, WIDE_BYTES); /* the most that a step takes */
 }
 
 /* Allocates what the sizes in *p ask for. */
-static packed *allocate(packed sizes, int32_t **offsets, int8_t **weights, bool ones) {
+static packed *allocate(packed sizes, packer *w, bool ones) {
     arena measure = {0};
-    carve_packed(&sizes, &measure, offsets, weights, ones);
+    carve_packed(&sizes, &measure, w, ones);
     packed *p = malloc(sizeof(packed));
     void *memory = aligned_alloc(64, measure.used);
     if (!p || !memory) {
@@ -162,8 +162,7 @@ static packed *allocate(packed sizes, int32_t **offsets, int8_t **weights, bool 
     }
     *p = sizes;
     p->memory = memory;
-    p->bytes = (int64_t)measure.used;
-    carve_packed(p, &(arena){memory, 0}, offsets, weights, ones);
+    carve_packed(p, &(arena){memory, 0}, w, ones);
     memset(p->sums, 0, (size_t)panel_sums(p) * sizeof(int64_t));
     return p;
 }
@@ -209,7 +208,8 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
     int64_t steps = runs * ((run_length + STEP - 1) / STEP);
     int64_t chunk_steps = steps < CHUNK_STEPS ? steps : CHUNK_STEPS;
     packed sizes = {.groups = groups, .channels = channels, .k = runs * run_length,
-                    .run_length = run_length, .offset_count = steps, .copies = orders && may_be_wide(amax) ? ORDERS : 1,
+                    .run_length = run_length, .offset_count = steps,
+                    .copies = orders && may_be_wide(amax) ? ORDERS : 1,
                     .group_stride = group_stride,
                     .group_panels = (channels + CHANNELS - 1) / CHANNELS,
                     .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1};
@@ -218,15 +218,18 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
     arena measure = {0};
     carve_schedule(&packer.plan, &measure, chunk_steps);
     void *workspace = malloc(measure.used + 1);
-    packed *p = workspace ? allocate(sizes, &packer.offsets, &packer.weights, row_sums) : NULL;
+    packed *p = workspace ? allocate(sizes, &packer, row_sums) : NULL;
     if (p) {
+        const struct packer empty = packer;
         packer.raw = carve_schedule(&packer.plan, &(arena){workspace, 0}, chunk_steps);
         for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
             packer.first = chunk * CHUNK_STEPS;
             pack_chunk(p, &packer, weights, run_length,
                        smaller(steps - packer.first, CHUNK_STEPS), chunk);
         }
-        p->bytes = (char *)packer.weights - (char *)p->memory; /* the rest was never touched */
+        /* The rest was never touched. */
+        p->bytes = (char *)empty.centres - (char *)p->memory + (packer.weights - empty.weights) +
+                   ((char *)packer.centres - (char *)empty.centres);
     }
     free(workspace);
     return p;

@@ -9,7 +9,6 @@ from ..._arguments import quantized
 from ..._ops.lstm import lstm
 from ..._qparams import QParams
 from ..._qtensor import QTensor, wrapped
-from ._activations import Sigmoid
 from ._base import take_parts
 from ._functional import QFunctional
 from ._linear import Linear
@@ -24,9 +23,6 @@ class _Cell(LSTMCellBase):
 
     def _functional(self) -> QFunctional:
         return QFunctional()
-
-    def _sigmoid(self) -> Sigmoid:
-        return Sigmoid(1 / 256, 0)
 
     def _zero_state(self, batch: int, like: Tensor) -> State:
         return self._zeros(batch, self._hidden, like), self._zeros(batch, self._cell, like)
@@ -70,13 +66,14 @@ class _Cell(LSTMCellBase):
     def _stages(self) -> tuple[list[Any], ...]:
         """How the operator quantizes its stages: in its order, and as its four lists."""
         dtype = self._cell.dtype
+        sigmoid = QParams(1 / 256, dtype.quant_min, dtype)  # 0 … 1, as of torch.sigmoid
         tanh = QParams(2 / 256, dtype.quant_min + 128, dtype)  # -1 … 1
         stages = (
             self.gates.output_qparams,
-            self.input_gate.output_qparams,
-            self.forget_gate.output_qparams,
+            sigmoid,
+            sigmoid,
             tanh,
-            self.output_gate.output_qparams,
+            sigmoid,
             self.fgate_cx.output_qparams,
             self.igate_cgate.output_qparams,
             self._cell,

@@ -56,9 +56,9 @@ class LSTMCellBase(nn.Module):
         self.gates: Any = self._functional()
         if split_gates:
             self.gates = nn.ModuleDict({gate: self._functional() for gate in GATES})
-        self.input_gate, self.forget_gate = self._sigmoid(), self._sigmoid()
-        self.cell_gate = nn.Tanh()
-        self.output_gate = self._sigmoid()
+        # Their ranges are known: on quantized tensors they have fixed parameters.
+        self.input_gate, self.forget_gate = nn.Sigmoid(), nn.Sigmoid()
+        self.cell_gate, self.output_gate = nn.Tanh(), nn.Sigmoid()
         self.fgate_cx, self.igate_cgate = self._functional(), self._functional()
         self.fgate_cx_igate_cgate, self.ogate_cy = self._functional(), self._functional()
 
@@ -66,9 +66,6 @@ class LSTMCellBase(nn.Module):
         raise NotImplementedError
 
     def _functional(self) -> Any:
-        raise NotImplementedError
-
-    def _sigmoid(self) -> Any:
         raise NotImplementedError
 
     def _zero_state(self, batch: int, like: Tensor) -> State:

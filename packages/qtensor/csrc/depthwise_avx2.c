@@ -9,6 +9,8 @@ enum {
     TILE = 4,          /* outputs at once: 8 sums for half of the channels, 4 done halves */
 };
 
+#define INLINE static inline __attribute__((always_inline))
+
 static inline __m256i load(const int16_t *from) {
     return _mm256_load_si256((const __m256i *)from);
 }
@@ -32,43 +34,63 @@ static void join(const uint8_t *first, int64_t first_pitch, const uint8_t *secon
     }
 }
 
-/* GCC 12 interleaves outputs, runs out of registers and keeps sums in memory. An empty asm through
- * which an output's sums pass keeps outputs apart; a test looks for memory operands. */
-#define KEEP_OUTPUTS_APART(acc) __asm__ volatile("" : "+x"((acc)[0]), "+x"((acc)[1]))
+/* GCC 12 interleaves outputs, runs out of registers and keeps sums in memory, or moves them from one
+ * register to the next. As an instruction that it does not see into, the addition stays where it
+ * is, and in place; a test looks for memory operands. */
+INLINE void add_to(__m256i *sum, __m256i term) {
+    __asm__ volatile("vpaddd %1, %0, %0" : "+x"(*sum) : "x"(term));
+}
 
-/* Sums of two quads, from `quad` on, of `count` outputs. */
-static inline __attribute__((always_inline)) void add_products(const depthwise_line *line,
-                                                               const int16_t *staged,
-                                                               int64_t pitch, int quad, int count,
-                                                               __m256i (*acc)[2]) {
-    staged += 16 * quad;
-    const int16_t *w = line->weights + 16 * quad, *a = staged + line->offsets[0];
+/* What a tile is compiled for, where these are constants. */
+typedef struct {
+    int64_t pitch;
+    int64_t steps; /* or 0: as the line has them, in a loop */
+    bool bounded;  /* whether bytes have other bounds than their own, or signs */
+} variant;
+
+/* One step of two quads. */
+INLINE void add_step(const int16_t *a, const int16_t *w, int64_t pitch, int count,
+                     __m256i (*acc)[2]) {
     __m256i w0 = load(w), w1 = load(w + 16);
 #pragma GCC unroll 4
     for (int i = 0; i < count; i++) {
-        acc[i][0] = _mm256_madd_epi16(w0, load(a + i * pitch));
-        acc[i][1] = _mm256_madd_epi16(w1, load(a + i * pitch + 16));
+        __m256i first = _mm256_madd_epi16(w0, load(a + i * pitch));
+        __m256i second = _mm256_madd_epi16(w1, load(a + i * pitch + 16));
+        add_to(&acc[i][0], first);
+        add_to(&acc[i][1], second);
     }
-    for (int64_t s = 1; s < line->steps; s++) {
-        a = staged + line->offsets[s];
-        w += JOINED;
-        w0 = load(w), w1 = load(w + 16);
+}
+
+/* Sums of two quads, from `quad` on, of `count` outputs. */
+INLINE void add_products(const depthwise_line *line, variant v, const int16_t *staged, int quad,
+                         int count, __m256i (*acc)[2]) {
+    staged += 16 * quad;
+    const int16_t *w = line->weights + 16 * quad, *a = staged + line->offsets[0];
+    const __m256i w0 = load(w), w1 = load(w + 16);
 #pragma GCC unroll 4
-        for (int i = 0; i < count; i++) {
-            __m256i first = _mm256_madd_epi16(w0, load(a + i * pitch));
-            __m256i second = _mm256_madd_epi16(w1, load(a + i * pitch + 16));
-            acc[i][0] = _mm256_add_epi32(acc[i][0], first);
-            acc[i][1] = _mm256_add_epi32(acc[i][1], second);
-            KEEP_OUTPUTS_APART(acc[i]);
+    for (int i = 0; i < count; i++) {
+        acc[i][0] = _mm256_madd_epi16(w0, load(a + i * v.pitch));
+        acc[i][1] = _mm256_madd_epi16(w1, load(a + i * v.pitch + 16));
+    }
+    if (v.steps) {
+#pragma GCC unroll 16
+        for (int64_t s = 1; s < v.steps; s++)
+            add_step(staged + line->offsets[s], w + s * JOINED, v.pitch, count, acc);
+    } else {
+        const int64_t steps = line->steps;
+        for (int64_t s = 1; s < steps; s++) {
+            w += JOINED;
+            add_step(staged + line->offsets[s], w, v.pitch, count, acc);
         }
     }
 }
 
 static void sums(const depthwise_line *line, int64_t count, int32_t *sums) {
+    const variant v = {line->pitch, 0, true};
     for (int64_t i = 0; i < count; i++, sums += LANES) {
         for (int quad = 0; quad < QUADS; quad += 2) {
             __m256i acc[1][2];
-            add_products(line, line->staged + i * line->pitch, 0, quad, 1, acc);
+            add_products(line, v, line->staged + i * line->pitch, quad, 1, acc);
             for (int j = 0; j < 2; j++) { /* channels 4q .. and 16 + 4q .. */
                 int32_t *to = sums + 4 * (quad + j);
                 _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(acc[0][j]));
@@ -89,50 +111,60 @@ static inline __m256i results(const __m256i *acc, const depthwise_finish *f, int
     return _mm256_adds_epi16(both, _mm256_set1_epi16(f->zero_point));
 }
 
-static inline __attribute__((always_inline)) void byte_tile(const depthwise_line *line,
-                                                            int64_t pitch, int64_t at, int count,
-                                                            const depthwise_finish *f,
-                                                            uint8_t *out, int64_t stride) {
+INLINE void byte_tile(const depthwise_line *line, variant v, int64_t at, int count,
+                      const depthwise_finish *f, uint8_t *out, int64_t stride) {
     const __m256i lowest = _mm256_set1_epi8((int8_t)f->lowest);
     const __m256i highest = _mm256_set1_epi8((int8_t)f->highest);
     const __m256i flip = _mm256_set1_epi8((int8_t)f->flip);
-    const int16_t *staged = line->staged + at * pitch;
+    const int16_t *staged = line->staged + at * v.pitch;
     __m256i acc[TILE][2], half[TILE];
-    add_products(line, staged, pitch, 0, count, acc);
+    add_products(line, v, staged, 0, count, acc);
 #pragma GCC unroll 4
-    for (int i = 0; i < count; i++) half[i] = results(acc[i], f, 0);
-    add_products(line, staged, pitch, 2, count, acc);
+    for (int i = 0; i < count; i++) {
+        half[i] = results(acc[i], f, 0);
+        if (!v.steps) __asm__("" : "+m"(half[i])); /* or a sum has no register in the next loop */
+    }
+    add_products(line, v, staged, 2, count, acc);
 #pragma GCC unroll 4
     for (int i = 0; i < count; i++) {
         __m256i bytes = _mm256_packus_epi16(half[i], results(acc[i], f, 2));
-        bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, lowest), highest);
-        bytes = _mm256_xor_si256(bytes, flip);
+        if (v.bounded) {
+            bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, lowest), highest);
+            bytes = _mm256_xor_si256(bytes, flip);
+        }
         _mm256_storeu_si256((__m256i *)(out + (at + i) * stride), bytes);
     }
 }
 
-static inline __attribute__((always_inline)) void byte_line(const depthwise_line *line,
-                                                            int64_t pitch, int64_t count,
-                                                            const depthwise_finish *f,
-                                                            uint8_t *out, int64_t stride) {
+INLINE void byte_line(const depthwise_line *line, variant v, int64_t count,
+                      const depthwise_finish *f, uint8_t *out, int64_t stride) {
     int64_t at = 0;
-    for (; at + TILE <= count; at += TILE) byte_tile(line, pitch, at, TILE, f, out, stride);
+    for (; at + TILE <= count; at += TILE) byte_tile(line, v, at, TILE, f, out, stride);
     if (at == count) return;
     if (count >= TILE) /* some of them twice */
-        byte_tile(line, pitch, count - TILE, TILE, f, out, stride);
+        byte_tile(line, v, count - TILE, TILE, f, out, stride);
     else
-        for (; at < count; at++) byte_tile(line, pitch, at, 1, f, out, stride);
+        for (; at < count; at++) byte_tile(line, v, at, 1, f, out, stride);
 }
 
-/* With a pitch that is a constant, all outputs of a tile have the same address registers. */
+/* With a pitch that is a constant, all outputs of a tile have the same address registers; with a
+ * number of steps that is one, there is no loop. */
 static void bytes(const depthwise_line *line, int64_t count, const depthwise_finish *f,
                   uint8_t *out, int64_t stride) {
-    if (line->pitch == JOINED)
-        byte_line(line, JOINED, count, f, out, stride);
-    else if (line->pitch == 2 * JOINED)
-        byte_line(line, 2 * JOINED, count, f, out, stride);
+    enum { THREE = 6, FIVE = 15 }; /* steps of 3 x 3 and 5 x 5 taps */
+    const int64_t pitch = line->pitch, steps = line->steps;
+    if (f->lowest > 0 || f->highest < UINT8_MAX || f->flip || pitch > 2 * JOINED)
+        byte_line(line, (variant){pitch, 0, true}, count, f, out, stride);
+    else if (pitch == JOINED && steps == THREE)
+        byte_line(line, (variant){JOINED, THREE, false}, count, f, out, stride);
+    else if (pitch == JOINED && steps == FIVE)
+        byte_line(line, (variant){JOINED, FIVE, false}, count, f, out, stride);
+    else if (pitch == JOINED)
+        byte_line(line, (variant){JOINED, 0, false}, count, f, out, stride);
+    else if (steps == THREE)
+        byte_line(line, (variant){2 * JOINED, THREE, false}, count, f, out, stride);
     else
-        byte_line(line, line->pitch, count, f, out, stride);
+        byte_line(line, (variant){2 * JOINED, 0, false}, count, f, out, stride);
 }
 
 const struct depthwise_kernels depthwise_avx2 = {.join = join, .sums = sums, .bytes = bytes};

@@ -149,7 +149,11 @@ def prepare_linear(
     finish.ask(call)
     dtype, weight_shape = finish.dtype, tuple(weight.shape)
     forms = cache.forms(weight, weight_zero_points)
-    outputs = Outputs(lambda input: torch.empty(linear_shape(input, weight_shape), dtype=dtype))
+
+    def new_output(input: Tensor) -> Tensor:
+        return input.new_empty(linear_shape(input, weight_shape), dtype=dtype)
+
+    outputs = Outputs(new_output)
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input, weight, weight_zero_points = arguments[0], arguments[3], arguments[5]

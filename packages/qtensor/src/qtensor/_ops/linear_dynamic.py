@@ -138,7 +138,7 @@ def prepare_linear_dynamic(
     amax = next(amax for amax in AMAX if quant_max <= amax)
     n, k = weight_shape = tuple(weight.shape)
     packed = cache.forms(weight, weight_zero_points).get(amax, weight, weight_zero_points)
-    outputs = Outputs(lambda input: torch.empty(linear_shape(input, weight_shape)))
+    outputs = Outputs(lambda input: input.new_empty(linear_shape(input, weight_shape)))
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input = arguments[0]

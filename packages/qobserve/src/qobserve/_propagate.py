@@ -12,7 +12,9 @@ _UNSET = object()
 
 
 def propagate_qconfig_(
-    module: nn.Module, qconfig_dict: Mapping[type | str, QConfigAny] | None = None
+    module: nn.Module,
+    qconfig_dict: Mapping[type | str, QConfigAny] | None = None,
+    prepare_custom_config_dict: Mapping[str, Any] | None = None,
 ) -> None:
     """Set the attribute ``qconfig`` of ``module`` and of everything inside it.
 
@@ -25,6 +27,9 @@ def propagate_qconfig_(
         module: the model; only its attributes change.
         qconfig_dict: a :class:`QConfig`, or ``None`` for float, for module types and qualified
             names.
+        prepare_custom_config_dict: its entries ``"non_traceable_module_name"`` and
+            ``"non_traceable_module_class"`` list submodules, by the names they have in the module
+            around them or by their exact types, that get no ``qconfig``, nor what is inside them.
 
     Example:
         >>> import torch
@@ -34,7 +39,14 @@ def propagate_qconfig_(
         >>> model[0].qconfig is default_dynamic_qconfig, model[1].qconfig
         (True, None)
     """
-    _propagate(module, "", qconfig_dict or {}, None, by_choice=False)
+    custom = prepare_custom_config_dict or {}
+    left_alone = frozenset(
+        (
+            *custom.get("non_traceable_module_name", ()),
+            *custom.get("non_traceable_module_class", ()),
+        )
+    )
+    _propagate(module, "", qconfig_dict or {}, None, False, left_alone)
 
 
 def _propagate(
@@ -43,6 +55,7 @@ def _propagate(
     qconfigs: Mapping[Any, QConfigAny],
     inherited: QConfigAny,
     by_choice: bool,
+    left_alone: frozenset[type | str],
 ) -> None:
     """``by_choice``: whether ``inherited`` was chosen for the module around, not by its type."""
     own: Any = getattr(module, "qconfig", _UNSET)
@@ -56,5 +69,7 @@ def _propagate(
         qconfig = inherited
     module.qconfig = qconfig
     for child_name, child in module.named_children():
+        if child_name in left_alone or type(child) in left_alone:
+            continue
         path = f"{name}.{child_name}" if name else child_name
-        _propagate(child, path, qconfigs, qconfig, by_choice)
+        _propagate(child, path, qconfigs, qconfig, by_choice, left_alone)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _kernels
-from .._packing import PackedForms, PackedWeights, Run, is_depthwise, shared_cache
+from .._packing import AMAX, PackedForms, PackedWeights, Run, is_depthwise, shared_cache
 from .._threads import num_threads
 from ._conv_axes import Geometry, Plan, channels_last_strides, plan
 from ._product import (
@@ -198,7 +198,8 @@ def conv_int32(
     forms = packed_forms(cache or shared_cache(weight), weight, weight_zero_points, geometry)
     layout = plan(input.shape, input.stride(), weight.shape, geometry)
     output = torch.empty_strided(layout.shape, layout.strides, dtype=torch.int32)
-    _convolve(call, forms, input, input_zero_point, weight, weight_zero_points, layout, output)
+    operands = (input, input_zero_point, weight, weight_zero_points)
+    _convolve(call, forms, *operands, layout, _depthwise(weight, geometry), output)
     return output
 
 
@@ -210,13 +211,15 @@ def _convolve(
     weight: Tensor,
     weight_zero_points: Tensor | None,
     layout: Plan,
+    depthwise: bool,
     output: Tensor,
     residual: Tensor | None = None,
 ) -> None:
     if output.numel() == 0:
         return
     zero_point = unsigned(input_zero_point, input.dtype)
-    amax = proven_amax(input, zero_point, layout.span)
+    # Depthwise kernels have one form for all inputs.
+    amax = max(AMAX) if depthwise else proven_amax(input, zero_point, layout.span)
     for shape, taps in layout.phases:
         call.conv(
             forms.get(amax, weight, weight_zero_points, taps),
@@ -297,6 +300,7 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         call = sums_call(input, input_zero_point, known)
         finish.ask(call)
         forms = packed_forms(cache, weight, zero_points, geometry)
+        depthwise = _depthwise(weight, geometry)
 
         def run(arguments: tuple[Any, ...]) -> Tensor:
             input, weight, zero_points = arguments[0], arguments[3], arguments[5]
@@ -304,7 +308,7 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
             output = torch.empty_strided(layout.shape, layout.strides, dtype=dtype)
             residual = readable_residual(arguments[_RESIDUAL], output)
             operands = (input, input_zero_point, weight, zero_points)
-            _convolve(call, forms, *operands, layout, output, residual)
+            _convolve(call, forms, *operands, layout, depthwise, output, residual)
             return output
 
         return run

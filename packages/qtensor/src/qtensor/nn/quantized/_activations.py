@@ -1,15 +1,16 @@
 """Activations with output parameters of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from ... import ops
+from ..._arguments import quantized
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ._base import OutputModule, observed_qparams, quantize_as
+from ._base import OutputModule, keeping_dtypes, observed_qparams, quantize_as
 
 
 class _Activation(OutputModule):
@@ -27,7 +28,8 @@ class _Activation(OutputModule):
     def forward(self, input: QTensor) -> QTensor:
         """A quantized tensor of any shape to one of that shape."""
         arguments = [float(getattr(self, name)) for name in self._arguments]
-        return ops.apply(input, self._function, self.output_qparams, *arguments)
+        q = quantized(input, self._get_name())
+        return ops.apply(q, self._function, self.output_qparams, *arguments)
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
@@ -169,10 +171,10 @@ class Softmax(_Activation):
 
     def forward(self, input: QTensor) -> QTensor:
         """A quantized tensor of one dimension or more to one of that shape."""
-        dim = self.dim
+        q, dim = quantized(input, self._get_name()), self.dim
         if dim is None:
-            dim = 0 if input.dim() in (0, 1, 3) else 1
-        return ops.softmax_to(input, dim, self.output_qparams)
+            dim = 0 if q.dim() in (0, 1, 3) else 1
+        return ops.softmax_to(q, dim, self.output_qparams)
 
     @classmethod
     def _like(cls, mod: Any) -> Self:
@@ -212,7 +214,10 @@ class PReLU(_Activation):
 
     def forward(self, input: QTensor) -> QTensor:
         """A quantized tensor of any shape to one of that shape."""
-        return ops.prelu_to(input, self.weight, self.output_qparams)
+        return ops.prelu_to(quantized(input, self._get_name()), self.weight, self.output_qparams)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call,no-any-return]  # torch's
 
     @classmethod
     def _like(cls, mod: Any) -> Self:

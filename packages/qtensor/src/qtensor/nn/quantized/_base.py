@@ -164,12 +164,15 @@ class WeightModule(nn.Module):
     def _weight_arguments(self) -> tuple[Any, ...]:
         """What kernels take; looking buffers up as attributes would cost a microsecond each."""
         buffers = self._buffers
-        return (
-            buffers["qweight"],
-            buffers["weight_scales"],
-            buffers["weight_zero_points"],
-            buffers["float_bias"],
-        )
+        try:
+            return (
+                buffers["qweight"],
+                buffers["weight_scales"],
+                buffers["weight_zero_points"],
+                buffers["float_bias"],
+            )
+        except KeyError:  # parametrized, and computed when asked for
+            return self.qweight, self.weight_scales, self.weight_zero_points, self.float_bias
 
     def weight(self) -> QTensor:
         """The weight as a quantized tensor, sharing memory with this module."""

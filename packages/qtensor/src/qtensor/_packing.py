@@ -187,7 +187,8 @@ def _pack(
         wide = weight.reshape(channels, runs).contiguous().to(torch.int16)
         if zero_points is not None:
             wide = wide - zero_points.to(torch.int16).unsqueeze(1)
-        return _kernels.pack_depthwise_weights(wide.data_ptr(), channels, channels // groups, kernel)
+        multiplier = channels // groups
+        return _kernels.pack_depthwise_weights(wide.data_ptr(), channels, multiplier, kernel)
     if joined and kernel:
         runs, run_length = math.prod(kernel[:-1]), kernel[-1] * group_channels
     weight = weight.movedim(1, -1).contiguous()

@@ -36,7 +36,7 @@ EXTENSIONS = {
     "_fake_quantize": ("fake_quantize*.c",),
     "_pooling": ("pool*.c", "interpolate*.c"),
     "_calls": (),
-    "_requantize": ("requantize.c",),
+    "_requantize": ("requantize*.c",),
     "_statistics": ("statistics*.c", "running_range.c"),
 }
 # Contraction would let the compiler fuse a multiply and an add, and results would then differ

@@ -1,3 +1,6 @@
+def use_isa(name: str) -> None:
+    """Choose the kernels of this instruction set for all calls from now on."""
+
 def requantize(
     q: int,
     out: int,
@@ -9,7 +12,7 @@ def requantize(
     quant_max: float,
     input: int,
     output: int,
-    single: bool,
     threads: int,
 ) -> None:
-    """``shape``: outer, channels, inner; the parameters: as many doubles as channels."""
+    """``shape``: outer, channels, inner; the parameters: as many numbers as channels, float32
+    where bytes become bytes, else float64."""

@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from qtensor import _elementwise, _isa, _pooling
+from qtensor import _elementwise, _isa, _pooling, _requantize
 
 # Multiples of a vector's size, their neighbours, and what is below any.
 SIZES = st.sampled_from([0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 130])
@@ -70,12 +70,12 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: torch.dtyp
 
 @contextmanager
 def isa(name: str) -> Iterator[None]:
-    for kernels in (_elementwise, _pooling):
+    for kernels in (_elementwise, _pooling, _requantize):
         kernels.use_isa(name)
     try:
         yield
     finally:
-        for kernels in (_elementwise, _pooling):
+        for kernels in (_elementwise, _pooling, _requantize):
             kernels.use_isa(_isa.ISA)
 
 

@@ -187,7 +187,7 @@ def test_channels(rng, shape, layout, dtype, output_dtype, from_channels, to_cha
     wanted = channel_parameters(rng, output_dtype, shape[axis] if to_channels else 1)
     bounds = full(output_dtype)
     args = q, *given_parameters, *wanted, axis, *bounds, output_dtype
-    result = requantize_per_channel(*args)
+    result = on_every_isa(requantize_per_channel, *args)
     assert result.stride() == torch.empty_like(q).stride()
     assert torch.equal(result, requantize_per_channel_reference(*args))
     single = torch.int32 not in (dtype, output_dtype)

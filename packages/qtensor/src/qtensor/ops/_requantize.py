@@ -51,16 +51,17 @@ def requantize(q: QTensor, output: QParams) -> QTensor:
             f"requantize expects the channels of q, along axis {given.axis}, to be those of the "
             f"output, along axis {output.axis}; dequantize and quantize anew"
         )
-    tensors = [_channels(value, q.device) for x in (given, output) for value in _values(x)]
+    data = q.int_repr()
+    tensors = [
+        _channels(value, data.device)
+        for value in (given.scale, given.zero_point, output.scale, output.zero_point)
+    ]
     bounds = output.quant_min, output.quant_max, output.dtype.storage
-    return QTensor(_per_channel(q.int_repr(), *tensors, axes.pop() if axes else 0, *bounds), output)
-
-
-def _values(qparams: QParams) -> tuple[float | Tensor, int | Tensor]:
-    return qparams.scale, qparams.zero_point
+    return QTensor(_per_channel(data, *tensors, axes.pop() if axes else 0, *bounds), output)
 
 
 def _channels(value: float | Tensor, device: torch.device) -> Tensor:
-    dtype = None if isinstance(value, Tensor) else torch.float64
-    dtype = torch.int64 if isinstance(value, int) else dtype
-    return torch.as_tensor(value, dtype=dtype, device=device).reshape(-1)
+    if isinstance(value, Tensor):
+        return value.to(device)
+    dtype = torch.int64 if isinstance(value, int) else torch.float64
+    return torch.tensor([value], dtype=dtype, device=device)

@@ -201,3 +201,19 @@ def test_defaults_as_dictionaries() -> None:
     assert as_dictionary[""] == qflow.get_default_qat_qconfig("fbgemm")
     with pytest.warns(FutureWarning, match="use get_default_qconfig_mapping in place of"):
         assert qflow.get_default_qconfig_dict()[""] == qflow.get_default_qconfig("x86")
+
+
+def test_linear_layers_train_for_quantization_at_run_time():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    model[0].qconfig = qflow.default_dynamic_qat_qconfig
+    x = torch.randn(16, 6)
+    prepared = qflow.prepare_qat(model.train())
+    assert type(prepared[0]) is nnqat.dynamic.Linear
+    assert type(prepared[2]) is nn.Linear  # without a qconfig
+    losses = train(prepared, x)
+    assert losses[-1] < losses[0]
+    trained = prepared.eval()(x)
+    converted = qflow.convert(prepared)
+    assert type(converted[0]) is nnq.dynamic.Linear
+    assert torch.nn.functional.cosine_similarity(converted(x), trained).min() > 0.99

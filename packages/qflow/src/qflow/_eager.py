@@ -8,6 +8,7 @@ from torch import nn
 
 import qobserve
 from qbackends import (
+    dynamic_module_mapping,
     observed_module_mapping,
     qat_module_mapping,
     reference_module_mapping,
@@ -15,6 +16,7 @@ from qbackends import (
     weight_only_module_mapping,
 )
 from qobserve import DeQuantStub, QuantStub
+from qobserve.nn import qat as nnqat
 from qtensor.nn import quantized as nnq
 
 from ._checks import check_model
@@ -115,7 +117,8 @@ def prepare_qat(
     Args:
         model: the float model, in training mode.
         mapping: for a module type, its counterpart for training; by default what the native
-            table has.
+            table has. Linear layers whose activations are to be quantized at run time, as
+            ``default_dynamic_qat_qconfig`` says, are trained for that.
         inplace: change ``model`` itself instead of a copy.
 
     Raises:
@@ -126,9 +129,10 @@ def prepare_qat(
         UserWarning: no module has a qconfig.
     """
     check_model(model, "prepare_qat")
-    trained = qat_module_mapping(_BACKEND) if mapping is None else mapping
-    trained = {**get_default_custom_config_dict()[_TO_OBSERVED], **trained}
-    return qobserve.prepare_qat(model, trained, inplace, allow_list=_observed_types())
+    trained: dict[type[nn.Module], Any] = {**get_default_custom_config_dict()[_TO_OBSERVED]}
+    trained |= _trained_types() if mapping is None else mapping
+    allow_list = {*_observed_types(), nnqat.dynamic.Linear}
+    return qobserve.prepare_qat(model, trained, inplace, allow_list=allow_list)
 
 
 def convert(
@@ -231,9 +235,26 @@ def quantize_qat(
     return convert(prepared.eval(), inplace=True)
 
 
+class _TrainedLinear:
+    """The linear layer to train: for static quantization, or for that at run time."""
+
+    @staticmethod
+    def from_float(mod: Any, use_precomputed_fake_quant: bool = False) -> nn.Module:
+        static: Any = qat_module_mapping(_BACKEND)[nn.Linear]
+        kind = nnqat.dynamic.Linear if qobserve.is_memoryless(mod.qconfig) else static
+        made: nn.Module = kind.from_float(mod, use_precomputed_fake_quant)
+        return made
+
+
+def _trained_types() -> dict[type[nn.Module], Any]:
+    return {**qat_module_mapping(_BACKEND), nn.Linear: _TrainedLinear}
+
+
 def _quantized_types() -> dict[type[nn.Module], type[nn.Module]]:
     static, weight_only = static_module_mapping(_BACKEND), weight_only_module_mapping(_BACKEND)
-    return {**weight_only, **static, **_PLUMBING}
+    quantized = {**weight_only, **static, **_PLUMBING}
+    quantized[nnqat.dynamic.Linear] = dynamic_module_mapping(_BACKEND)[nn.Linear]
+    return quantized
 
 
 def _observed_types() -> set[type[nn.Module]]:

@@ -151,6 +151,7 @@ from ._passive import PlaceholderObserver as PlaceholderObserver
 from ._passive import RecordingObserver as RecordingObserver
 from ._passive import ReuseInputObserver as ReuseInputObserver
 from ._prepare import is_activation_post_process as is_activation_post_process
+from ._prepare import is_memoryless as is_memoryless
 from ._prepare import prepare as prepare
 from ._prepare_qat import prepare_qat as prepare_qat
 from ._propagate import propagate_qconfig_ as propagate_qconfig_

@@ -31,12 +31,22 @@ finish start_finish(const product *p, int64_t stride) {
     };
 }
 
+/* Of a known length mostly, which a compiler turns into four moves: with one row it counts. */
+static inline void copy_channels(float *to, const float *from, int columns) {
+    if (columns == CHANNELS)
+        memcpy(to, from, CHANNELS * sizeof *to);
+    else
+        memcpy(to, from, (size_t)columns * sizeof *to);
+}
+
 void choose_channels(finish *f, const product *p, int64_t first, int columns) {
     f->columns = columns;
     if (p->kind == OUTPUT_INT32) return;
-    const float *multipliers = p->multipliers + first * p->multiplier_stride;
-    for (int c = 0; c < columns; c++) f->multiplier[c] = multipliers[c * p->multiplier_stride];
-    if (p->bias) memcpy(f->bias, p->bias + first, (size_t)columns * sizeof *f->bias);
+    if (p->multiplier_stride)
+        copy_channels(f->multiplier, p->multipliers + first, columns);
+    else
+        for (int c = 0; c < CHANNELS; c++) f->multiplier[c] = p->multipliers[0];
+    if (p->bias) copy_channels(f->bias, p->bias + first, columns);
 }
 
 static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *out) {
@@ -62,8 +72,10 @@ void put_sums(const product *p, const finish *f, const int32_t *acc, int rows,
 typedef struct {
     const product *p;
     const row_block *rows;
-    panel *panels;     /* [chunks]: the current panel, with offsets that hold for these rows */
-    int32_t *offsets;  /* theirs, one chunk's after the other's */
+    const panel *panels; /* the current panel: its chunks, */
+    int64_t stride;      /* so far apart */
+    panel *moved;        /* [chunks]: copies with offsets that hold for these rows, */
+    int32_t *offsets;    /* theirs, one chunk's after the other's */
     int64_t *row_sums; /* [rows]: of the activations, if weights have zero points */
     int64_t channels;  /* of the output */
     finish finish;
@@ -83,14 +95,16 @@ static size_t multiply_scratch(const packed *weights, int64_t rows) {
            (size_t)weights->offset_count * sizeof(int32_t);
 }
 
-/* Puts chunk 0, 1, ... of a panel, each `stride` apart, into w->panels. */
+/* Makes a panel the current one: chunk 0, 1, ... of it, each `stride` apart. */
 static void locate(walk *w, const panel *first, int64_t stride) {
     const int32_t *table = w->rows->step_offsets;
+    w->panels = table ? w->moved : first;
+    w->stride = table ? 1 : stride;
+    if (!table) return;
     int32_t *offsets = w->offsets;
     for (int64_t chunk = 0; chunk < w->p->weights->chunks; chunk++) {
-        panel *p = &w->panels[chunk];
+        panel *p = &w->moved[chunk];
         *p = first[chunk * stride];
-        if (!table) continue;
         for (int32_t i = 0; i < p->offset_count; i++) offsets[i] = table[p->offsets[i] / STEP];
         p->offsets = offsets;
         offsets += p->offset_count;
@@ -131,7 +145,7 @@ static void sum_chunks(const walk *w, const uint8_t *const *rows, int count, int
     memset(sums, 0, MAX_ROWS * CHANNELS * sizeof *sums);
     for (int64_t chunk = 0; chunk < weights->chunks; chunk++) {
         int32_t acc[MAX_ROWS * CHANNELS];
-        k->dense(rows, count, &w->panels[chunk], zeros, acc);
+        k->dense(rows, count, &w->panels[chunk * w->stride], zeros, acc);
         for (int i = 0; i < count * CHANNELS; i++) sums[i] += acc[i];
     }
 }
@@ -217,8 +231,8 @@ static int64_t rows_at_once(const row_block *rows, int64_t row) {
 static void multiply(const product *p, const row_block *rows, int64_t first_panel, int64_t end_panel,
               void *scratch) {
     const packed *weights = p->weights;
-    walk w = {.p = p, .rows = rows, .panels = scratch};
-    w.row_sums = (int64_t *)(w.panels + weights->chunks);
+    walk w = {.p = p, .rows = rows, .moved = scratch};
+    w.row_sums = (int64_t *)(w.moved + weights->chunks);
     w.offsets = (int32_t *)(w.row_sums + rows->count);
     w.channels = weights->groups * weights->channels;
     w.finish = start_finish(p, w.channels * rows->spacing);

@@ -35,7 +35,8 @@ def add(
         qa, qb = qb, qa
     if isinstance(qb, int | float):
         return add_scalar(qa, qb)  # type: ignore[arg-type]  # checked there
-    return add_to(qa, qb, output_like(qa, scale, zero_point, "add", "qa"))
+    output = output_like(qa, scale, zero_point, "add", "qa")
+    return add_to(qa, qb, output)  # type: ignore[arg-type]  # likewise
 
 
 def add_relu(
@@ -46,7 +47,8 @@ def add_relu(
         qa, qb = qb, qa
     if isinstance(qb, int | float):
         return add_scalar_relu(qa, qb)  # type: ignore[arg-type]  # checked there
-    return add_to(qa, qb, output_like(qa, scale, zero_point, "add_relu", "qa"), 0.0)
+    output = output_like(qa, scale, zero_point, "add_relu", "qa")
+    return add_to(qa, qb, output, 0.0)  # type: ignore[arg-type]  # likewise
 
 
 def add_to(

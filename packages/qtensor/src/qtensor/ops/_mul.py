@@ -35,7 +35,8 @@ def mul(
         qa, qb = qb, qa
     if isinstance(qb, int | float):
         return mul_scalar(qa, qb)  # type: ignore[arg-type]  # checked there
-    return mul_to(qa, qb, output_like(qa, scale, zero_point, "mul", "qa"))
+    output = output_like(qa, scale, zero_point, "mul", "qa")
+    return mul_to(qa, qb, output)  # type: ignore[arg-type]  # likewise
 
 
 def mul_relu(
@@ -46,7 +47,8 @@ def mul_relu(
         qa, qb = qb, qa
     if isinstance(qb, int | float):
         return mul_scalar_relu(qa, qb)  # type: ignore[arg-type]  # checked there
-    return mul_to(qa, qb, output_like(qa, scale, zero_point, "mul_relu", "qa"), 0.0)
+    output = output_like(qa, scale, zero_point, "mul_relu", "qa")
+    return mul_to(qa, qb, output, 0.0)  # type: ignore[arg-type]  # likewise
 
 
 def mul_to(

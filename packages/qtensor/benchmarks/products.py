@@ -9,11 +9,19 @@ from torch import Tensor
 
 import qtensor
 from qtensor import QParams, QTensor, ops, quint8
-from qtensor.nn.quantized import Linear, dynamic, weight_only
+from qtensor.nn.intrinsic.quantized import LinearReLU
+from qtensor.nn.intrinsic.quantized import dynamic as dynamic_fused
+from qtensor.nn.quantized import Linear, dynamic
+from qtensor.nn.quantized import weight_only as only
 from quintet_testing.bench import Call, Table, compare, threads
 
 LAYERS = ((1, 64, 64), (1, 768, 768), (1, 1024, 4096), (128, 768, 3072))  # M, K, N
-MATRICES = ((12, 128, 64, 128), (12, 128, 128, 64), (1, 512, 512, 512))  # batch, M, K, N
+MATRICES = (  # batch, M, K, N; batches of one are matmul's, others bmm's
+    (12, 128, 64, 128),
+    (12, 128, 128, 64),
+    (48, 64, 32, 64),
+    (1, 512, 512, 512),
+)
 
 
 def filled(layer: Linear, weight: Tensor, scales: Tensor, bias: Tensor) -> Linear:
@@ -30,18 +38,21 @@ def layers(m: int, k: int, n: int) -> dict[str, tuple[Call, Call]]:
     packed = torch.ops.quantized.linear_prepack(peer_weight(weight, scales), bias)
     ours, old = QTensor(integers, QParams(0.03, 30, quint8)), peer_input(integers, 0.03, 30)
     real = weight * scales[:, None]
-    static, per_row, floats = (
+    static, relu, per_row, per_row_relu, floats = (
         filled(kind(k, n), weight, scales, bias)
-        for kind in (Linear, dynamic.Linear, weight_only.Linear)
+        for kind in (Linear, LinearReLU, dynamic.Linear, dynamic_fused.LinearReLU, only.Linear)
     )
-    per_row.reduce_range = True
+    per_row.reduce_range = per_row_relu.reduce_range = True
+    legacy = torch.ops.quantized
     return {
-        "static": (lambda: static(ours), lambda: torch.ops.quantized.linear(old, packed, 1.0, 0)),
-        "dynamic": (lambda: per_row(x), lambda: torch.ops.quantized.linear_dynamic(x, packed)),
-        "weight only": (
-            lambda: floats(x),
-            lambda: torch.nn.functional.linear(x, real, bias),
+        "static": (lambda: static(ours), lambda: legacy.linear(old, packed, 1.0, 0)),
+        "static + ReLU": (lambda: relu(ours), lambda: legacy.linear_relu(old, packed, 1.0, 0)),
+        "dynamic": (lambda: per_row(x), lambda: legacy.linear_dynamic(x, packed)),
+        "dynamic + ReLU": (
+            lambda: per_row_relu(x),
+            lambda: legacy.linear_relu_dynamic(x, packed),
         ),
+        "weight only": (lambda: floats(x), lambda: torch.nn.functional.linear(x, real, bias)),
     }
 
 

@@ -1,8 +1,8 @@
 """Which linear layers are right at 0…255: ``python benchmarks/exactness.py``.
 
 Every output of ours and of the peers is compared with the int64 sums, requantized in float64. The
-instruction that all use without VNNI saturates sums of two products; the peers' speed at 0…255 is to
-be read with this.
+instruction that all use without VNNI saturates sums of two products; the peers' speed at 0…255 is
+to be read with this.
 """
 
 import numpy as np

@@ -29,16 +29,16 @@ def operator(
     Args:
         schema: torch's schema string, such as ``"add(Tensor a, Tensor b) -> Tensor"``; the name
             may be that of an overload, ``add.scalar``.
-        cpu: takes the schema's arguments and runs the compiled kernel; it may also take
-            ``cache=``, an object that only the direct path can hand over.
+        cpu: takes the schema's arguments and runs the compiled kernel: a ``Prepared``, which plans
+            alike calls once; a ``Weighted`` (see :func:`weighted_operator`); or any function.
         reference: the same in plain torch operators; runs on every other device.
         fake: the same on meta tensors, for shapes and dtypes only.
         gradient: ``setup_context(ctx, inputs, output)`` and ``backward(ctx, *grads)`` as
             ``torch.library.register_autograd`` takes them; without, a backward pass raises.
 
     Returns:
-        A function of the schema's arguments, and ``cache`` if ``cpu`` takes it. In plain eager
-        execution it calls ``cpu`` itself, else ``torch.ops.qtensor.<name>`` (see ``_direct``).
+        A function of the schema's arguments, and of ``cache`` if ``cpu`` is ``Weighted``. In plain
+        eager execution it calls ``cpu`` itself, else ``torch.ops.qtensor.<name>`` (see ``_direct``).
         Its attribute ``op`` is the latter, and ``reference`` what was given.
     """
     name = schema.partition("(")[0]  # what define() returns lacks the overload

@@ -108,7 +108,7 @@ cdef bint _readable(x, dlpack_tensor *described) except -1:
         return False
     if described.code <= DLPACK_UINT:
         return True
-    # What is not an integer may need a gradient, or have its sign flipped when it is read.
+    # What is not an integer may need a gradient, or be negated as it is read.
     return not x.is_neg() and not (x.requires_grad and _grad_enabled())
 
 

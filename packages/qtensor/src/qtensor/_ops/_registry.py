@@ -37,9 +37,9 @@ def operator(
             ``torch.library.register_autograd`` takes them; without, a backward pass raises.
 
     Returns:
-        A function of the schema's arguments, and of ``cache`` if ``cpu`` is ``Weighted``. In plain
-        eager execution it calls ``cpu`` itself, else ``torch.ops.qtensor.<name>`` (see ``_direct``).
-        Its attribute ``op`` is the latter, and ``reference`` what was given.
+        A function of the schema's arguments, and of ``cache`` if ``cpu`` is ``Weighted``. It calls
+        ``cpu`` itself in plain eager execution, else ``torch.ops.qtensor.<name>`` (see
+        ``_direct``). Its attribute ``op`` is the latter, and ``reference`` what was given.
     """
     name = schema.partition("(")[0]  # what define() returns lacks the overload
     _library.define(schema)

@@ -38,6 +38,10 @@ from ._conv_dynamic import conv3d_dynamic as conv3d_dynamic
 from ._conv_dynamic import conv_transpose1d_dynamic as conv_transpose1d_dynamic
 from ._conv_dynamic import conv_transpose2d_dynamic as conv_transpose2d_dynamic
 from ._conv_dynamic import conv_transpose3d_dynamic as conv_transpose3d_dynamic
+from ._embedding import embedding_4bit as embedding_4bit
+from ._embedding import embedding_bag_4bit as embedding_bag_4bit
+from ._embedding import embedding_bag_byte as embedding_bag_byte
+from ._embedding import embedding_byte as embedding_byte
 from ._linear import linear as linear
 from ._linear import linear_dynamic as linear_dynamic
 from ._linear import linear_leaky_relu as linear_leaky_relu

@@ -26,6 +26,7 @@ from ._conversions import DeQuantize as DeQuantize
 from ._conversions import Quantize as Quantize
 from ._dropout import Dropout as Dropout
 from ._embedding import Embedding as Embedding
+from ._embedding import EmbeddingBag as EmbeddingBag
 from ._functional import FloatFunctional as FloatFunctional
 from ._functional import FXFloatFunctional as FXFloatFunctional
 from ._functional import QFunctional as QFunctional

@@ -1,26 +1,130 @@
-"""The quantized embedding table."""
+"""Quantized embedding tables: looked up row by row, or in bags."""
 
+from abc import abstractmethod
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from ..._dtypes import QDType, as_qdtype, quint8
+from ..._dtypes import QDType, as_qdtype, quint4x2, quint8
 from ..._ops.embedding import embedding
+from ..._ops.embedding_bag import embedding_bag
+from ..._ops.pack_bits import unpack_bits
 from ..._qparams import QParams
 from ..._qtensor import QTensor
 from ._base import keeping_dtypes, quantized_weight
 
 
-class Embedding(nn.Module):
-    """A table of 8-bit rows, each with its own scale and real zero point; looks up float rows.
+class _Table(nn.Module):
+    """A table of rows, each with its own scale and real zero point; rows of 4 bits are packed."""
+
+    qweight: Tensor
+    weight_scales: Tensor
+    weight_zero_points: Tensor
+
+    def _init_table(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None,
+        _weight: QTensor | None,
+        dtype: Any,
+    ) -> None:
+        self.dtype = as_qdtype(dtype)
+        if self.dtype not in (quint8, quint4x2):
+            raise ValueError(
+                f"{self._get_name()} has tables of {quint8} or {quint4x2}, got dtype={dtype}"
+            )
+        if max_norm is not None:
+            raise ValueError(
+                f"{self._get_name()} cannot renormalize its rows, got max_norm={max_norm}; "
+                "normalize the float table before quantizing it"
+            )
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        columns = (embedding_dim * self.dtype.bits + 7) // 8
+        self.register_buffer("qweight", torch.zeros(num_embeddings, columns, dtype=torch.uint8))
+        self.register_buffer("weight_scales", torch.ones(num_embeddings))
+        self.register_buffer("weight_zero_points", torch.zeros(num_embeddings))
+        if _weight is not None:
+            self.set_weight(_weight)
+
+    def weight(self) -> QTensor:
+        """The table as a quantized tensor; of 8 bits, it shares memory with this module."""
+        table, bits = self.qweight, self.dtype.bits
+        if bits < 8:
+            shape = self.num_embeddings, self.embedding_dim
+            table = unpack_bits(table, bits, shape, torch.uint8)
+        return QTensor(table, QParams(*self._parameters_of_rows(), self.dtype, axis=0))
+
+    def set_weight(self, w: QTensor) -> None:
+        """Replaces the table.
+
+        Args:
+            w: of this module's dtype, shape ``(num_embeddings, embedding_dim)``, per channel along
+                axis 0.
+
+        Raises:
+            TypeError: ``w`` is not quantized so.
+            ValueError: another shape.
+        """
+        if not isinstance(w, QTensor) or w.qdtype is not self.dtype or w.qparams.axis != 0:
+            given = w.qparams if isinstance(w, QTensor) else type(w).__name__
+            raise TypeError(
+                f"{self._get_name()} expects a table of {self.dtype} quantized per channel along "
+                f"axis 0, got {given}"
+            )
+        if w.shape != (self.num_embeddings, self.embedding_dim):
+            raise ValueError(
+                f"{self._get_name()} expects a table of shape "
+                f"{(self.num_embeddings, self.embedding_dim)}, got {tuple(w.shape)}"
+            )
+        self.qweight = w._stored().detach()
+        self.weight_scales = w.q_per_channel_scales().to(torch.float32)
+        self.weight_zero_points = w.q_per_channel_zero_points().to(torch.float32)
+
+    def _parameters_of_rows(self) -> tuple[Tensor, Tensor]:
+        return self.weight_scales, self.weight_zero_points
+
+    @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
+        """From a float module whose ``qconfig.weight()`` has real zero points for each row."""
+        return cls._made(mod, quantized_weight(mod, use_precomputed_fake_quant))
+
+    @classmethod
+    def from_reference(cls, ref_embedding: nn.Module) -> Self:
+        """From a reference module: has ``get_quantized_weight()``."""
+        source: Any = ref_embedding
+        return cls._made(ref_embedding, source.get_quantized_weight())
+
+    @abstractmethod
+    def _get_name(self) -> str:
+        """How the module prints."""
+
+    @classmethod
+    @abstractmethod
+    def _made(cls, mod: Any, qweight: QTensor) -> Self:
+        """With the sizes and options of a float module, and this table."""
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]  # torch does not say its types
+
+    def extra_repr(self) -> str:
+        """Sizes, dtype and scheme."""
+        return (
+            f"num_embeddings={self.num_embeddings}, embedding_dim={self.embedding_dim}, "
+            f"dtype={self.dtype}, qscheme={self.weight().qscheme()}"
+        )
+
+
+class Embedding(_Table):
+    """A table of rows of 8 or 4 bits, each with its own scale and real zero point.
 
     Args:
         num_embeddings, embedding_dim, padding_idx: as in :class:`torch.nn.Embedding`.
         max_norm, norm_type, scale_grad_by_freq, sparse: matter in training only; ``max_norm``,
             which would change the table, must be ``None``.
         _weight: the table, quantized per channel along axis 0 with real zero points.
-        dtype: the table's dtype, ``qtensor.quint8``.
+        dtype: the table's dtype, ``qtensor.quint8`` (default) or ``qtensor.quint4x2``.
 
     Shape:
         Input: integers of any shape ``(*)``. Output: float32, ``(*, embedding_dim)``.
@@ -36,10 +140,6 @@ class Embedding(nn.Module):
         torch.Size([2, 3])
     """
 
-    qweight: Tensor
-    weight_scales: Tensor
-    weight_zero_points: Tensor
-
     def __init__(
         self,
         num_embeddings: int,
@@ -53,83 +153,119 @@ class Embedding(nn.Module):
         dtype: QDType = quint8,
     ) -> None:
         super().__init__()
-        if as_qdtype(dtype) is not quint8:
-            raise ValueError(f"QuantizedEmbedding has tables of {quint8}, got dtype={dtype}")
-        if max_norm is not None:
-            raise ValueError(
-                f"QuantizedEmbedding cannot renormalize its rows, got max_norm={max_norm}; "
-                "normalize the float table before quantizing it"
-            )
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
-        table = torch.zeros(num_embeddings, embedding_dim, dtype=torch.uint8)
-        self.register_buffer("qweight", table)
-        self.register_buffer("weight_scales", torch.ones(num_embeddings))
-        self.register_buffer("weight_zero_points", torch.zeros(num_embeddings))
-        if _weight is not None:
-            self.set_weight(_weight)
+        self._init_table(num_embeddings, embedding_dim, max_norm, _weight, dtype)
 
     def forward(self, indices: Tensor) -> Tensor:
         """Shape ``(*)`` to ``(*, embedding_dim)``, float32."""
-        return embedding(self.qweight, self.weight_scales, self.weight_zero_points, indices)
-
-    def weight(self) -> QTensor:
-        """The table as a quantized tensor, sharing memory with this module."""
-        qparams = QParams(self.weight_scales, self.weight_zero_points, quint8, axis=0)
-        return QTensor(self.qweight, qparams)
-
-    def set_weight(self, w: QTensor) -> None:
-        """Replaces the table.
-
-        Args:
-            w: quint8, shape ``(num_embeddings, embedding_dim)``, per channel along axis 0.
-
-        Raises:
-            TypeError: ``w`` is not quantized so.
-            ValueError: another shape.
-        """
-        if not isinstance(w, QTensor) or w.qdtype is not quint8 or w.qparams.axis != 0:
-            given = w.qparams if isinstance(w, QTensor) else type(w).__name__
-            raise TypeError(
-                f"QuantizedEmbedding expects a table of {quint8} quantized per channel along "
-                f"axis 0, got {given}"
-            )
-        if w.shape != self.qweight.shape:
-            raise ValueError(
-                f"QuantizedEmbedding expects a table of shape {tuple(self.qweight.shape)}, "
-                f"got {tuple(w.shape)}"
-            )
-        self.qweight = w.int_repr().detach()
-        self.weight_scales = w.q_per_channel_scales().to(torch.float32)
-        self.weight_zero_points = w.q_per_channel_zero_points().to(torch.float32)
-
-    @classmethod
-    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
-        """From a float embedding whose ``qconfig.weight()`` quantizes per row to quint8."""
-        return cls._made(mod, quantized_weight(mod, use_precomputed_fake_quant))
-
-    @classmethod
-    def from_reference(cls, ref_embedding: nn.Module) -> Self:
-        """From a reference embedding: has ``get_quantized_weight()``."""
-        source: Any = ref_embedding
-        return cls._made(ref_embedding, source.get_quantized_weight())
+        if self.dtype == quint8:
+            return embedding(self.qweight, *self._parameters_of_rows(), indices)
+        flat = indices.reshape(-1)
+        each = torch.arange(flat.shape[0], device=flat.device)  # a bag of its own
+        sizes = self.embedding_dim, self.dtype.bits
+        rows = embedding_bag(self.qweight, *self._parameters_of_rows(), flat, each, *sizes)
+        return rows.reshape(*indices.shape, self.embedding_dim)
 
     @classmethod
     def _made(cls, mod: Any, qweight: QTensor) -> Self:
         sizes = mod.num_embeddings, mod.embedding_dim
-        made = cls(*sizes, mod.padding_idx, mod.max_norm, _weight=qweight)
+        made = cls(*sizes, mod.padding_idx, mod.max_norm, _weight=qweight, dtype=qweight.qdtype)
         return made.train(mod.training)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def _get_name(self) -> str:
         return "QuantizedEmbedding"
 
-    def extra_repr(self) -> str:
-        """Sizes, dtype and scheme."""
-        return (
-            f"num_embeddings={self.num_embeddings}, embedding_dim={self.embedding_dim}, "
-            f"dtype={quint8}, qscheme={self.weight().qscheme()}"
+
+class EmbeddingBag(_Table):
+    """Sums or means of bags of rows of a table of 8 or 4 bits, each with its own scale.
+
+    Args:
+        num_embeddings, embedding_dim, mode, include_last_offset, padding_idx: as in
+            :class:`torch.nn.EmbeddingBag`; ``mode`` is ``"sum"`` (default) or ``"mean"``.
+        max_norm, norm_type, scale_grad_by_freq, sparse: matter in training only; ``max_norm``,
+            which would change the table, must be ``None``.
+        _weight: the table, quantized per channel along axis 0 with real zero points.
+        dtype: the table's dtype, ``qtensor.quint8`` (default) or ``qtensor.quint4x2``.
+
+    Raises:
+        ValueError: another dtype or mode, or a ``max_norm``.
+        IndexError: (forward) an index outside ``0 … num_embeddings - 1``.
+
+    Example:
+        >>> import torch, qtensor
+        >>> bags = qtensor.nn.quantized.EmbeddingBag(10, 3)
+        >>> bags(torch.tensor([1, 2, 4]), torch.tensor([0, 2])).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "sum",
+        sparse: bool = False,
+        _weight: QTensor | None = None,
+        include_last_offset: bool = False,
+        dtype: QDType = quint8,
+        padding_idx: int | None = None,
+    ) -> None:
+        super().__init__()
+        if mode not in ("sum", "mean"):
+            raise ValueError(f"{self._get_name()} has the modes 'sum' and 'mean', got {mode!r}")
+        self.mode, self.include_last_offset, self.padding_idx = (
+            mode,
+            include_last_offset,
+            padding_idx,
         )
+        self._init_table(num_embeddings, embedding_dim, max_norm, _weight, dtype)
+
+    def forward(
+        self,
+        indices: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Shape ``(bags, length)``, or ``(indices,)`` with ``offsets``, to ``(bags, dim)``."""
+        last = self.include_last_offset
+        if indices.ndim == 2:
+            if offsets is not None:
+                raise ValueError("expected no offsets with indices of two dimensions")
+            bags, length = indices.shape
+            offsets, last = torch.arange(bags, device=indices.device) * length, False
+            indices = indices.reshape(-1)
+            if per_sample_weights is not None:
+                per_sample_weights = per_sample_weights.reshape(-1)
+        elif offsets is None:
+            raise ValueError("expected offsets with indices of one dimension")
+        return embedding_bag(
+            self.qweight,
+            *self._parameters_of_rows(),
+            indices,
+            offsets,
+            self.embedding_dim,
+            self.dtype.bits,
+            self.mode,
+            per_sample_weights,
+            last,
+            self.padding_idx,
+        )
+
+    @classmethod
+    def _made(cls, mod: Any, qweight: QTensor) -> Self:
+        made = cls(
+            mod.num_embeddings,
+            mod.embedding_dim,
+            mod.max_norm,
+            mode=mod.mode,
+            _weight=qweight,
+            include_last_offset=mod.include_last_offset,
+            dtype=qweight.qdtype,
+            padding_idx=mod.padding_idx,
+        )
+        return made.train(mod.training)
+
+    def _get_name(self) -> str:
+        return "QuantizedEmbeddingBag"

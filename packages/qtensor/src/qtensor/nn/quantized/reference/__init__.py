@@ -7,5 +7,6 @@ from ._conv import ConvTranspose1d as ConvTranspose1d
 from ._conv import ConvTranspose2d as ConvTranspose2d
 from ._conv import ConvTranspose3d as ConvTranspose3d
 from ._modules import Embedding as Embedding
+from ._modules import EmbeddingBag as EmbeddingBag
 from ._modules import Linear as Linear
 from ._modules import ReferenceModule as ReferenceModule

@@ -160,3 +160,72 @@ class Embedding(ReferenceModule, nn.Embedding):
 
     def _get_name(self) -> str:
         return "QuantizedEmbedding(Reference)"
+
+
+class EmbeddingBag(ReferenceModule, nn.EmbeddingBag):
+    """A float embedding bag on its quantized-dequantized table.
+
+    Args:
+        num_embeddings … dtype: as in :class:`torch.nn.EmbeddingBag`.
+        weight_qparams: how to quantize the table; see :class:`ReferenceModule`.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: Any = None,
+        dtype: Any = None,
+        weight_qparams: dict[str, Any] | None = None,
+    ) -> None:
+        options = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, _weight)
+        place = (include_last_offset, padding_idx, device, dtype)
+        super().__init__(num_embeddings, embedding_dim, *options, *place)
+        self._init_weight_qparams(weight_qparams, device)
+
+    def forward(
+        self,
+        input: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Shape ``(bags, length)``, or ``(indices,)`` with ``offsets``, to ``(bags, dim)``."""
+        return F.embedding_bag(
+            input,
+            self.get_weight(),
+            offsets,
+            mode=self.mode,
+            per_sample_weights=per_sample_weights,
+            include_last_offset=self.include_last_offset,
+            padding_idx=self.padding_idx,
+        )
+
+    @classmethod
+    def from_float(cls, mod: nn.EmbeddingBag, weight_qparams: dict[str, Any]) -> Self:
+        """From a float embedding bag and how to quantize its table."""
+        made = cls(
+            mod.num_embeddings,
+            mod.embedding_dim,
+            mod.max_norm,
+            mod.norm_type,
+            mod.scale_grad_by_freq,
+            mod.mode,
+            mod.sparse,
+            include_last_offset=mod.include_last_offset,
+            padding_idx=mod.padding_idx,
+            device=mod.weight.device,
+            dtype=mod.weight.dtype,
+            weight_qparams=weight_qparams,
+        )
+        return made._take_parameters(mod)
+
+    def _get_name(self) -> str:
+        return "QuantizedEmbeddingBag(Reference)"

@@ -1,0 +1,206 @@
+"""Sums and means of bags of rows of a quantized embedding table."""
+
+import torch
+from torch import Tensor
+
+from .. import _embedding
+from .._threads import num_threads
+from ._checks import check_float32
+from ._registry import operator
+from .embedding import embedding_fake
+from .pack_bits import unpack_bits
+
+_MODES = ("sum", "mean")
+_BITS = (8, 4, 2)
+
+
+def check_embedding_bag(
+    weight: Tensor,
+    scales: Tensor,
+    zero_points: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    dimension: int,
+    bits: int,
+    mode: str,
+    per_sample_weights: Tensor | None,
+) -> None:
+    """Raise ``TypeError`` or ``ValueError`` unless dtypes, shapes and options fit together."""
+    embedding_fake(weight, scales, zero_points, indices)
+    if indices.ndim != 1 or offsets.ndim != 1 or offsets.dtype not in (torch.int64, torch.int32):
+        raise ValueError(
+            "expected indices and integer offsets of one dimension, got shapes "
+            f"{tuple(indices.shape)} and {tuple(offsets.shape)}, {offsets.dtype}"
+        )
+    if bits not in _BITS or mode not in _MODES:
+        raise ValueError(f"expected bits of {_BITS} and a mode of {_MODES}, got {bits} and {mode}")
+    if weight.shape[1] != (dimension * bits + 7) // 8:
+        raise ValueError(
+            f"expected rows of {dimension} integers of {bits} bits, {(dimension * bits + 7) // 8} "
+            f"bytes, got weight of shape {tuple(weight.shape)}"
+        )
+    if per_sample_weights is not None:
+        check_float32(per_sample_weights, "per_sample_weights")
+        if mode != "sum" or per_sample_weights.shape != indices.shape:
+            raise ValueError(
+                "expected per_sample_weights of the shape of indices, and mode 'sum'; got "
+                f"{tuple(per_sample_weights.shape)} for {tuple(indices.shape)}, mode {mode!r}"
+            )
+
+
+def embedding_bag_reference(
+    weight: Tensor,
+    scales: Tensor,
+    zero_points: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    dimension: int,
+    bits: int = 8,
+    mode: str = "sum",
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Reduce bags of rows of a quantized table.
+
+    Args:
+        weight: uint8, shape ``(rows, ceil(dimension * bits / 8))``; integers of less than a byte
+            packed as :func:`pack_bits` does.
+        scales, zero_points: float32, shape ``(rows,)``.
+        indices: int64 or int32, shape ``(indices,)``.
+        offsets: int64 or int32, not falling, the first 0: where in ``indices`` each bag begins.
+        dimension: how many integers a row has.
+        bits: of an integer: 8, 4 or 2.
+        mode: ``"sum"`` or ``"mean"``.
+        per_sample_weights: float32, shape ``(indices,)``, with ``"sum"`` only.
+        include_last_offset: whether the last offset only says where the last bag ends.
+        padding_idx: an index to leave out.
+
+    Returns:
+        float32, shape ``(bags, dimension)``; zeros for an empty bag.
+
+    Raises:
+        TypeError, ValueError: dtypes, shapes or options do not fit.
+        IndexError: an index is not a row's.
+
+    Example:
+        >>> import torch, qtensor
+        >>> weight = torch.tensor([[0, 2], [4, 6]], dtype=torch.uint8)
+        >>> scales, zero_points = torch.tensor([1.0, 0.5]), torch.tensor([0.0, 1.5])
+        >>> torch.ops.qtensor.embedding_bag(
+        ...     weight, scales, zero_points, torch.tensor([1, 0, 1]), torch.tensor([0, 2]), 2)
+        tensor([[1.2500, 4.2500],
+                [1.2500, 2.2500]])
+    """
+    check_embedding_bag(
+        weight, scales, zero_points, indices, offsets, dimension, bits, mode, per_sample_weights
+    )
+    rows = weight[indices]
+    if bits < 8:
+        rows = unpack_bits(rows, bits, (len(indices), dimension), torch.uint8)
+    values = (rows.float() - zero_points[indices, None]) * scales[indices, None]
+    taken = torch.ones_like(indices, dtype=torch.float32)
+    if padding_idx is not None:
+        taken = (indices != padding_idx).float()
+    factors = taken if per_sample_weights is None else taken * per_sample_weights
+    starts = offsets[:-1] if include_last_offset else offsets
+    end = offsets[-1:] if include_last_offset else offsets.new_full((1,), len(indices))
+    bags, position = len(starts), torch.arange(len(indices), device=indices.device)
+    bag = torch.searchsorted(starts.contiguous(), position, right=True) - 1
+    inside = (position < end).float()
+    bag = bag.clamp(0, max(bags - 1, 0))
+    output = values.new_zeros(bags, dimension)
+    output.index_add_(0, bag, values * (factors * inside)[:, None])
+    if mode == "mean":
+        counts = values.new_zeros(bags).index_add_(0, bag, taken * inside)
+        output = output / counts.clamp(min=1.0)[:, None]
+    return output
+
+
+def embedding_bag_fake(
+    weight: Tensor,
+    scales: Tensor,
+    zero_points: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    dimension: int,
+    bits: int = 8,
+    mode: str = "sum",
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    check_embedding_bag(
+        weight, scales, zero_points, indices, offsets, dimension, bits, mode, per_sample_weights
+    )
+    bags = offsets.shape[0] - 1 if include_last_offset else offsets.shape[0]
+    return scales.new_empty((bags, dimension))
+
+
+def embedding_bag_cpu(
+    weight: Tensor,
+    scales: Tensor,
+    zero_points: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    dimension: int,
+    bits: int = 8,
+    mode: str = "sum",
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    check_embedding_bag(
+        weight, scales, zero_points, indices, offsets, dimension, bits, mode, per_sample_weights
+    )
+    offsets = offsets.long()
+    if not include_last_offset:
+        offsets = torch.cat([offsets, offsets.new_tensor([len(indices)])])
+    check_offsets(offsets, len(indices))
+    weight, scales, zero_points = weight.contiguous(), scales.contiguous(), zero_points.contiguous()
+    indices, factors = indices.long().contiguous(), per_sample_weights
+    factors = None if factors is None else factors.contiguous()
+    output = scales.new_empty((len(offsets) - 1, dimension))
+    bad = _embedding.embedding_bag(
+        weight.data_ptr(),
+        scales.data_ptr(),
+        zero_points.data_ptr(),
+        weight.shape[0],
+        dimension,
+        bits,
+        indices.data_ptr(),
+        offsets.data_ptr(),
+        len(offsets) - 1,
+        0 if factors is None else factors.data_ptr(),
+        -1 if padding_idx is None else padding_idx,
+        mode == "mean",
+        output.data_ptr(),
+        num_threads(),
+    )
+    if bad >= 0:
+        raise IndexError(
+            f"index {indices[bad].item()} (position {bad} of {len(indices)} indices) is out of "
+            f"range for an embedding table of {weight.shape[0]} rows"
+        )
+    return output
+
+
+def check_offsets(offsets: Tensor, indices: int) -> None:
+    """Raise ``ValueError`` unless they rise from 0 to no more than the number of indices."""
+    steps = offsets[1:] - offsets[:-1]
+    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] > indices or bool((steps < 0).any()):
+        raise ValueError(
+            f"expected offsets that do not fall, from 0 to {indices} at most, the number of "
+            f"indices; got {offsets.tolist()}"
+        )
+
+
+embedding_bag = operator(
+    "embedding_bag(Tensor weight, Tensor scales, Tensor zero_points, Tensor indices, "
+    "Tensor offsets, int dimension, int bits=8, str mode='sum', "
+    "Tensor? per_sample_weights=None, bool include_last_offset=False, int? padding_idx=None) "
+    "-> Tensor",
+    cpu=embedding_bag_cpu,
+    reference=embedding_bag_reference,
+    fake=embedding_bag_fake,
+)

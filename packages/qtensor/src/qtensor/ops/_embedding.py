@@ -1,0 +1,148 @@
+"""Lookups in quantized embedding tables, and bags of them, with the legacy argument order."""
+
+import torch
+from torch import Tensor
+
+from .._dtypes import QDType, quint4x2, quint8
+from .._ops.embedding_bag import embedding_bag
+from .._qtensor import QTensor
+
+
+def embedding_byte(weight: QTensor, indices: Tensor, pruned_weights: bool = False) -> Tensor:
+    """Rows of an 8-bit table, dequantized.
+
+    Args:
+        weight: quint8, shape ``(rows, dimension)``, per channel along axis 0.
+        indices: int64 or int32, any shape.
+        pruned_weights: must be false; tables here have all their rows.
+
+    Returns:
+        float32, shape ``(*indices.shape, dimension)``.
+
+    Raises:
+        TypeError: ``weight`` is not quantized so.
+        ValueError: pruned weights.
+        IndexError: an index is not a row's.
+
+    Example:
+        >>> import torch, qtensor
+        >>> table = qtensor.quantize_per_channel(
+        ...     torch.eye(2), torch.ones(2), torch.zeros(2), 0, qtensor.quint8)
+        >>> qtensor.ops.embedding_byte(table, torch.tensor([1]))
+        tensor([[0., 1.]])
+    """
+    return _rows(weight, quint8, indices, pruned_weights)
+
+
+def embedding_4bit(weight: QTensor, indices: Tensor, pruned_weights: bool = False) -> Tensor:
+    """:func:`embedding_byte` of a table of ``quint4x2``."""
+    return _rows(weight, quint4x2, indices, pruned_weights)
+
+
+def embedding_bag_byte(
+    weight: QTensor,
+    indices: Tensor,
+    offsets: Tensor | None = None,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    pruned_weights: bool = False,
+    per_sample_weights: Tensor | None = None,
+    compressed_indices_mapping: Tensor | None = None,
+    include_last_offset: bool = False,
+) -> Tensor:
+    """Sums of bags of rows of an 8-bit table.
+
+    Args:
+        weight: quint8, shape ``(rows, dimension)``, per channel along axis 0.
+        indices: int64 or int32, shape ``(indices,)``, or ``(bags, length)`` without ``offsets``.
+        offsets: where in ``indices`` each bag begins.
+        scale_grad_by_freq: not used.
+        mode: 0 for the sum, 1 for the mean.
+        pruned_weights, compressed_indices_mapping: must be false and ``None``; tables here have
+            all their rows.
+        per_sample_weights: float32, of the shape of ``indices``; only for sums.
+        include_last_offset: whether the last offset only says where the last bag ends.
+
+    Returns:
+        float32, shape ``(bags, dimension)``.
+
+    Raises:
+        TypeError: ``weight`` is not quantized so.
+        ValueError: pruned weights, another mode, or shapes that do not fit.
+        IndexError: an index is not a row's.
+    """
+    return _bags(
+        weight,
+        quint8,
+        indices,
+        offsets,
+        mode,
+        pruned_weights or compressed_indices_mapping is not None,
+        per_sample_weights,
+        include_last_offset,
+    )
+
+
+def embedding_bag_4bit(
+    weight: QTensor,
+    indices: Tensor,
+    offsets: Tensor | None = None,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    pruned_weights: bool = False,
+    per_sample_weights: Tensor | None = None,
+    compressed_indices_mapping: Tensor | None = None,
+    include_last_offset: bool = False,
+) -> Tensor:
+    """:func:`embedding_bag_byte` of a table of ``quint4x2``."""
+    return _bags(
+        weight,
+        quint4x2,
+        indices,
+        offsets,
+        mode,
+        pruned_weights or compressed_indices_mapping is not None,
+        per_sample_weights,
+        include_last_offset,
+    )
+
+
+def _rows(weight: QTensor, dtype: QDType, indices: Tensor, pruned: bool) -> Tensor:
+    each = torch.arange(indices.numel(), device=indices.device)  # a bag of its own
+    rows = _bags(weight, dtype, indices.reshape(-1), each, 0, pruned, None, False)
+    return rows.reshape(*indices.shape, weight.shape[1])
+
+
+def _bags(
+    weight: QTensor,
+    dtype: QDType,
+    indices: Tensor,
+    offsets: Tensor | None,
+    mode: int,
+    pruned: bool,
+    per_sample_weights: Tensor | None,
+    include_last_offset: bool,
+) -> Tensor:
+    if not isinstance(weight, QTensor) or weight.qdtype is not dtype or weight.qparams.axis != 0:
+        given = weight.qparams if isinstance(weight, QTensor) else type(weight).__name__
+        raise TypeError(f"expected a table of {dtype} quantized along axis 0, got {given}")
+    if pruned:
+        raise ValueError("expected a table with all its rows, got pruned weights")
+    if mode not in (0, 1):
+        raise ValueError(f"expected mode 0 (sum) or 1 (mean), got {mode}")
+    if offsets is None:
+        bags, length = indices.shape
+        offsets = torch.arange(bags, device=indices.device) * length
+        indices = indices.reshape(-1)
+    return embedding_bag(
+        weight._stored(),
+        weight.q_per_channel_scales().float(),
+        weight.q_per_channel_zero_points().float(),
+        indices,
+        offsets,
+        weight.shape[1],
+        dtype.bits,
+        ("sum", "mean")[mode],
+        per_sample_weights,
+        include_last_offset,
+    )

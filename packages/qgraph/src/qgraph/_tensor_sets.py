@@ -50,6 +50,11 @@ class TensorSets:
         """Put the output of ``node``, which brings its parameters along, into a set of its own."""
         self.observe(node, None, fixed=True)
 
+    def external_source(self, node: Node) -> Node | None:
+        """The output that brought the parameters of ``node`` along; ``None`` if none did."""
+        root = self._root(node)
+        return root if self._plans[root].constructor is None else None
+
     def join(self, nodes: Iterable[Node]) -> bool:
         """Put all these outputs into one set, unless their parameters cannot be the same.
 

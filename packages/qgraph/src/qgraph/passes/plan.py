@@ -208,11 +208,19 @@ class _Planner:
         config, refusal = self._fit(node, row, specs, specs[0] if specs else None)
         if config is None:
             return self._float(node, refusal, row)
-        if not self.sets.join([*tensors, node]):
+        if self._brings_several(quantized[0]):
+            self.sets.external(node)
+        elif not self.sets.join([*tensors, node]):
             why = "its inputs have quantization parameters that cannot be made the same"
             return self._float(node, why, row)
         why = "works on integers, with its input's parameters"
         return self._plan(node, Decision.SHARED, why, row, config, tensors)
+
+    def _brings_several(self, node: Node) -> bool:
+        """Whether ``node`` is of several tensors, each of which brings its own parameters along."""
+        source = self.sets.external_source(node)
+        value = value_of(source) if source is not None else None
+        return value is not None and not value.is_tensor
 
     def _fit(
         self,

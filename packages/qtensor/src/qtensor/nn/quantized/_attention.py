@@ -91,10 +91,11 @@ class MultiheadAttention(MultiheadAttentionBase):
         scores = matmul_int32(q._data, q._zero_point, keys, k._zero_point)
         scores = scores * (q._scale * k._scale * self.head_dim**-0.5)
         if mask is not None:
-            scores = scores + mask
+            scores += mask
         # A row of nothing but -inf has no differences; it gets zeros.
         highest = scores.amax(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
-        steps = ((scores - highest).exp() * 255).round().to(torch.uint8)
+        # In place: new memory for each function would take longer than the function.
+        steps = scores.sub_(highest).exp_().mul_(255).round_().to(torch.uint8)
         totals = steps.sum(-1, keepdim=True, dtype=torch.float32).clamp_min(1)
         sums = matmul_int32(steps, 0, v._data.contiguous(), v._zero_point)
         output = self.quant_attn_output(sums * (v._scale / totals))

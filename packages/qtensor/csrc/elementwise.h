@@ -1,9 +1,9 @@
 /* Quantize, dequantize, requantize, add, multiply, PReLU, functions as tables, embedding lookup.
  *
  * Two layers. The drivers know tensors: they cut the work into pieces, share them among threads
- * and call a kernel for each (elementwise.c, binary.c, bytewise.c, softmax.c). The kernels know bytes: there is one
- * table of them for each instruction set, `elementwise_scalar` is the specification, and every
- * other equals it bit for bit.
+ * and call a kernel for each (elementwise.c, binary.c, bytewise.c, softmax.c). The kernels know
+ * bytes: there is one table of them for each instruction set, `elementwise_scalar` is the
+ * specification, and every other equals it bit for bit.
  */
 #ifndef QTENSOR_ELEMENTWISE_H
 #define QTENSOR_ELEMENTWISE_H

@@ -7,10 +7,10 @@
 #include "bytes_avx2.h"
 
 /* ---- Quantize ------------------------------------------------------------------------------
- * The lower bound (and NaN) is left to saturation: what is below the int32 range, and NaN, becomes
- * INT32_MIN, which the packs clamp: they are given distances from the lower bound, and what is below
- * it becomes 0. Above the range it would too, so the upper bound is applied in float. Clamping before
- * and after rounding to integer bounds is the same. */
+ * The lower bound (and NaN) is left to saturation: the packs are given distances from it, and leave
+ * 0 of what is below. That includes INT32_MIN, which is what NaN becomes and all that int32 does not
+ * hold; so the upper bound is applied in float. Clamping before and after rounding to integer bounds
+ * is the same. */
 
 static inline __m256i quantize8(const float *x, __m256 inverse_scale, __m256 hi) {
     const __m256 t = _mm256_mul_ps(_mm256_loadu_ps(x), inverse_scale);
@@ -22,8 +22,8 @@ static inline __m256i in_order(__m256i bytes) {
     return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-/* `from_zero` is a constant: whether the lower bound is stored as 0, as most often. Flipping a byte's
- * top bit is adding 128 to it. */
+/* `from_zero` is a constant: whether the lower bound is stored as 0, as most often. Flipping the top
+ * bit of a byte is adding 128 to it. */
 INLINE void quantize_from(const float *x, uint8_t *q, int64_t n, const quantize_params *p,
                           uint8_t flip, const int from_zero) {
     const __m256 inverse_scale = _mm256_set1_ps(p->inverse_scale);
@@ -302,7 +302,7 @@ INLINE __m256i requantized_fixed(__m256i v, const requantize_params *p,
     return within(_mm256_packus_epi16(low, high), output);
 }
 
-/* The last 32 bytes of a row may overlap those before: computing some twice is faster than a tail. */
+/* The last 32 bytes of a row may overlap those before: to compute some twice beats a tail. */
 INLINE void requantize_rows(const uint8_t *q, uint8_t *out, int64_t rows, int64_t length,
                             int64_t stride, const requantize_params *given, const int fixed) {
     const requantize_params params = *given, *p = &params; /* local: no output overwrites it */

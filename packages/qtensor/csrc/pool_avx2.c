@@ -239,7 +239,7 @@ INLINE __m256i mean_block(const pool_row *row, const uint8_t *first, const windo
 /* ---- Sums of few channels ------------------------------------------------------------------
  * Pixels of up to FEW channels that lie side by side are a line of bytes, of which every
  * `channels`-th belongs to one channel. Vectors that are `channels` apart have its bytes in the
- * same places, so a line is summed once for each channel and remainder, `channels` squared times. */
+ * same places, so there are `channels` squared sums. */
 
 enum { FEW = 4, WORTH_A_SUM = 16 }; /* the latter: taps in a line, for each of these times */
 

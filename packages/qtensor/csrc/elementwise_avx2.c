@@ -8,9 +8,9 @@
 
 /* ---- Quantize ------------------------------------------------------------------------------
  * The lower bound (and NaN) is left to saturation: the packs are given distances from it, and leave
- * 0 of what is below. That includes INT32_MIN, which is what NaN becomes and all that int32 does not
- * hold; so the upper bound is applied in float. Clamping before and after rounding to integer bounds
- * is the same. */
+ * 0 of what is below. That includes INT32_MIN, which is what NaN becomes and all that int32 does
+ * not hold; so the upper bound is applied in float. Clamping before and after rounding to integer
+ * bounds is the same. */
 
 static inline __m256i quantize8(const float *x, __m256 inverse_scale, __m256 hi) {
     const __m256 t = _mm256_mul_ps(_mm256_loadu_ps(x), inverse_scale);
@@ -22,8 +22,8 @@ static inline __m256i in_order(__m256i bytes) {
     return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-/* `from_zero` is a constant: whether the lower bound is stored as 0, as most often. Flipping the top
- * bit of a byte is adding 128 to it. */
+/* `from_zero` is a constant: whether the lower bound is stored as 0, as most often. Flipping the
+ * top bit of a byte is adding 128 to it. */
 INLINE void quantize_from(const float *x, uint8_t *q, int64_t n, const quantize_params *p,
                           uint8_t flip, const int from_zero) {
     const __m256 inverse_scale = _mm256_set1_ps(p->inverse_scale);

@@ -19,7 +19,7 @@ each_module = pytest.mark.parametrize("module", modules(), ids=str)
 # All but the reference modules, which are float ones and compute with torch alone.
 KERNELS = [module for module in modules() if module.path != "nn.quantized.reference"]
 each_of_kernels = pytest.mark.parametrize("module", KERNELS, ids=str)
-WEIGHTED = [module for module in modules() if hasattr(module.make(), "qweight")]
+WEIGHTED = [module for module in modules() if hasattr(module.make(), "float_bias")]
 each_weighted = pytest.mark.parametrize("module", WEIGHTED, ids=str)
 
 

@@ -10,7 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import qtensor
-from qbackends import get_backend_config, get_native_backend_config
+from qbackends import (
+    get_backend_config,
+    get_native_backend_config,
+    qat_module_mapping,
+    weight_only_module_mapping,
+)
 from qgraph import BackendPatternConfig, NodePlan, QuantType, convert, plan_of, prepare
 from qobserve import (
     MinMaxObserver,
@@ -18,9 +23,14 @@ from qobserve import (
     QConfig,
     QConfigMapping,
     default_dynamic_qconfig,
+    default_embedding_qat_qconfig,
     default_per_channel_weight_observer,
     float_qparams_weight_only_qconfig,
+    float_qparams_weight_only_qconfig_4bit,
+    prepare_qat,
+    propagate_qconfig_,
 )
+from qobserve import convert as swap
 
 SHAPES = {0: (8, 4), 1: (4, 4, 8), 2: (2, 4, 6, 6), 3: (2, 4, 4, 4, 4)}
 """Of inputs, by the number of spatial dimensions."""
@@ -206,13 +216,34 @@ def test_weight_only_linear() -> None:
     assert _close(quantized(x), model(x), 0.02)
 
 
-def test_weight_only() -> None:
-    model, x = nn.Sequential(nn.Embedding(6, 4)), torch.tensor([[0, 2, 5]])
-    mapping = QConfigMapping().set_global(float_qparams_weight_only_qconfig)
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("kind", ["Embedding", "EmbeddingBag"])
+def test_weight_only(kind: str, bits: int) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(getattr(nn, kind)(6, 40)), torch.tensor([[0, 2, 5]])
+    qconfigs = {8: float_qparams_weight_only_qconfig, 4: float_qparams_weight_only_qconfig_4bit}
+    mapping = QConfigMapping().set_global(qconfigs[bits])
     prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
     quantized = convert(prepared)
-    assert type(quantized.get_submodule("0")) is qtensor.nn.quantized.Embedding
-    assert _close(quantized(x), model(x), 0.02)
+    table = quantized.get_submodule("0")
+    assert type(table) is getattr(qtensor.nn.quantized, kind)
+    assert table.weight().qdtype.bits == bits
+    assert _close(quantized(x), model(x), {8: 0.02, 4: 0.2}[bits])
+
+
+@pytest.mark.parametrize("kind", ["Embedding", "EmbeddingBag"])
+def test_tables_are_trained(kind: str) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(getattr(nn, kind)(6, 40)), torch.tensor([[0, 2, 5]])
+    mapping = qat_module_mapping("native")
+    propagate_qconfig_(model, {"": default_embedding_qat_qconfig})
+    trained = prepare_qat(model.train(), mapping)
+    assert type(trained[0]) is mapping[getattr(nn, kind)]
+    trained(x).sum().backward()
+    assert trained[0].weight.grad is not None
+    quantized = swap(trained.eval(), weight_only_module_mapping("native"))
+    assert type(quantized[0]) is getattr(qtensor.nn.quantized, kind)
+    assert _close(quantized(x), trained(x), 0.001)
 
 
 CALLED_MODULES = {

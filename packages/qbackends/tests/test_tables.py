@@ -67,6 +67,7 @@ def test_module_mappings() -> None:
     assert dynamic[nni.ConvReLU2d] is nni.quantized.dynamic.ConvReLU2d
     assert nni.ConvAdd2d not in dynamic
     tables = dict.fromkeys((nn.Embedding, nnqat.Embedding), nnq.Embedding)
+    tables |= dict.fromkeys((nn.EmbeddingBag, nnqat.EmbeddingBag), nnq.EmbeddingBag)
     assert qbackends.weight_only_module_mapping() == tables
     trained = qbackends.qat_module_mapping()
     assert trained[nni.ConvBnReLU2d] is nniqat.ConvBnReLU2d

@@ -123,5 +123,5 @@ def test_wrong_arguments(model: Model) -> None:
         qflow.quantize_dynamic(Model)
     with pytest.raises(TypeError, match=r"expected qconfig_spec to be a set .* got type"):
         qflow.quantize_dynamic(model, nn.Linear)
-    with pytest.raises(ValueError, match=r"qint8 or qtensor.quint8, got dtype torch.float16"):
+    with pytest.raises(ValueError, match=r"quint8 or qtensor.quint4x2, got dtype torch.float16"):
         qflow.quantize_dynamic(model, dtype=torch.float16)

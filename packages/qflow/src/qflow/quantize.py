@@ -14,6 +14,7 @@ from qobserve import (
     add_quant_dequant,
     default_dynamic_qconfig,
     float_qparams_weight_only_qconfig,
+    float_qparams_weight_only_qconfig_4bit,
     propagate_qconfig_,
     swap_module,
 )
@@ -63,9 +64,9 @@ def quantize_dynamic(
             a module holds for its children too, unless something is said of them. By default all
             types that can be quantized with ``dtype``, but for convolutions: name them to have
             them quantized.
-        dtype: ``qtensor.qint8`` (default) for layers that multiply, ``qtensor.quint8`` for
-            embedding tables. Not used with a dictionary, whose qconfigs say it. torch's dtypes of
-            the same names are accepted.
+        dtype: ``qtensor.qint8`` (default) for layers that multiply, ``qtensor.quint8`` or
+            ``qtensor.quint4x2`` for embedding tables. Not used with a dictionary, whose qconfigs
+            say it. torch's dtypes of the same names are accepted.
         mapping: float module type to quantized module type, by default what the x86 backend has.
         inplace: change ``model`` itself instead of a copy.
 
@@ -105,6 +106,12 @@ def default_mapping(backend: str) -> dict[type[nn.Module], type[nn.Module]]:
     return {**weight_only_module_mapping(backend), **dynamic_module_mapping(backend)}
 
 
+_OF_TABLES = {
+    qtensor.quint8: float_qparams_weight_only_qconfig,
+    qtensor.quint4x2: float_qparams_weight_only_qconfig_4bit,
+}
+
+
 def _spec(spec: Any, dtype: Any) -> dict[Any, QConfig | None]:
     if isinstance(spec, Mapping):
         return dict(spec)
@@ -120,12 +127,13 @@ def _spec(spec: Any, dtype: Any) -> dict[Any, QConfig | None]:
         dynamic = dynamic_module_mapping("x86")
         types = [kind for kind, made in dynamic.items() if not hasattr(made, "transposed")]
         qconfig = default_dynamic_qconfig
-    elif kind is qtensor.quint8:
+    elif kind in _OF_TABLES:
         types = list(weight_only_module_mapping("x86"))
-        qconfig = float_qparams_weight_only_qconfig
+        qconfig = _OF_TABLES[kind]
     else:
         raise ValueError(
-            f"quantize_dynamic can quantize to qtensor.qint8 or qtensor.quint8, got dtype {dtype}"
+            "quantize_dynamic can quantize to qtensor.qint8, qtensor.quint8 or qtensor.quint4x2, "
+            f"got dtype {dtype}"
         )
     return dict.fromkeys(types if spec is None else spec, qconfig)
 

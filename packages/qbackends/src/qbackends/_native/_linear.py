@@ -10,7 +10,7 @@ from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
 
 from .. import _calls as calls
-from ._rows import EMBEDDING, WEIGHT_ONLY
+from ._rows import TABLES, WEIGHT_ONLY
 from ._weighted import Weighted
 
 
@@ -29,14 +29,21 @@ def linear() -> Iterator[BackendPatternConfig]:
 
 
 def embedding() -> Iterator[BackendPatternConfig]:
-    """``nn.Embedding``, whose weight alone is quantized."""
-    yield (
+    """Tables, of which rows or bags of rows are read: the weight alone is quantized."""
+    rows = (
         BackendPatternConfig(nn.Embedding)
         .set_spellings(F.embedding)
-        .set_observation_type(ObservationType.INPUT_OUTPUT_NOT_OBSERVED)
-        .set_dtype_configs([EMBEDDING])
         .set_module_from_call(calls.embedding_from_call)
         .set_refusal(calls.embedding_refusal)
         .set_reference_quantized_module(nnq.reference.Embedding)
         .set_weight_only_module(nnq.Embedding)
     )
+    bags = (
+        BackendPatternConfig(nn.EmbeddingBag)
+        .set_refusal(calls.embedding_bag_refusal)
+        .set_reference_quantized_module(nnq.reference.EmbeddingBag)
+        .set_weight_only_module(nnq.EmbeddingBag)
+    )
+    for row in (rows, bags):
+        row.set_observation_type(ObservationType.INPUT_OUTPUT_NOT_OBSERVED)
+        yield row.set_dtype_configs(TABLES)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from qgraph import BackendPatternConfig, DTypeConfig, ObservationType
-from qtensor import qint8, quint8
+from qtensor import qint8, quint4x2, quint8
 
 from .. import _calls as calls
 from .._fusers import folding_batch_norm
@@ -23,7 +23,7 @@ DYNAMIC = DTypeConfig(quint8, torch.float32, qint8, torch.float32, is_dynamic=Tr
 WEIGHT_ONLY = DTypeConfig(torch.float32, torch.float32, qint8, torch.float32)
 """Float activations, which stay as they are, and int8 weights."""
 
-EMBEDDING = DTypeConfig(torch.float32, torch.float32, quint8)
+TABLES = [DTypeConfig(torch.float32, torch.float32, dtype) for dtype in (quint8, quint4x2)]
 """Float activations and 8-bit weights."""
 
 

@@ -17,7 +17,7 @@ import qtensor._isa  # noqa: F401  # names the instruction set in the table's ti
 from quintet_testing.bench import Table, compare, threads
 
 LEGACY = "legacy"
-SHAPE = (16, 256, 56, 56)
+SHAPES = (16, 256, 56, 56), (8, 16)  # bound by memory, and by what a call costs
 
 Call = Callable[[], object]
 OBSERVERS = {
@@ -89,13 +89,13 @@ def main() -> None:
     from torch.ao import quantization as legacy
 
     torch.manual_seed(0)
-    x = torch.randn(SHAPE)
-    shape = "x".join(map(str, SHAPE))
     table = Table("Observers and fake-quantize modules", peer=LEGACY)
     for count in arguments.threads:
         with threads(count):
-            for name, ours, theirs in (*observers(legacy, x), *fake_quantize(legacy, x)):
-                table.add(f"{name} {shape}", compare({"ours": ours, LEGACY: theirs}))
+            for shape in SHAPES:
+                x, label = torch.randn(shape), "x".join(map(str, shape))
+                for name, ours, theirs in (*observers(legacy, x), *fake_quantize(legacy, x)):
+                    table.add(f"{name} {label}", compare({"ours": ours, LEGACY: theirs}))
             name, candidates = calibration(legacy, arguments.batch)
             timings = compare(candidates)
             over = timings["ours"] / timings["float"]

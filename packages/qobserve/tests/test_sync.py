@@ -10,7 +10,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from qobserve import MinMaxObserver, MovingAverageMinMaxObserver, ObserverBase, sync
+from qobserve import (
+    HistogramObserver,
+    MinMaxObserver,
+    MovingAverageMinMaxObserver,
+    ObserverBase,
+    PerChannelMinMaxObserver,
+    sync,
+)
 
 from . import processes
 
@@ -56,6 +63,21 @@ def test_a_moving_average_has_no_sum(one_process):
     observer.name = "encoder"
     with pytest.raises(TypeError, match=r"encoder averages over batches, .* order"):
         sync(nn.Sequential(observer))
+
+
+@pytest.mark.parametrize("copies", [1, 20])
+def test_the_collectives_are_four_however_many_the_observers(one_process, monkeypatch, copies):
+    calls = []
+    all_reduce = dist.all_reduce
+    monkeypatch.setattr(
+        dist, "all_reduce", lambda *args: (calls.append(args), all_reduce(*args))[1]
+    )
+    kinds = MinMaxObserver, PerChannelMinMaxObserver, HistogramObserver
+    observers = [kind() for _ in range(copies) for kind in kinds]
+    for observer in observers:
+        observer(torch.randn(4, 5))
+    sync(nn.Sequential(*observers))
+    assert len(calls) == 4
 
 
 class Own(ObserverBase):

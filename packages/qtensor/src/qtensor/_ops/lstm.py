@@ -39,6 +39,10 @@ _GATES = {
 }
 
 
+_REFERENCES: Any = (linear_reference, unary_reference, mul_reference, add_reference)
+"""Each line of the steps is one of these."""
+
+
 class _Stage(NamedTuple):
     """How one of ``STAGES`` is quantized: the arguments ``output_…`` and ``quant_…``."""
 
@@ -86,7 +90,7 @@ class _Arguments(NamedTuple):
         )
 
 
-def lstm_reference(*arguments: Any) -> tuple[Tensor, Tensor]:
+def lstm_reference(*arguments: Any) -> Any:
     """Run an LSTM layer in one direction, given what its gates get from the input.
 
     With W, b from ``weight`` and ``bias``, each line requantized with the parameters of the stage
@@ -140,37 +144,34 @@ def lstm_reference(*arguments: Any) -> tuple[Tensor, Tensor]:
     """
     given = _Arguments(*arguments)
     stage, dtype = given.stages(), given.input.dtype
+    linear, unary, mul, add = _REFERENCES
     hidden, of_hidden = given.hidden, (given.hidden_scale, given.hidden_zero_point)
     cell, of_cell = given.cell, (given.cell_scale, given.cell_zero_point)
     weight = given.weight, given.weight_scales, given.weight_zero_points, given.bias
     outputs = []
     for of_input in given.input:
         residual = of_input, given.input_scale, given.input_zero_point
-        gates = linear_reference(
-            hidden, *of_hidden, *weight, *stage["gates"], dtype, None, None, *residual
-        )
+        gates = linear(hidden, *of_hidden, *weight, *stage["gates"], dtype, None, None, *residual)
         gate = {
-            name: unary_reference(part, *stage["gates"][:2], function, [], *stage[name], dtype)
+            name: unary(part, *stage["gates"][:2], function, [], *stage[name], dtype)
             for part, (name, function) in zip(gates.chunk(4, -1), _GATES.items(), strict=True)
         }
 
-        def product(name: str, a: str, b: Tensor, of_b: Any, gate: Any = gate) -> Tensor:
-            return mul_reference(gate[a], *stage[a][:2], b, *of_b, *stage[name])
+        def product(name: str, a: str, b: Tensor, of_b: Any, gate: Any = gate) -> Any:
+            return mul(gate[a], *stage[a][:2], b, *of_b, *stage[name])
 
         forgotten = product("forgotten", "forget_gate", cell, of_cell)
         added = product("added", "input_gate", gate["cell_gate"], stage["cell_gate"][:2])
-        cell = add_reference(
-            forgotten, *stage["forgotten"][:2], added, *stage["added"][:2], *stage["cell"]
-        )
+        cell = add(forgotten, *stage["forgotten"][:2], added, *stage["added"][:2], *stage["cell"])
         of_cell = stage["cell"][:2]
-        tanh = unary_reference(cell, *of_cell, "tanh", [], *stage["tanh"], dtype)
+        tanh = unary(cell, *of_cell, "tanh", [], *stage["tanh"], dtype)
         hidden = product("hidden", "output_gate", tanh, stage["tanh"][:2])
         of_hidden = stage["hidden"][:2]
         outputs.append(hidden)
     return torch.stack(outputs), cell
 
 
-def lstm_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
+def lstm_fake(*arguments: Any) -> Any:
     given = _Arguments(*arguments)
     shape = _check(given)
     return given.input.new_empty(shape), given.cell.new_empty(shape[1:])

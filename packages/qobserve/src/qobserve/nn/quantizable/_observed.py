@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from ..._convert import ModuleMapping
 from ..._prepare import prepare
 from ..._prepare_qat import prepare_qat
 from ..._stubs import QuantStub
@@ -34,6 +35,6 @@ def qconfig_of(module: nn.Module, kind: type[nn.Module]) -> Any:
 def observed(module: nn.Module, training: bool) -> nn.Module:
     """``module``, with observers on its parts or, in training, with parts that train quantized."""
     if training:
-        trained = {nn.Linear: qat.Linear}
+        trained: ModuleMapping = {nn.Linear: qat.Linear}
         return prepare_qat(module.train(), trained, inplace=True, allow_list=_OBSERVED)
     return prepare(module.eval(), _OBSERVED, inplace=True)

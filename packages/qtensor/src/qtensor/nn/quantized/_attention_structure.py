@@ -65,6 +65,9 @@ class MultiheadAttentionBase(nn.Module):
     def _linear(self, inputs: int, outputs: int, bias: bool, **factory: Any) -> nn.Module:
         raise NotImplementedError
 
+    def _get_name(self) -> str:
+        return type(self).__name__
+
     def _add_key_or_value(self, name: str, value: Tensor | None) -> None:
         raise NotImplementedError
 
@@ -131,7 +134,8 @@ class MultiheadAttentionBase(nn.Module):
         added = k.shape[1] - sources
         if mask is not None and added:
             mask = nn.functional.pad(mask, (0, added))
-        heads, weights = self._attend(*map(self._split, (q, k, v)), mask, need_weights)
+        q, k, v = map(self._split, (q, k, v))
+        heads, weights = self._attend(q, k, v, mask, need_weights)
         joined = heads.transpose(1, 2).reshape(batch, length, self.embed_dim)
         output = self._batch_last(self.out_proj(joined), axis)
         if not need_weights or weights is None:

@@ -1,7 +1,7 @@
 """The structure of an LSTM made of modules, which the observed one and the quantized one share."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -238,6 +238,9 @@ class LSTMBase(nn.Module):
             return x.squeeze(1), (h.squeeze(1), c.squeeze(1))
         return (x.transpose(0, 1) if time_axis else x), (h, c)
 
+    def _get_name(self) -> str:
+        return type(self).__name__
+
     def _between(self, x: Tensor) -> Tensor:
         """What the next layer gets of the output of the one before."""
         return x
@@ -260,7 +263,7 @@ class LSTMBase(nn.Module):
             )
         return x.dim() == 3
 
-    def _states(self, hidden: Any, batch: int) -> Iterable[list[Any]]:
+    def _states(self, hidden: Any, batch: int) -> Any:
         """For each layer the state of each direction."""
         if hidden is None:
             return [[None] * self._directions] * self.num_layers

@@ -43,7 +43,7 @@ class Binary:
     def quantized(self, a: QTensor | Number, b: QTensor | Number, *, output: QParams) -> QTensor:
         """A call, on integers."""
         if not isinstance(b, QTensor):
-            return ops.apply(a, self.with_number, output, float(b))  # type: ignore[arg-type]
+            return ops.apply(a, self.with_number, output, float(b))  # type: ignore[arg-type]  # one of the two
         if not isinstance(a, QTensor):
             return ops.apply(b, self.from_number, output, float(a))
         return self.of_tensors(a, b, output)  # type: ignore[misc]  # the row sees to it

@@ -67,7 +67,7 @@ class ChoosesQParams(WithArgs, nn.Module, ABC):
             dtype=self.dtype,  # type: ignore[arg-type]  # QParams rejects what is not quantized
             axis=getattr(self, "ch_axis", 0) if per_channel else None,
             quant_min=getattr(self, "quant_min", None),  # type: ignore[arg-type]  # None: the dtype's
-            quant_max=getattr(self, "quant_max", None),  # type: ignore[arg-type]
+            quant_max=getattr(self, "quant_max", None),  # type: ignore[arg-type]  # likewise
         )
 
 

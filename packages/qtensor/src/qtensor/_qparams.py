@@ -50,7 +50,7 @@ class QParams:
     dtype: QDType = quint8
     axis: int | None = None
     quant_min: int = None  # type: ignore[assignment]  # filled from the dtype below
-    quant_max: int = None  # type: ignore[assignment]
+    quant_max: int = None  # type: ignore[assignment]  # likewise
 
     if TYPE_CHECKING:  # not a field, or the compiler would hand it to __init__
 

@@ -225,7 +225,7 @@ class QTensor(Tensor):
             memo[id(self)] = type(self)(self._data.clone(), self._qparams)
         return memo[id(self)]  # type: ignore[no-any-return]  # a memo holds anything
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch has no type
         qparams = self._qparams
         values = repr(self.dequantize()).removeprefix("tensor(").removesuffix(")")
         text = (

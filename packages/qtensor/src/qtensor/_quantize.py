@@ -162,7 +162,7 @@ def quantize_per_channel(
         dtype,
         axis % input.dim() if input.dim() else axis,
         quant_min,  # type: ignore[arg-type]  # None means the dtype's
-        quant_max,  # type: ignore[arg-type]
+        quant_max,  # type: ignore[arg-type]  # likewise
     )
     return quantize(input, qparams)
 

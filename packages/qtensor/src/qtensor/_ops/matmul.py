@@ -62,7 +62,7 @@ def _finish(
     a_scale: float, b_scale: float, device: torch.device, *output: object
 ) -> Requantization:
     one = torch.ones(1, device=device)
-    return Requantization(a_scale * b_scale, one, None, *output)  # type: ignore[arg-type]
+    return Requantization(a_scale * b_scale, one, None, *output)  # type: ignore[arg-type]  # of any call
 
 
 def check_matmul(

@@ -148,7 +148,7 @@ def add_(input: Tensor, other: Any, *, alpha: float = 1) -> Any:
     if not isinstance(other, Tensor):
         return _written(input, ops.apply(input, "add", parameters(input), other * alpha))
     scaled = other if alpha == 1 else ops.mul_scalar(other, alpha)  # type: ignore[arg-type]  # checked there
-    return _written(input, ops.add_to(input, scaled, parameters(input)))  # type: ignore[arg-type]
+    return _written(input, ops.add_to(input, scaled, parameters(input)))  # type: ignore[arg-type]  # likewise
 
 
 @stands_for("sub_", "subtract_", "__isub__", per_tensor=True)
@@ -161,7 +161,7 @@ def mul_(input: Tensor, other: Any) -> Any:
     if not isinstance(input, QTensor):
         return input.mul_(_real(other))
     if isinstance(other, Tensor):
-        return _written(input, ops.mul_to(input, other, parameters(input)))  # type: ignore[arg-type]
+        return _written(input, ops.mul_to(input, other, parameters(input)))  # type: ignore[arg-type]  # checked there
     return _written(input, ops.requantize(ops.mul_scalar(input, other), parameters(input)))
 
 

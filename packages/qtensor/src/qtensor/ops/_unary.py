@@ -142,7 +142,7 @@ def relu6(qx: QTensor, inplace: bool = False) -> QTensor:
 
 def clamp(qx: QTensor, min: float | None = None, max: float | None = None) -> QTensor:
     """Values within ``min`` and ``max``; with the parameters of ``qx``."""
-    return torch.clamp(quantized(qx, "clamp", "qx"), min, max)  # type: ignore[return-value]
+    return torch.clamp(quantized(qx, "clamp", "qx"), min, max)  # type: ignore[return-value]  # likewise
 
 
 def prelu(qx: QTensor, weight: Tensor, output_scale: float, output_zero_point: int) -> QTensor:

@@ -111,7 +111,7 @@ def _loaded(
         storages.get(zero_point.dtype, current.dtype),
         None,
         None if quant_min is None else int(quant_min),  # type: ignore[arg-type]  # the dtype's
-        None if quant_max is None else int(quant_max),  # type: ignore[arg-type]
+        None if quant_max is None else int(quant_max),  # type: ignore[arg-type]  # likewise
     )
 
 

@@ -93,7 +93,7 @@ class _BatchNorm(OutputModule):
         return made.train(mod.training)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]
+        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]  # torch's
 
     def _get_name(self) -> str:
         return self._name

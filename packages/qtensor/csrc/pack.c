@@ -207,9 +207,10 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
     enum { CHUNK_STEPS = MAX_CHUNK / STEP };
     int64_t steps = runs * ((run_length + STEP - 1) / STEP);
     int64_t chunk_steps = steps < CHUNK_STEPS ? steps : CHUNK_STEPS;
+    orders &= may_be_wide(amax) && steps <= INT32_MAX / STEP / ORDERS; /* which offsets can tell */
     packed sizes = {.groups = groups, .channels = channels, .k = runs * run_length,
                     .run_length = run_length, .offset_count = steps,
-                    .copies = orders && may_be_wide(amax) ? ORDERS : 1,
+                    .copies = orders ? ORDERS : 1,
                     .group_stride = group_stride,
                     .group_panels = (channels + CHANNELS - 1) / CHANNELS,
                     .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1};

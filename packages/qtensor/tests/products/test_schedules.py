@@ -131,9 +131,7 @@ def test_normal_weights_mostly_avoid_wide_steps(amax):
 
 
 def test_stats_print_as_shares():
-    assert str(schedule_stats(repeated(1, 1, 1, 1), 127)) == (
-        "T=4 100%, T=2 0%, T=1 0%, wide 0%"
-    )
+    assert str(schedule_stats(repeated(1, 1, 1, 1), 127)) == ("T=4 100%, T=2 0%, T=1 0%, wide 0%")
     assert str(schedule_stats(torch.empty(0, 4, dtype=torch.int8), 127)) == (
         "T=4 0%, T=2 0%, T=1 0%, wide 0%"
     )

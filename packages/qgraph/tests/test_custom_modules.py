@@ -100,6 +100,59 @@ def test_static_custom_modules(
     assert (quantized(X) - model(X)).norm() < 0.1 * model(X).norm()
 
 
+class Pair(Custom):
+    def forward(self, x: Tensor) -> Any:
+        y = self.linear(x)
+        return y, (y, y)
+
+
+class ObservedPair(ObservedCustom):
+    observes_itself = True
+    activation_post_process: Any
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.activation_post_process(self.linear(x))
+        return y, (y, y)
+
+    @classmethod
+    def from_float(cls, module: Any) -> Self:
+        observed = super().from_float(module)
+        observed.activation_post_process = module.qconfig.activation()
+        return observed
+
+
+class QuantizedPair(QuantizedCustom):
+    def forward(self, x: QTensor) -> Any:
+        y = super().forward(x)
+        return y, (y, y)
+
+
+class ReadsPairs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair, self.last = Pair(), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        y, rest = self.pair(x)
+        return self.last(y), rest
+
+
+def test_custom_modules_that_observe_themselves(backend: BackendConfig, qconfig: QConfig) -> None:
+    """They may return structures, whose parts are read quantized where that is possible."""
+    model = ReadsPairs().eval()
+    custom = PrepareCustomConfig().set_float_to_observed_mapping(Pair, ObservedPair)
+    observed = prepare(model, QConfigMapping().set_global(qconfig), (X,), custom, backend)
+    observed(X)
+    mapping = ConvertCustomConfig().set_observed_to_quantized_mapping(ObservedPair, QuantizedPair)
+    quantized = convert(observed, mapping)
+    (y, (first, second)), (expected, (part, _)) = quantized(X), model(X)
+    assert torch.equal(first, second) and type(first) is Tensor
+    assert (y - expected).norm() < 0.1 * expected.norm()
+    assert (first - part).norm() < 0.1 * part.norm()
+    quantizers = [m for m in quantized.modules() if isinstance(m, nnq.Quantize)]
+    assert len(quantizers) == 1  # of the model's input
+
+
 def test_custom_modules_without_a_qconfig_stay(backend: BackendConfig) -> None:
     custom = PrepareCustomConfig().set_float_to_observed_mapping(Custom, ObservedCustom)
     observed = prepare(nn.Sequential(Custom()).eval(), QConfigMapping(), (X,), custom, backend)

@@ -24,7 +24,7 @@ def weighted_operator(
     Args:
         schema, reference, fake: as there.
         prepare: takes a :class:`PackedWeights` and all arguments, checks them, and returns what
-            runs the kernel on a tuple of arguments in which ``input`` and ``residual`` may have
+            runs the kernel on a tuple of arguments in which those of ``_VARYING`` may have
             other values and shapes, but no other dtypes. It must not hold the weight.
 
     Returns:

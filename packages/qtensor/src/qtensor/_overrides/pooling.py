@@ -50,7 +50,8 @@ def _register(dims: int) -> None:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> QTensor:
-        _refuse_indices(return_indices, f"max_pool{dims}d")
+        if return_indices:
+            raise _no_indices(f"max_pool{dims}d")
         windows = _windows(dims, kernel_size, stride, padding, dilation)
         return _pooled(input, dims, pool.max_pool, *windows, ceil_mode)
 
@@ -58,7 +59,8 @@ def _register(dims: int) -> None:
     def adaptive_max_pool(
         input: QTensor, output_size: Any, return_indices: bool = False
     ) -> QTensor:
-        _refuse_indices(return_indices, f"adaptive_max_pool{dims}d")
+        if return_indices:
+            raise _no_indices(f"adaptive_max_pool{dims}d")
         size = _full_size(input, dims, output_size)
         return _pooled(input, dims, pool.adaptive_max_pool, size)
 
@@ -84,18 +86,19 @@ def _register(dims: int) -> None:
         return _pooled(input, dims, pool.adaptive_avg_pool, size, input._zero_point)
 
 
-def _full_size(input: QTensor, dims: int, output_size: Any) -> list[int]:
+def _full_size(input: QTensor, dims: int, output_size: Any) -> tuple[int, ...]:
     """``output_size`` with the input's own sizes for those that are ``None``."""
     wanted = _each(dims, output_size)
+    if not any(n is None for n in wanted):
+        return wanted  # asking for a shape takes as long as pooling a few pixels
     given = input.shape[-dims:]
-    return [n if m is None else m for m, n in zip(wanted, given, strict=True)]
+    return tuple(n if m is None else m for m, n in zip(wanted, given, strict=True))
 
 
-def _refuse_indices(return_indices: bool, name: str) -> None:
-    if return_indices:
-        raise NotImplementedError(
-            f"{name} of a QTensor gives no indices; call it on x.dequantize() to get them"
-        )
+def _no_indices(name: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"{name} of a QTensor gives no indices; call it on x.dequantize() to get them"
+    )
 
 
 for _dims in (1, 2, 3):

@@ -200,4 +200,6 @@ def dequantize(input: Any) -> Any:
     """
     if isinstance(input, (list, tuple)):
         return type(input)(dequantize(x) for x in input)
+    if not isinstance(input, QTensor) and input.is_floating_point():
+        return input.to(torch.float32)  # torch's own dequantize() is one of the parts that go
     return input.dequantize()

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import qtensor  # noqa: F401  # registers the operators
+
 Arguments = tuple[Any, ...]
 
 
@@ -346,7 +348,5 @@ def examples() -> list[Example]:
 
 def registered() -> set[str]:
     """The names of all operators."""
-    import qtensor  # noqa: F401  # registers them
-
     names = torch._C._dispatch_get_all_op_names()
     return {name.removeprefix("qtensor::") for name in names if name.startswith("qtensor::")}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...._dtypes import QDType, QScheme, as_qdtype, as_qscheme, per_tensor_affine, qint8
 from ...._qtensor import QTensor
 from ...._quantize import quantize_per_channel, quantize_per_tensor
+from ...._training import fake_quantize_per_tensor_affine
 
 _IDENTITY = {"qscheme": per_tensor_affine, "dtype": qint8, "scale": 1.0, "zero_point": 0}
 
@@ -52,6 +53,16 @@ class ReferenceModule(nn.Module):
 
     def get_weight(self) -> Tensor:
         """The weight after quantizing and dequantizing: float32, of the weight's shape."""
+        if torch.compiler.is_compiling() and not self.weight_qscheme.per_channel:
+            # A QTensor has its scale as a number, which is not known yet.
+            low, high = self.weight_quant_min, self.weight_quant_max
+            return fake_quantize_per_tensor_affine(
+                self.weight.detach(),
+                self.weight_scale,
+                self.weight_zero_point,
+                self.weight_dtype.quant_min if low is None else low,
+                self.weight_dtype.quant_max if high is None else high,
+            )
         return self.get_quantized_weight().dequantize()
 
     def _take_parameters(self, source: nn.Module) -> Self:

@@ -220,8 +220,8 @@ def matmul_int32_reference(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point
         >>> import torch
         >>> a = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8)
         >>> torch.ops.qtensor.matmul_int32(a, 0, a, 1)
-        tensor([[ 4,  6],
-                [ 8, 12]], dtype=torch.int32)
+        tensor([[ 4,  7],
+                [ 8, 15]], dtype=torch.int32)
     """
     sums = torch.matmul(a.double() - a_zero_point, b.double() - b_zero_point)
     return sums.long().int()

@@ -223,6 +223,7 @@ def _pooling(r: Random) -> dict[str, list[Arguments]]:
 
 def _elementwise(r: Random) -> dict[str, list[Arguments]]:
     image, other, signed = _image(r, 2), _image(r, 2), r.int8(4, 33)
+    table = r.uint8(6, 17), r.scales(6), r.float(6)
     last = other.contiguous(memory_format=torch.channels_last)
     unsigned, to_signed, ranks = QUINT8[:4], QINT8[:4], torch.arange(8)
     binary = [
@@ -258,6 +259,10 @@ def _elementwise(r: Random) -> dict[str, list[Arguments]]:
         "softmax": [
             (image, 0.02, 1, 1 / 256, 0, 0, 255),
             (signed, 0.02, -1, 1 / 256, -128, -128, 127),
+        ],
+        "embedding_bag": [
+            (*table, torch.tensor([0, 5, 2, 1]), torch.tensor([0, 3]), 17),
+            (*table, torch.tensor([0, 5, 2]), torch.tensor([0, 1, 3]), 17, 8, "mean", None, True),
         ],
         "embedding": [
             (r.uint8(6, 17), r.scales(6), r.float(6), torch.tensor([[0, 5, 2], [2, 0, 1]])),

@@ -13,7 +13,10 @@ from .kernels import assert_same, tensors
 from .operators import examples
 
 # What plain torch would differentiate, and we do too.
-DIFFERENTIABLE = {"fake_quantize", "fake_quantize_learnable", "fake_quant_per_channel"}
+DIFFERENTIABLE = {
+    *("fake_quantize", "fake_quantize_backward"),
+    *("fake_quantize_learnable", "fake_quant_per_channel"),
+}
 FLOAT_RESULTS = [
     example
     for example in examples()

@@ -158,7 +158,8 @@ def embedding_bag_cpu(
         offsets = torch.cat([offsets, offsets.new_tensor([len(indices)])])
     check_offsets(offsets, len(indices))
     weight, scales, zero_points = weight.contiguous(), scales.contiguous(), zero_points.contiguous()
-    indices, factors = indices.long().contiguous(), per_sample_weights
+    indices, offsets = indices.long().contiguous(), offsets.contiguous()
+    factors = per_sample_weights
     factors = None if factors is None else factors.contiguous()
     output = scales.new_empty((len(offsets) - 1, dimension))
     bad = _embedding.embedding_bag(

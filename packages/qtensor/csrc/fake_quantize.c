@@ -30,8 +30,8 @@ static int set_params(cut *cut, int64_t at, int64_t channel, const fake_quantize
     const float scale = layout->scales[channel];
     const float offset = real ? layout->real_zero_points[channel] : 0.0f;
     const float values[FIELDS] = {scale, 1.0f / scale, offset,
-                                  (float)(layout->quant_min - zero_point),
-                                  (float)(layout->quant_max - zero_point)};
+                                  (float)((double)layout->quant_min - (double)zero_point),
+                                  (float)((double)layout->quant_max - (double)zero_point)};
     for (int k = 0; k < FIELDS; k++) {
         cut->memory[k * cut->width + at] = values[k];
     }

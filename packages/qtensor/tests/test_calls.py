@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qtensor import QParams, _elementwise, ops, quantize_per_tensor, quint8
-from qtensor._calls import Eager, Outputs, Prepared, readable
+from qtensor._calls import ByLayout, Eager, Layout, Prepared, readable
 from qtensor._ops.add import add
 
 IDENTITY = bytes(range(256))
@@ -100,9 +100,9 @@ def test_outputs(shape):
 
 def test_outputs_of_layouts():
     asked = []
-    outputs = Outputs(lambda x: (asked.append(x), torch.empty(*x.shape[:-1], 3))[1])
+    outputs = ByLayout(lambda x: (asked.append(x), Layout(torch.empty(*x.shape[:-1], 3)))[1])
     for rows in (2, 5, 2, 0):
-        made = outputs.new(bytes_of(rows, 4))
+        made = outputs.of(bytes_of(rows, 4)).new()
         assert made.shape == (rows, 3) and made.dtype is torch.float32
     assert len(asked) == 3
 

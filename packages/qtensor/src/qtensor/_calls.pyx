@@ -436,6 +436,10 @@ cdef class Layout:
     def __dealloc__(self):
         PyMem_Free(self._owned)
 
+    def new(self):
+        """A tensor like it, which nothing was written to."""
+        return _imported(self.allocate())
+
     cdef dlpack_owned *allocate(self) except NULL:
         """A tensor's description, with its memory behind it."""
         cdef void *memory
@@ -462,12 +466,12 @@ cdef _imported(dlpack_owned *owned):
     return tensor
 
 
-cdef class Outputs:
-    """Makes outputs whose layout follows from that of an input.
+cdef class ByLayout:
+    """Remembers what follows from the dtype, sizes and strides of a tensor, such as the
+    :class:`Layout` of an output.
 
     Args:
-        make: takes an input and returns an output that nothing was written to; called for each
-            new layout of inputs only.
+        make: takes a tensor and returns that; called for each new layout only.
     """
 
     cdef object _make
@@ -476,17 +480,17 @@ cdef class Outputs:
     def __init__(self, make):
         self._make, self._known = make, {}
 
-    def new(self, input):
-        """An output for this input."""
+    def of(self, tensor):
+        """What ``make`` returned for a tensor like this."""
         cdef dlpack_tensor described
-        describe(input, &described)
+        describe(tensor, &described)
         key = _layouts(&described, 1)
-        layout = self._known.get(key)
-        if layout is None:
+        made = self._known.get(key)
+        if made is None:
             if len(self._known) >= _MOST_PLANS:
                 self._known.clear()
-            layout = self._known[key] = Layout(self._make(input))
-        return _imported((<Layout>layout).allocate())
+            made = self._known[key] = self._make(tensor)
+        return made
 
 
 cdef object _make_wrapper = Tensor._make_wrapper_subclass

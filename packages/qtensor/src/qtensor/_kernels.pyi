@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ._ops._conv_axes import Phase
 from ._packing import PackedForms
 
 def supports_isa(name: str) -> bool: ...
@@ -85,14 +86,15 @@ class Product:
     ) -> None: ...
     def conv(
         self,
-        weights: Packed,
+        forms: PackedForms,
+        weight: Tensor,
+        weight_zero_points: Tensor | None,
+        depthwise: bool,
+        phases: tuple[Phase, ...],
         threads: int,
-        output: int,
-        residual: int,
-        input: int,
-        signed: bool,
-        shape: ConvShape,
-        padding_value: int,
+        output: Tensor,
+        residual: Tensor | None,
+        input: Tensor,
     ) -> None: ...
     def weight_only(
         self,

@@ -134,19 +134,25 @@ def use_isa(str name):
     _active = find_kernels(name.encode())
 
 
-def or_bytes(uintptr_t data, int64_t count):
-    """Bytes ORed, as far as is needed: it exceeds 127 exactly if one of all does."""
+cdef uint8_t ored(const uint8_t *data, int64_t count) noexcept nogil:
     cdef uint8_t result = 0
     cdef int64_t done = 0, block
-    with nogil:
-        while done < count and result <= 127:
-            block = min(count - done, <int64_t>16384)
-            result |= _active.or_bytes(<const uint8_t *>data + done, block)
-            done += block
+    while done < count and result <= 127:
+        block = min(count - done, <int64_t>16384)
+        result |= _active.or_bytes(data + done, block)
+        done += block
     return result
 
 
-cdef int64_t elements(const dlpack_tensor *tensor):
+def or_bytes(uintptr_t data, int64_t count):
+    """Bytes ORed, as far as is needed: it exceeds 127 exactly if one of all does."""
+    cdef uint8_t result
+    with nogil:
+        result = ored(<const uint8_t *>data, count)
+    return result
+
+
+cdef int64_t elements(const dlpack_tensor *tensor) noexcept nogil:
     cdef int64_t count = 1
     cdef int i
     for i in range(tensor.ndim):
@@ -154,13 +160,25 @@ cdef int64_t elements(const dlpack_tensor *tensor):
     return count
 
 
-cdef int proven_amax(const dlpack_tensor *input):
-    """As in qtensor._ops._product."""
-    cdef uint8_t bits = 255
-    cdef int64_t count = elements(input)
-    if input.code != DLPACK_INT:
-        with nogil:
-            bits = _active.or_bytes(<const uint8_t *>input.data, count)
+cdef int64_t span(const dlpack_tensor *tensor) noexcept nogil:
+    """Elements of memory from a tensor's first to its last."""
+    cdef int64_t last = 0
+    cdef int i
+    for i in range(tensor.ndim):
+        if tensor.sizes[i] == 0:
+            return 0
+        last += (tensor.sizes[i] - 1) * tensor.strides[i]
+    return last + 1
+
+
+cdef int proven_amax(const dlpack_tensor *input, uint8_t padding):
+    """127 if nothing that the kernels read from the input, or as padding, exceeds it; or 255.
+    A calibrated range does not bind the input, so every call looks."""
+    cdef uint8_t bits = padding
+    if input.code == DLPACK_INT or padding > 127:
+        return 255
+    with nogil:
+        bits = ored(<const uint8_t *>input.data, span(input))
     return 127 if bits <= 127 else 255
 
 
@@ -345,7 +363,7 @@ cdef class Product:
         if not elements(&y):
             return
         rows, k = elements(&y) // y.sizes[y.ndim - 1], x.sizes[x.ndim - 1]
-        packed = forms.get(proven_amax(&x), weight, weight_zero_points)
+        packed = forms.get(proven_amax(&x, 0), weight, weight_zero_points)
         p = self._with(packed, threads, <uintptr_t>y.data, <uintptr_t>added.data)
         with nogil:
             status = linear_(&p, INPUT_S8 if x.code == DLPACK_INT else INPUT_U8, x.data, rows, k,
@@ -361,16 +379,32 @@ cdef class Product:
             status = linear_(&p, INPUT_FLOAT, <const void *>input, rows, k, quant_max, per_row)
         _check(status)
 
-    def conv(self, Packed weights, int threads, uintptr_t output, uintptr_t residual,
-             uintptr_t input, bint signed, ConvShape shape, uint8_t padding_value):
-        """Bytes as input."""
-        cdef product p = self._with(weights, threads, output, residual)
-        cdef conv_shape c = shape._shape
-        cdef int status
-        c.padding_value = padding_value
-        with nogil:
-            status = conv_(&p, INPUT_S8 if signed else INPUT_U8, <const void *>input, &c)
-        _check(status)
+    def conv(self, forms, weight, weight_zero_points, bint depthwise, tuple phases, int threads,
+             output, residual, input):
+        """Bytes as input, in any strides; output and residual are laid out alike. ``phases``: of
+        each plain convolution the :class:`ConvShape`, and ``taps`` for ``PackedForms.get``."""
+        cdef dlpack_tensor x, y, added
+        cdef product p
+        cdef conv_shape c
+        cdef int status, amax = 255  # depthwise kernels have one form for all inputs
+        cdef uint8_t padding = <uint8_t>self._product.input_zero_point
+        describe(input, &x)
+        describe(output, &y)
+        added.data = NULL
+        if residual is not None:
+            describe(residual, &added)
+        if not elements(&y):
+            return
+        if not depthwise:
+            amax = proven_amax(&x, padding)
+        for shape, taps in phases:
+            p = self._with(forms.get(amax, weight, weight_zero_points, taps), threads,
+                           <uintptr_t>y.data, <uintptr_t>added.data)
+            c = (<ConvShape>shape)._shape
+            c.padding_value = padding
+            with nogil:
+                status = conv_(&p, INPUT_S8 if x.code == DLPACK_INT else INPUT_U8, x.data, &c)
+            _check(status)
 
     def conv_dynamic(self, Packed weights, int threads, uintptr_t output, uintptr_t input,
                      ConvShape shape, int32_t quant_max, bint per_image):

@@ -3,10 +3,13 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 from .. import _kernels
+from .._calls import ByLayout, Layout
 from .._packing import Taps
 from ._checks import check_countable
 
@@ -157,14 +160,11 @@ class Plan(NamedTuple):
     """What follows from the shapes alone.
 
     Attributes:
-        shape, strides: of the output.
-        span: elements of memory from the input's first to its last.
+        outputs: how they lie.
         phases: the plain convolutions that make it up.
     """
 
-    shape: _Ints
-    strides: _Ints
-    span: int
+    outputs: Layout
     phases: tuple[Phase, ...]
 
 
@@ -175,14 +175,19 @@ def channels_last_strides(shape: Sequence[int]) -> _Ints:
     return math.prod(shape[1:]), 1, *strides
 
 
-@lru_cache(maxsize=1024)
-def plan(input: _Ints, strides: _Ints, weight: _Ints, geometry: Geometry) -> Plan:
-    """How to convolve an input of this shape and strides with a weight of this shape.
+def plans(weight: _Ints, geometry: Geometry, dtype: torch.dtype) -> "ByLayout[Plan]":
+    """How to convolve inputs with a weight of this shape, made once for each of their layouts."""
+    return ByLayout(lambda input: plan(input, weight, geometry, dtype))
+
+
+def plan(tensor: Tensor, weight: _Ints, geometry: Geometry, dtype: torch.dtype) -> Plan:
+    """How to convolve an input like this tensor with a weight of this shape to this dtype.
 
     Raises:
         TypeError, ValueError: as :meth:`Geometry.output_shape`, and if what lies under the kernel
             has 2 GiB.
     """
+    input, strides = tensor.shape, tensor.stride()
     shape = geometry.output_shape(input, weight)
     geometry.check_phases(shape)
     kernel = weight[2:]
@@ -216,9 +221,8 @@ def plan(input: _Ints, strides: _Ints, weight: _Ints, geometry: Geometry) -> Pla
             Phase(conv_shape([axis for axis, _ in phase]), tuple(taps for _, taps in phase))
             for phase in combinations
         ]
-    steps = zip(input, strides, strict=True)
-    span = 0 if 0 in input else 1 + sum((n - 1) * step for n, step in steps)
-    return Plan(shape, channels_last_strides(shape), span, tuple(phases))
+    output = torch.empty_strided(shape, channels_last_strides(shape), dtype=dtype)
+    return Plan(Layout(output), tuple(phases))
 
 
 def _plain_axis(

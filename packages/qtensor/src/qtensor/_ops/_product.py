@@ -208,15 +208,11 @@ def unsigned(value: int, dtype: torch.dtype) -> int:
     return value + 128 if dtype is torch.int8 else value
 
 
-def proven_amax(input: Tensor, padding: int = 0, span: int | None = None) -> int:
-    """127 if nothing that the kernels read from the input, or as padding, exceeds it; or 255.
+def proven_amax(input: Tensor) -> int:
+    """127 if nothing in the input, which is dense, exceeds it; or 255.
 
     A calibrated range does not bind the input, so every call looks.
-
-    Args:
-        span: bytes of memory from the input's first element to its last; ``None`` if it is dense.
     """
     if input.dtype is torch.int8:
         return 255
-    count = input.numel() if span is None else span
-    return 127 if _kernels.or_bytes(input.data_ptr(), count) | padding <= 127 else 255
+    return 127 if _kernels.or_bytes(input.data_ptr(), input.numel()) <= 127 else 255

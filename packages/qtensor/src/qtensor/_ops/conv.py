@@ -7,18 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _kernels
-from .._packing import AMAX, PackedForms, PackedWeights, Run, is_depthwise, shared_cache
+from .._packing import PackedForms, PackedWeights, Run, is_depthwise, shared_cache
 from .._threads import num_threads
-from ._conv_axes import Geometry, Plan, channels_last_strides, plan
+from ._conv_axes import Geometry, channels_last_strides, plan, plans
 from ._product import (
     Requantization,
     check_input,
     check_weight,
-    proven_amax,
     readable_residual,
     sums_call,
-    unsigned,
 )
 from ._weighted import weighted_operator
 
@@ -196,41 +193,11 @@ def conv_int32(
     zero_points = known_zero_points(weight, weight_zero_points, geometry)
     call = sums_call(input, input_zero_point, zero_points)
     forms = packed_forms(cache or shared_cache(weight), weight, weight_zero_points, geometry)
-    layout = plan(input.shape, input.stride(), weight.shape, geometry)
-    output = torch.empty_strided(layout.shape, layout.strides, dtype=torch.int32)
-    operands = (input, input_zero_point, weight, weight_zero_points)
-    _convolve(call, forms, *operands, layout, _depthwise(weight, geometry), output)
+    outputs, phases = plan(input, weight.shape, geometry, torch.int32)
+    output = outputs.new()
+    weights = (forms, weight, weight_zero_points, _depthwise(weight, geometry))
+    call.conv(*weights, phases, num_threads(), output, None, input)
     return output
-
-
-def _convolve(
-    call: _kernels.Product,
-    forms: PackedForms,
-    input: Tensor,
-    input_zero_point: int,
-    weight: Tensor,
-    weight_zero_points: Tensor | None,
-    layout: Plan,
-    depthwise: bool,
-    output: Tensor,
-    residual: Tensor | None = None,
-) -> None:
-    if output.numel() == 0:
-        return
-    zero_point = unsigned(input_zero_point, input.dtype)
-    # Depthwise kernels have one form for all inputs.
-    amax = max(AMAX) if depthwise else proven_amax(input, zero_point, layout.span)
-    for shape, taps in layout.phases:
-        call.conv(
-            forms.get(amax, weight, weight_zero_points, taps),
-            num_threads(),
-            output.data_ptr(),
-            0 if residual is None else residual.data_ptr(),
-            input.data_ptr(),
-            input.dtype is torch.int8,
-            shape,
-            zero_point,
-        )
 
 
 def plain_geometry(
@@ -294,21 +261,20 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
 
     def prepare(cache: PackedWeights, *arguments: Any) -> Run:
         input, input_zero_point, weight, zero_points, geometry, finish = read(*arguments)
-        weight_shape, dtype = weight.shape, finish.dtype
-        finish.check(geometry.output_shape(input.shape, weight_shape))
+        finish.check(geometry.output_shape(input.shape, weight.shape))
         known = known_zero_points(weight, zero_points, geometry)
         call = sums_call(input, input_zero_point, known)
         finish.ask(call)
         forms = packed_forms(cache, weight, zero_points, geometry)
         depthwise = _depthwise(weight, geometry)
+        planned = plans(weight.shape, geometry, finish.dtype)
 
         def run(arguments: tuple[Any, ...]) -> Tensor:
             input, weight, zero_points = arguments[0], arguments[3], arguments[5]
-            layout = plan(input.shape, input.stride(), weight_shape, geometry)
-            output = torch.empty_strided(layout.shape, layout.strides, dtype=dtype)
-            residual = readable_residual(arguments[_RESIDUAL], output)
-            operands = (input, input_zero_point, weight, zero_points)
-            _convolve(call, forms, *operands, layout, depthwise, output, residual)
+            outputs, phases = planned.of(input)
+            output = outputs.new()
+            operands = output, readable_residual(arguments[_RESIDUAL], output), input
+            call.conv(forms, weight, zero_points, depthwise, phases, num_threads(), *operands)
             return output
 
         return run

@@ -11,7 +11,7 @@ from .._packing import AMAX, PackedWeights, Run
 from .._threads import num_threads
 from ._activation import ACTIVATIONS, activated, bounded, check_activation
 from ._checks import check_bounds, check_float32
-from ._conv_axes import Geometry, channels_last_strides, plan
+from ._conv_axes import Geometry, channels_last_strides, plans
 from ._product import contiguous
 from ._weighted import weighted_operator
 from .conv import (
@@ -141,15 +141,15 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         # The kernel clamps what it quantizes to quant_max, which proves the bound.
         amax = next(amax for amax in AMAX if quant_max <= amax)
         forms = packed_forms(cache, weight, weight_zero_points, geometry)
-        weight_shape = weight.shape
+        planned = plans(weight.shape, geometry, torch.float32)
 
         def run(arguments: tuple[Any, ...]) -> Tensor:
             input, weight, _, zero_points = arguments[:4]
             if not _is_dense(input.shape[1:], input.stride()[1:]):
                 input = input.contiguous()  # a part of a larger tensor: a range needs it whole
-            layout = plan(input.shape, input.stride(), weight_shape, geometry)
-            output = torch.empty_strided(layout.shape, layout.strides)
-            for shape, taps in layout.phases if output.numel() else ():
+            outputs, phases = planned.of(input)
+            output = outputs.new()
+            for shape, taps in phases if output.numel() else ():
                 packed = forms.get(amax, weight, zero_points, taps)
                 addresses = output.data_ptr(), input.data_ptr()
                 call.conv_dynamic(packed, num_threads(), *addresses, shape, quant_max, per_image)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._calls import Outputs
+from .._calls import ByLayout, Layout
 from .._packing import PackedWeights, Run, shared_cache
 from .._threads import num_threads
 from ._product import (
@@ -150,14 +150,14 @@ def prepare_linear(
     dtype, weight_shape = finish.dtype, tuple(weight.shape)
     forms = cache.forms(weight, weight_zero_points)
 
-    def new_output(input: Tensor) -> Tensor:
-        return input.new_empty(linear_shape(input, weight_shape), dtype=dtype)
+    def output_for(input: Tensor) -> Layout:
+        return Layout(input.new_empty(linear_shape(input, weight_shape), dtype=dtype))
 
-    outputs = Outputs(new_output)
+    outputs = ByLayout(output_for)
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input, weight, weight_zero_points = arguments[0], arguments[3], arguments[5]
-        output = outputs.new(input)
+        output = outputs.of(input).new()
         residual = readable_residual(arguments[_RESIDUAL], output)
         operands = output, residual, input.contiguous()
         call.linear(forms, weight, weight_zero_points, num_threads(), *operands)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import _kernels
-from .._calls import Outputs
+from .._calls import ByLayout, Layout
 from .._packing import AMAX, PackedWeights, Run
 from .._threads import num_threads
 from ._activation import ACTIVATIONS, activated, bounded, check_activation
@@ -138,11 +138,11 @@ def prepare_linear_dynamic(
     amax = next(amax for amax in AMAX if quant_max <= amax)
     n, k = weight_shape = tuple(weight.shape)
     packed = cache.forms(weight, weight_zero_points).get(amax, weight, weight_zero_points)
-    outputs = Outputs(lambda input: input.new_empty(linear_shape(input, weight_shape)))
+    outputs = ByLayout(lambda input: Layout(input.new_empty(linear_shape(input, weight_shape))))
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input = arguments[0]
-        output = outputs.new(input)
+        output = outputs.of(input).new()
         if output.numel():
             input = input.contiguous()
             rows = output.numel() // n

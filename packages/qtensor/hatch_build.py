@@ -32,7 +32,10 @@ EXTENSIONS = {
         *("gemm*.c", "pack.c", "schedule.c", "finish*.c", "linear.c", "matmul.c", "conv*.c"),
         *("depthwise*.c", "weight_only*.c", "elementwise_*.c", "lstm.c"),
     ),
-    "_elementwise": ("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),
+    "_elementwise": (
+        *("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),
+        "attention*.c",
+    ),
     "_fake_quantize": ("fake_quantize*.c",),
     "_pooling": ("pool*.c", "interpolate*.c"),
     "_calls": (),

@@ -2,33 +2,11 @@
  * this order, in float32, without fused multiply-add. */
 #include <float.h>
 #include <math.h>
-#include <string.h>
 
-#include "activation.h"
+#include "activation_scalar.h"
 #include "gemm.h"
 
 /* ---- activations; qtensor/_ops/_activation.py tells the formulas and where they are from ---- */
-
-/* e^v - 1 for v <= 0: v = n ln 2 + r, and Taylor's series for r. */
-static float expm1_negative(float v) {
-    v = EXP_LOWEST > v ? EXP_LOWEST : v;
-    float shifted = v * LOG2_E + ROUND_TO_INTEGER, n = shifted - ROUND_TO_INTEGER;
-    float r = v - n * LN2_HIGH;
-    r -= n * LN2_LOW;
-    float p = 1.0f / 5040;
-    p = p * r + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = r * r * p + r;
-    uint32_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 127) << 23; /* n as an exponent */
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return power * p + (power - 1);
-}
 
 static float tanh_of(float x) {
     float m = expm1_negative(-2 * fabsf(x));

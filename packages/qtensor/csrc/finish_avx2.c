@@ -5,35 +5,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "activation.h"
+#include "activation_avx2.h"
 #include "gemm.h"
 
 /* ---- activations: the functions of finish.c on 8 values ---- */
 
 static inline __m256 magnitude(__m256 x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
-
-static inline __m256 times_plus(__m256 a, __m256 b, float c) {
-    return _mm256_add_ps(_mm256_mul_ps(a, b), _mm256_set1_ps(c));
-}
-
-static __m256 expm1_negative(__m256 v) {
-    const __m256 rounder = _mm256_set1_ps(ROUND_TO_INTEGER);
-    v = _mm256_max_ps(_mm256_set1_ps(EXP_LOWEST), v);
-    __m256 shifted = _mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(LOG2_E)), rounder);
-    __m256 n = _mm256_sub_ps(shifted, rounder);
-    __m256 r = _mm256_sub_ps(v, _mm256_mul_ps(n, _mm256_set1_ps(LN2_HIGH)));
-    r = _mm256_sub_ps(r, _mm256_mul_ps(n, _mm256_set1_ps(LN2_LOW)));
-    __m256 p = _mm256_set1_ps(1.0f / 5040);
-    p = times_plus(p, r, 1.0f / 720);
-    p = times_plus(p, r, 1.0f / 120);
-    p = times_plus(p, r, 1.0f / 24);
-    p = times_plus(p, r, 1.0f / 6);
-    p = times_plus(p, r, 0.5f);
-    p = _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(r, r), p), r);
-    __m256i bits = _mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127));
-    __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23));
-    return _mm256_add_ps(_mm256_mul_ps(power, p), _mm256_sub_ps(power, _mm256_set1_ps(1)));
-}
 
 static __m256 tanh_of(__m256 x) {
     __m256 m = expm1_negative(_mm256_mul_ps(_mm256_set1_ps(-2), magnitude(x)));
@@ -130,13 +107,19 @@ static inline __attribute__((always_inline)) __m256i requantize_two(
     return _mm256_xor_si256(bytes, flip);
 }
 
-/* A single row, or fewer channels than the panel has. */
+/* A single row. */
+static void requantize_one(const int32_t *acc, const finish *f, const uint8_t *residual,
+                           uint8_t *out) {
+    __m256i both = requantize_two(acc, acc, f, residual, residual);
+    _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(both));
+}
+
+/* Fewer channels than the panel has. */
 static void requantize_some(const int32_t *acc, const finish *f, const uint8_t *residual,
                             uint8_t *out) {
     uint8_t terms[CHANNELS] = {0}, bytes[CHANNELS];
     if (residual) memcpy(terms, residual, (size_t)f->columns);
-    __m256i both = requantize_two(acc, acc, f, residual ? terms : NULL, residual ? terms : NULL);
-    _mm_storeu_si128((__m128i *)bytes, _mm256_castsi256_si128(both));
+    requantize_one(acc, f, residual ? terms : NULL, bytes);
     memcpy(out, bytes, (size_t)f->columns);
 }
 
@@ -203,8 +186,9 @@ void requantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
         _mm_storeu_si128((__m128i *)(out + second), _mm256_extracti128_si256(bytes, 1));
     }
     for (; r < rows; r++)
-        requantize_some(acc + r * CHANNELS, f, residual ? residual + r * f->stride : NULL,
-                        out + r * f->stride);
+        (f->columns == CHANNELS ? requantize_one : requantize_some)(
+            acc + r * CHANNELS, f, residual ? residual + r * f->stride : NULL,
+            out + r * f->stride);
 }
 
 /* 8 real results of one row. */

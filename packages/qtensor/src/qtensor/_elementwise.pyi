@@ -100,6 +100,17 @@ def softmax(
     hi: float,
     threads: int,
 ) -> None: ...
+def attention_weights(
+    scores: int,
+    mask: int,
+    mask_rows: int,
+    steps: int,
+    scales: int,
+    rows: int,
+    n: int,
+    scale: float,
+    threads: int,
+) -> None: ...
 def embedding_lookup(
     table: int,
     scales: int,

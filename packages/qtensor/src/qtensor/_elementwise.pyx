@@ -79,8 +79,16 @@ cdef extern from "elementwise.h" nogil:
         const elementwise_kernels *, const uint8_t *, const float *, const float *, int64_t,
         int64_t, const int64_t *, int64_t, float *, int)
 
+cdef extern from "attention.h" nogil:
+    ctypedef int64_t attention_kernel(const int32_t *, const float *, uint8_t *, int64_t, float)
+    attention_kernel attention_scalar, attention_avx2
+    void c_attention_weights "attention_weights"(
+        attention_kernel *, const int32_t *, const float *, const int64_t *, uint8_t *, float *,
+        int64_t, int64_t, float, int)
+
 
 cdef const elementwise_kernels *kernels = NULL
+cdef attention_kernel *attention = NULL
 
 
 def use_isa(str name):
@@ -88,8 +96,9 @@ def use_isa(str name):
 
     Done once at import with ``_isa.ISA``. Tests call it to compare two in one process.
     """
-    global kernels
+    global kernels, attention
     kernels = &elementwise_avx2 if name == "avx2" else &elementwise_scalar
+    attention = attention_avx2 if name == "avx2" else attention_scalar
 
 
 use_isa(ISA)
@@ -312,6 +321,15 @@ def softmax(size_t q, size_t out, int element, shape, bytes exponentials, double
     with nogil:
         softmax_tensor(<const uint8_t *>q, <uint8_t *>out, outer, size, inner,
                        <const double *>values, inverse_scale, <element_type>element, &output, threads)
+
+
+def attention_weights(size_t scores, size_t mask, size_t mask_rows, size_t steps, size_t scales,
+                      int64_t rows, int64_t n, float scale, int threads):
+    """``mask`` and ``mask_rows``: both 0 for none."""
+    with nogil:
+        c_attention_weights(attention, <const int32_t *>scores, <const float *>mask,
+                            <const int64_t *>mask_rows, <uint8_t *>steps, <float *>scales, rows, n,
+                            scale, threads)
 
 
 def embedding_lookup(size_t table, size_t scales, size_t zero_points, int64_t rows,

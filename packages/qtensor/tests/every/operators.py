@@ -148,6 +148,8 @@ def _convolutions(r: Random) -> dict[str, list[Arguments]]:
 
 def _products(r: Random) -> dict[str, list[Arguments]]:
     rows, residual, real = r.uint8(2, 5, 24), r.uint8(2, 5, 7), r.float(2, 5, 24)
+    masked = torch.zeros(2, 1, 5, 37).masked_fill(r.uint8(2, 1, 5, 37) > 99, -torch.inf)
+    masked[1, 0, 2] = -torch.inf
     norm = (r.float(8), r.float(8), r.float(8), r.scales(8), 1e-5)
     table: dict[str, list[Arguments]] = {
         "linear": [
@@ -173,6 +175,11 @@ def _products(r: Random) -> dict[str, list[Arguments]]:
         "matmul_int32": [
             (r.uint8(2, 3, 9), 7, r.uint8(2, 9, 5), 100),
             (r.int8(3, 9), -7, r.int8(4, 9).t(), 10),
+        ],
+        "attention_weights": [
+            (r.int32(2, 3, 5, 37), 0.002),
+            (r.int32(2, 3, 5, 37), 0.001, masked),
+            (r.int32(4, 9), 0.003, r.float(4, 1)),
         ],
         "lstm": [_lstm(r, r.uint8, 100, 0, 255), _lstm(r, r.int8, -3, -128, 127)],
     }

@@ -65,14 +65,14 @@ def activated(t: Tensor, activation: str, negative_slope: float, scale: float = 
         return torch.where(t > 0, t, t * t.new_tensor(negative_slope))
     x = t * t.new_tensor(scale)
     if activation == "tanh":
-        m = _expm1_negative(-2 * x.abs())
+        m = expm1_negative(-2 * x.abs())
         y = m / (m + 2)
         return torch.where(x > 0, -y, y) * t.new_tensor(1 / scale)
     tail = _normal_tail(x) if activation == "gelu" else _logistic_tail(x)
     return t * torch.where(x < 0, tail, 1 - tail)
 
 
-def _expm1_negative(v: Tensor) -> Tensor:
+def expm1_negative(v: Tensor) -> Tensor:
     """``e**v - 1`` for ``v <= 0``."""
     v = torch.where(v < -87, -87.0, v)
     n = (v * 1.44269504).round()
@@ -91,9 +91,9 @@ def _normal_tail(x: Tensor) -> Tensor:
     p = torch.full_like(k, _ERF[0])
     for coefficient in (*_ERF[1:], 0.254829592):
         p = p * k + coefficient
-    return 0.5 * (p * k) * (_expm1_negative(x * x * -0.5) + 1)
+    return 0.5 * (p * k) * (expm1_negative(x * x * -0.5) + 1)
 
 
 def _logistic_tail(x: Tensor) -> Tensor:
-    m = _expm1_negative(-(x * (1.59576912 + 0.0713548163 * (x * x))).abs())
+    m = expm1_negative(-(x * (1.59576912 + 0.0713548163 * (x * x))).abs())
     return (m + 1) / (m + 2)

@@ -2,11 +2,11 @@
 
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
 from ..._arguments import quantized
 from ..._dtypes import quint8
+from ..._ops.attention_weights import attention_weights
 from ..._ops.matmul import matmul_int32
 from ._attention_structure import MultiheadAttentionBase
 from ._base import take_parts
@@ -89,17 +89,11 @@ class MultiheadAttention(MultiheadAttentionBase):
     ) -> tuple[Tensor, Tensor | None]:
         keys = k._data.contiguous().transpose(2, 3)  # as the kernel reads it fastest
         scores = matmul_int32(q._data, q._zero_point, keys, k._zero_point)
-        scores = scores * (q._scale * k._scale * self.head_dim**-0.5)
-        if mask is not None:
-            scores += mask
-        # A row of nothing but -inf has no differences; it gets zeros.
-        highest = scores.amax(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
-        # In place: new memory for each function would take longer than the function.
-        steps = scores.sub_(highest).exp_().mul_(255).round_().to(torch.uint8)
-        totals = steps.sum(-1, keepdim=True, dtype=torch.float32).clamp_min(1)
+        scale = q._scale * k._scale * self.head_dim**-0.5
+        steps, scales = attention_weights(scores, scale, None if mask is None else mask.float())
         sums = matmul_int32(steps, 0, v._data.contiguous(), v._zero_point)
-        output = self.quant_attn_output(sums * (v._scale / totals))
-        return output, self.quant_attn_output_weights(steps / totals) if need_weights else None
+        output = self.quant_attn_output(sums * (v._scale * scales))
+        return output, self.quant_attn_output_weights(steps * scales) if need_weights else None
 
     @classmethod
     def from_observed(cls, other: nn.Module) -> Self:

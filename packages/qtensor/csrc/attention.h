@@ -1,0 +1,20 @@
+/* The weights of attention: softmax over rows of integer scores, each row rounded to bytes of its
+ * own largest weight. attention_scalar.c says it exactly. */
+#ifndef QTENSOR_ATTENTION_H
+#define QTENSOR_ATTENTION_H
+
+#include <stdint.h>
+
+/* steps = round(255 e^(t - max(t))) for t = score * scale + mask; mask may be NULL. Returns the sum
+ * of the steps. What is -infinity or NaN gets none. */
+typedef int64_t attention_kernel(const int32_t *scores, const float *mask, uint8_t *steps,
+                                 int64_t n, float scale);
+attention_kernel attention_scalar, attention_avx2;
+
+/* `rows` rows of `n` scores; row r's mask is row mask_rows[r] of `mask`, or there is none. Row r's
+ * weights are its steps times scales[r]. */
+void attention_weights(attention_kernel *kernel, const int32_t *scores, const float *mask,
+                       const int64_t *mask_rows, uint8_t *steps, float *scales, int64_t rows,
+                       int64_t n, float scale, int threads);
+
+#endif

@@ -138,13 +138,12 @@ INLINE void byte_tile(const depthwise_line *line, variant v, int64_t at, int cou
 
 INLINE void byte_line(const depthwise_line *line, variant v, int64_t count,
                       const depthwise_finish *f, uint8_t *out, int64_t stride) {
-    int64_t at = 0;
-    for (; at + TILE <= count; at += TILE) byte_tile(line, v, at, TILE, f, out, stride);
-    if (at == count) return;
-    if (count >= TILE) /* some of them twice */
-        byte_tile(line, v, count - TILE, TILE, f, out, stride);
-    else
-        for (; at < count; at++) byte_tile(line, v, at, 1, f, out, stride);
+    int64_t at = 0, threes = -count & (TILE - 1); /* tiles of 3, so that those of 4 fill the rest */
+    if (3 * threes > count) threes = 0;           /* of 1, 2 or 5 */
+    for (; at + TILE <= count - 3 * threes; at += TILE)
+        byte_tile(line, v, at, TILE, f, out, stride);
+    for (; threes > 0; threes--, at += 3) byte_tile(line, v, at, 3, f, out, stride);
+    for (; at < count; at++) byte_tile(line, v, at, 1, f, out, stride);
 }
 
 /* With a pitch that is a constant, all outputs of a tile have the same address registers; with a

@@ -159,7 +159,9 @@ def _multiply(call: _kernels.Product, a: Tensor, b: Tensor, output: Tensor) -> N
 
 def _batch(a: Tensor, b: Tensor) -> tuple[int, ...]:
     """The leading dimensions of both, broadcast."""
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = a.shape[:-2]
+    if shape == b.shape[:-2]:  # torch's function takes as long as a small product
+        return shape
     shape = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]  # torch's
     return shape
 
@@ -170,8 +172,10 @@ def _batch_indices(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     indices = []
     for x in (a, b):
         batch = x.shape[:-2]
-        count = torch.arange(batch.numel()).view(batch).expand(shape)
-        indices.append(count.reshape(-1).contiguous())
+        count = torch.arange(batch.numel())
+        if batch != shape:
+            count = count.view(batch).expand(shape).reshape(-1).contiguous()
+        indices.append(count)
     return indices[0], indices[1]
 
 

@@ -31,22 +31,24 @@ finish start_finish(const product *p, int64_t stride) {
     };
 }
 
-/* Of a known length mostly, which a compiler turns into four moves: with one row it counts. */
-static inline void copy_channels(float *to, const float *from, int columns) {
-    if (columns == CHANNELS)
-        memcpy(to, from, CHANNELS * sizeof *to);
-    else
-        memcpy(to, from, (size_t)columns * sizeof *to);
+/* Whole panels are read where they are: with one row a copy counts, above all one in smaller
+ * pieces than it is read in, for which a processor waits. */
+static const float *whole(const float *from, int columns, float *filled) {
+    if (columns == CHANNELS) return from;
+    return memcpy(filled, from, (size_t)columns * sizeof *from);
 }
 
 void choose_channels(finish *f, const product *p, int64_t first, int columns) {
+    static const float zeros[CHANNELS];
     f->columns = columns;
     if (p->kind == OUTPUT_INT32) return;
-    if (p->multiplier_stride)
-        copy_channels(f->multiplier, p->multipliers + first, columns);
-    else
-        for (int c = 0; c < CHANNELS; c++) f->multiplier[c] = p->multipliers[0];
-    if (p->bias) copy_channels(f->bias, p->bias + first, columns);
+    f->bias = p->bias ? whole(p->bias + first, columns, f->filled[0]) : zeros;
+    if (p->multiplier_stride) {
+        f->multiplier = whole(p->multipliers + first, columns, f->filled[1]);
+        return;
+    }
+    for (int c = 0; c < CHANNELS; c++) f->filled[1][c] = p->multipliers[0];
+    f->multiplier = f->filled[1];
 }
 
 static void store_int32(const int32_t *acc, int rows, const finish *f, int32_t *out) {
@@ -76,18 +78,16 @@ typedef struct {
     int64_t stride;      /* so far apart */
     panel *moved;        /* [chunks]: copies with offsets that hold for these rows, */
     int32_t *offsets;    /* theirs, one chunk's after the other's */
-    int64_t *row_sums; /* [rows]: of the activations, if weights have zero points */
+    int64_t *row_sums; /* [rows]: of the activations less zero points, if weights have some */
     int64_t channels;  /* of the output */
     finish finish;
-    int64_t index;        /* of the panel */
-    int64_t channel;      /* its first one, in the output */
+    int64_t channel;      /* the panel's first one, in the output */
     int64_t input_offset; /* from a row's base to the panel's activations */
     /* With zero points za of the activations and zw of the weights,
-     *     sum (a - za)(w - zw)  =  sum a*w  +  za * (K*zw - sum w)  -  zw * sum a.
-     * The last two factors, modulo 2**32, and what sums start from if za is the same everywhere: */
-    int32_t input_factor[CHANNELS]; /* K*zw - sum w */
-    int32_t row_factor[CHANNELS];   /* -zw */
-    int32_t start[CHANNELS];        /* za * (K*zw - sum w) */
+     *     sum (a - za)(w - zw)  =  sum a*w  -  za * sum w  -  zw * sum (a - za).
+     * Where za is the same for all rows, kernels take the first two terms together. */
+    int32_t input_zero_point;           /* za, or 0 if rows have their own */
+    int32_t weight_zero_points[CHANNELS]; /* zw */
 } walk;
 
 static size_t multiply_scratch(const packed *weights, int64_t rows) {
@@ -111,47 +111,36 @@ static void locate(walk *w, const panel *first, int64_t stride) {
     }
 }
 
-static void prepare_zero_points(walk *w, int64_t index, int columns) {
-    const packed *weights = w->p->weights;
-    const int64_t *zero_points = w->p->weight_zero_points, *sums = weights->sums + index * CHANNELS;
-    uint32_t same = w->rows->zero_points ? 0 : (uint32_t)w->p->input_zero_point;
-    for (int c = 0; c < CHANNELS; c++) w->input_factor[c] = -(int32_t)sums[c];
-    for (int c = 0; zero_points && c < columns; c++) {
-        uint32_t zero_point = (uint32_t)zero_points[w->channel + c];
-        w->row_factor[c] = (int32_t)-zero_point;
-        w->input_factor[c] = (int32_t)((uint32_t)weights->k * zero_point - (uint32_t)sums[c]);
-    }
-    for (int c = 0; c < CHANNELS; c++)
-        w->start[c] = (int32_t)(same * (uint32_t)w->input_factor[c]);
-}
-
 static void prepare_panel(walk *w, int64_t index) {
     const packed *weights = w->p->weights;
     int64_t group = index / weights->group_panels;
     int64_t within = index - group * weights->group_panels;
     int columns = (int)smaller(weights->channels - within * CHANNELS, CHANNELS);
-    w->index = index;
     w->channel = group * weights->channels + within * CHANNELS;
     w->input_offset = group * weights->group_stride;
     choose_channels(&w->finish, w->p, w->channel, columns);
-    prepare_zero_points(w, index, columns);
+    for (int c = 0; w->p->weight_zero_points && c < columns; c++)
+        w->weight_zero_points[c] = (int32_t)w->p->weight_zero_points[w->channel + c];
 }
 
 /* Sums of products of up to MAX_ROWS rows in 64 bits, without zero points. */
 static void sum_chunks(const walk *w, const uint8_t *const *rows, int count, int64_t *sums) {
     const packed *weights = w->p->weights;
     const kernels *k = w->p->kernels;
-    static const int32_t zeros[CHANNELS];
     memset(sums, 0, MAX_ROWS * CHANNELS * sizeof *sums);
     for (int64_t chunk = 0; chunk < weights->chunks; chunk++) {
         int32_t acc[MAX_ROWS * CHANNELS];
-        k->dense(rows, count, &w->panels[chunk * w->stride], zeros, acc);
+        k->dense(rows, count, &w->panels[chunk * w->stride], 0, acc);
         for (int i = 0; i < count * CHANNELS; i++) sums[i] += acc[i];
     }
 }
 
 static void row_pointers(const walk *w, int64_t row, int count, const uint8_t **rows) {
     for (int r = 0; r < count; r++) rows[r] = w->rows->bases[row + r] + w->input_offset;
+}
+
+static int64_t input_zero_point(const walk *w, int64_t row) {
+    return w->rows->zero_points ? w->rows->zero_points[row] : w->p->input_zero_point;
 }
 
 static void sum_rows(walk *w) {
@@ -162,7 +151,9 @@ static void sum_rows(walk *w) {
         int64_t sums[MAX_ROWS * CHANNELS];
         row_pointers(w, row, count, rows);
         sum_chunks(w, rows, count, sums);
-        for (int r = 0; r < count; r++) w->row_sums[row + r] = sums[r * CHANNELS];
+        for (int r = 0; r < count; r++)
+            w->row_sums[row + r] =
+                sums[r * CHANNELS] - w->p->weights->k * input_zero_point(w, row + r);
     }
 }
 
@@ -177,7 +168,7 @@ static int64_t place(const walk *w, int64_t row) {
 static void finish_rows(const walk *w, int32_t *acc, int64_t row, int count) {
     const row_block *b = w->rows;
     if (b->zero_points)
-        w->p->kernels->rank_one(acc, count, b->zero_points + row, w->input_factor);
+        w->p->kernels->subtract_products(acc, count, b->zero_points + row, w->panels->sums);
     put_sums(w->p, &w->finish, acc, count, b->scales ? b->scales + row : NULL, place(w, row));
 }
 
@@ -185,11 +176,11 @@ static void finish_rows(const walk *w, int32_t *acc, int64_t row, int count) {
 static void short_sums(const walk *w, const uint8_t *const *rows, int64_t row, int count) {
     const kernels *k = w->p->kernels;
     _Alignas(64) int32_t acc[MAX_ROWS * CHANNELS];
-    k->dense(rows, count, w->panels, w->start, acc);
+    k->dense(rows, count, w->panels, w->input_zero_point, acc);
     if (w->p->weights->ones) {
         int32_t sums[MAX_ROWS];
         for (int r = 0; r < count; r++) sums[r] = (int32_t)w->row_sums[row + r];
-        k->rank_one(acc, count, sums, w->row_factor);
+        k->subtract_products(acc, count, sums, w->weight_zero_points);
     }
     finish_rows(w, acc, row, count);
 }
@@ -200,14 +191,15 @@ static void long_sums(const walk *w, const uint8_t *const *rows, int64_t row, in
     int64_t exact[MAX_ROWS * CHANNELS];
     float sums[MAX_ROWS * CHANNELS];
     int32_t low[MAX_ROWS * CHANNELS];
+    int64_t weight_sums[CHANNELS] = {0};
+    for (int64_t chunk = 0; chunk < p->weights->chunks; chunk++)
+        for (int c = 0; c < CHANNELS; c++)
+            weight_sums[c] += w->panels[chunk * w->stride].sums[c];
     sum_chunks(w, rows, count, exact);
     for (int i = 0; i < count * CHANNELS; i++) {
         int64_t r = row + i / CHANNELS, c = i % CHANNELS;
-        int64_t za = w->rows->zero_points ? w->rows->zero_points[r] : p->input_zero_point;
-        int64_t zw = p->weight_zero_points && c < w->finish.columns
-                         ? p->weight_zero_points[w->channel + c] : 0;
-        exact[i] += za * (p->weights->k * zw - p->weights->sums[w->index * CHANNELS + c]);
-        if (zw) exact[i] -= zw * w->row_sums[r];
+        exact[i] -= input_zero_point(w, r) * weight_sums[c];
+        if (p->weights->ones) exact[i] -= w->weight_zero_points[c] * w->row_sums[r];
         sums[i] = (float)exact[i];
         low[i] = (int32_t)exact[i];
     }
@@ -232,6 +224,7 @@ static void multiply(const product *p, const row_block *rows, int64_t first_pane
               void *scratch) {
     const packed *weights = p->weights;
     walk w = {.p = p, .rows = rows, .moved = scratch};
+    w.input_zero_point = rows->zero_points ? 0 : p->input_zero_point;
     w.row_sums = (int64_t *)(w.moved + weights->chunks);
     w.offsets = (int32_t *)(w.row_sums + rows->count);
     w.channels = weights->groups * weights->channels;

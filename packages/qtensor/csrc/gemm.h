@@ -42,22 +42,23 @@ typedef struct {
     const int8_t *weights;       /* 64 bytes a step, 128 if it is wide; 64-byte aligned */
     const int16_t *centres;      /* 2 * CHANNELS for each centred pair; 64-byte aligned */
     const uint8_t *complements;  /* of each single step, exclusive or with its activations */
+    int32_t sums[CHANNELS];         /* of each channel's weights */
     int32_t centred[CHANNELS];      /* the sums of all centres */
     int32_t complemented[CHANNELS]; /* what sums lack because activations are complemented */
 } panel;
 
-/* acc[row][channel] = start[channel] + the products of the row's activations and the panel's
+/* acc[row][channel] = the products of the row's activations, less the zero point, and the panel's
  * weights, in wrapping 32-bit arithmetic. */
 typedef void multiply_function(const uint8_t *const *rows, int count, const panel *p,
-                               const int32_t *start, int32_t *acc);
+                               int32_t zero_point, int32_t *acc);
 
 /* Functions of the real result, before it is bounded: activation.h. */
 enum activation { NO_ACTIVATION, LEAKY_RELU, TANH, GELU, GELU_TANH };
 
 /* How the sums of one panel become output: finish.c says it exactly. */
 typedef struct {
-    float multiplier[CHANNELS];
-    float bias[CHANNELS];   /* zeros if there is none */
+    const float *multiplier, *bias; /* of the CHANNELS channels; zeros if there is no bias */
+    float filled[2][CHANNELS]; /* where they point if what was given has fewer: do not copy then */
     float lowest, highest;  /* bounds of the float result */
     int32_t zero_point;
     int32_t columns;        /* valid channels, <= CHANNELS */
@@ -89,8 +90,8 @@ typedef struct {
     const char *name;
     multiply_function *dense;     /* on what pack() makes */
     const struct depthwise_kernels *depthwise; /* on what pack_depthwise() makes: depthwise.h */
-    /* acc[r][c] += row[r] * channel[c], wrapping */
-    void (*rank_one)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
+    /* acc[r][c] -= row[r] * channel[c], wrapping */
+    void (*subtract_products)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
     requantize_function *requantize;
     dequantize_function *dequantize;
     finish_function *finish_floats; /* dequantize, on sums that are floats */
@@ -134,7 +135,6 @@ typedef struct {
     int64_t chunks;           /* K is cut so that 32 bits hold each chunk's sum; mostly 1 */
     panel *panels;            /* [chunks][groups][group_panels] */
     panel *ones;              /* [chunks]: channel 0 sums the activations; or NULL */
-    int64_t *sums;            /* of each channel's weights, [groups][group_panels * 16] */
     int64_t counts[4];        /* of all panels: steps in bundles of 4, of 2, single, wide */
     int64_t bytes;            /* of memory held */
     void *memory;

@@ -25,6 +25,10 @@ static inline __m256i load(const void *weights) {
     return _mm256_load_si256((const __m256i *)weights);
 }
 
+static inline __m256i load_sums(const int32_t *sums) {
+    return _mm256_loadu_si256((const __m256i *)sums);
+}
+
 /* What comes into a bundle beside its products. */
 enum extra { NOTHING, CENTRE, COMPLEMENT };
 
@@ -93,13 +97,12 @@ static ALWAYS_INLINE void add_bundles(__m256i (*acc)[2], const uint8_t *const *r
 }
 
 static ALWAYS_INLINE void tile(const uint8_t *const *rows, int count, const panel *p,
-                               const int32_t *start, int32_t *out) {
+                               const __m256i *start, int32_t *out) {
     __m256i acc[TILE_ROWS][2];
     const uint8_t *a[TILE_ROWS];
     for (int half = 0; half < 2; half++) {
-        __m256i from = _mm256_loadu_si256((const __m256i *)(start + 8 * half));
-        from = _mm256_add_epi32(from, _mm256_loadu_si256((const __m256i *)(p->complemented + 8 * half)));
-        if (count > 1) from = _mm256_sub_epi32(from, _mm256_loadu_si256((const __m256i *)(p->centred + 8 * half)));
+        __m256i from = start[half];
+        if (count > 1) from = _mm256_sub_epi32(from, load_sums(p->centred + 8 * half));
 #pragma GCC unroll 4
         for (int r = 0; r < count; r++) acc[r][half] = from;
     }
@@ -124,8 +127,14 @@ static ALWAYS_INLINE void tile(const uint8_t *const *rows, int count, const pane
     }
 }
 
-static void dense_avx2(const uint8_t *const *rows, int count, const panel *p,
-                       const int32_t *start, int32_t *acc) {
+static void dense_avx2(const uint8_t *const *rows, int count, const panel *p, int32_t zero_point,
+                       int32_t *acc) {
+    __m256i start[2];
+    for (int half = 0; half < 2; half++) {
+        __m256i sums = load_sums(p->sums + 8 * half);
+        __m256i less = _mm256_mullo_epi32(_mm256_set1_epi32(zero_point), sums);
+        start[half] = _mm256_sub_epi32(load_sums(p->complemented + 8 * half), less);
+    }
     for (; count >= TILE_ROWS; count -= TILE_ROWS, rows += TILE_ROWS, acc += TILE_ROWS * CHANNELS)
         tile(rows, TILE_ROWS, p, start, acc);
     if (count == 1) tile(rows, 1, p, start, acc);
@@ -133,13 +142,14 @@ static void dense_avx2(const uint8_t *const *rows, int count, const panel *p,
     if (count == 3) tile(rows, 3, p, start, acc);
 }
 
-static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
+static void subtract_products(int32_t *acc, int rows, const int32_t *row,
+                              const int32_t *channel) {
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < CHANNELS; c += 8) {
             __m256i *sums = (__m256i *)(acc + r * CHANNELS + c);
-            __m256i factor = _mm256_loadu_si256((const __m256i *)(channel + c));
-            __m256i product = _mm256_mullo_epi32(_mm256_set1_epi32(row[r]), factor);
-            _mm256_storeu_si256(sums, _mm256_add_epi32(_mm256_loadu_si256(sums), product));
+            __m256i product =
+                _mm256_mullo_epi32(_mm256_set1_epi32(row[r]), load_sums(channel + c));
+            _mm256_storeu_si256(sums, _mm256_sub_epi32(_mm256_loadu_si256(sums), product));
         }
     }
 }
@@ -216,7 +226,7 @@ const kernels avx2_kernels = {
     .name = "avx2",
     .dense = dense_avx2,
     .depthwise = &depthwise_avx2,
-    .rank_one = rank_one,
+    .subtract_products = subtract_products,
     .requantize = requantize_avx2,
     .dequantize = dequantize_avx2,
     .finish_floats = finish_floats_avx2,

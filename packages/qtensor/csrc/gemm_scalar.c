@@ -21,7 +21,7 @@ static inline void add_wide_step(const uint8_t *a, const int16_t *weights, uint3
     }
 }
 
-static void dense(const uint8_t *const *rows, int count, const panel *p, const int32_t *start,
+static void dense(const uint8_t *const *rows, int count, const panel *p, int32_t zero_point,
                   int32_t *acc) {
     static const uint8_t none[STEP];
     for (int r = 0; r < count; r++) {
@@ -29,7 +29,7 @@ static void dense(const uint8_t *const *rows, int count, const panel *p, const i
         const int8_t *weights = p->weights;
         uint32_t *sums = (uint32_t *)acc + r * CHANNELS;
         for (int c = 0; c < CHANNELS; c++)
-            sums[c] = (uint32_t)start[c] + (uint32_t)p->complemented[c];
+            sums[c] = (uint32_t)p->complemented[c] - (uint32_t)zero_point * (uint32_t)p->sums[c];
         int32_t bundled = 4 * p->quads + 2 * (p->pairs + p->centred_pairs);
         for (int32_t s = 0; s < bundled; s++, weights += STEP_BYTES)
             add_step(rows[r] + *offset++, none, weights, sums);
@@ -40,11 +40,12 @@ static void dense(const uint8_t *const *rows, int count, const panel *p, const i
     }
 }
 
-static void rank_one(int32_t *acc, int rows, const int32_t *row, const int32_t *channel) {
+static void subtract_products(int32_t *acc, int rows, const int32_t *row,
+                              const int32_t *channel) {
     uint32_t *sums = (uint32_t *)acc;
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < CHANNELS; c++)
-            sums[r * CHANNELS + c] += (uint32_t)row[r] * (uint32_t)channel[c];
+            sums[r * CHANNELS + c] -= (uint32_t)row[r] * (uint32_t)channel[c];
 }
 
 static uint8_t or_bytes(const uint8_t *bytes, int64_t count) {
@@ -76,7 +77,7 @@ const kernels scalar_kernels = {
     .name = "scalar",
     .dense = dense,
     .depthwise = &depthwise_scalar,
-    .rank_one = rank_one,
+    .subtract_products = subtract_products,
     .requantize = requantize_scalar,
     .dequantize = dequantize_scalar,
     .finish_floats = dequantize_sums,

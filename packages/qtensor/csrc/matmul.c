@@ -29,8 +29,7 @@ static bool allocate(const matmul_shape *m, matrix *x) {
     int64_t chunks = larger(divide_up(steps, CHUNK_STEPS), 1);
     size_t weights = (size_t)((panels + 1) * steps * WIDE_BYTES);
     size_t headers = (size_t)(chunks * (panels + 1)) * sizeof(panel);
-    size_t sums = (size_t)(panels * CHANNELS) * sizeof(int64_t);
-    size_t bytes = weights + headers + sums + (size_t)steps * sizeof(int32_t);
+    size_t bytes = weights + headers + (size_t)steps * sizeof(int32_t);
     x->memory = aligned_alloc(64, (bytes + 64) & ~(size_t)63);
     if (!x->memory) return false;
     x->weights = x->memory;
@@ -38,9 +37,8 @@ static bool allocate(const matmul_shape *m, matrix *x) {
     x->packed = (packed){.groups = 1, .channels = m->columns, .group_panels = panels, .k = m->k,
                          .run_length = m->k, .offset_count = steps, .copies = 1,
                          .chunks = chunks,
-                         .panels = header, .ones = header + chunks * panels,
-                         .sums = (int64_t *)(header + chunks * (panels + 1))};
-    int32_t *offsets = (int32_t *)(x->packed.sums + panels * CHANNELS);
+                         .panels = header, .ones = header + chunks * panels};
+    int32_t *offsets = (int32_t *)(header + chunks * (panels + 1));
     for (int64_t s = 0; s < steps; s++) offsets[s] = (int32_t)(s * STEP);
     for (int64_t i = 0; i < chunks * (panels + 1); i++) {
         int64_t chunk = i < chunks * panels ? i / panels : i - chunks * panels;
@@ -89,9 +87,9 @@ static void fill(const matmul_shape *m, const uint8_t *b, matrix *x) {
     int64_t steps = steps_of(m), panels = x->packed.group_panels;
     int8_t *out = x->weights, rows[STEP][CHANNELS];
     for (int64_t i = 0; i < panels; i++) {
-        int64_t *sums = x->packed.sums + i * CHANNELS;
-        memset(sums, 0, CHANNELS * sizeof *sums);
         for (int64_t s = 0; s < steps; s++, out += WIDE_BYTES) {
+            int32_t *sums = x->packed.panels[s / CHUNK_STEPS * panels + i].sums;
+            if (s % CHUNK_STEPS == 0) memset(sums, 0, CHANNELS * sizeof *sums);
             load(m, b, s * STEP, i * CHANNELS, rows);
             store(rows, (int16_t *)out);
             for (int c = 0; c < CHANNELS; c++)

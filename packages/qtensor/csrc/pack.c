@@ -81,8 +81,13 @@ static void emit_centres(packer *w, panel *p) {
     }
 }
 
+static void add_sums(const int8_t *raw, int64_t steps, int32_t *sums) {
+    for (int64_t i = 0; i < steps * STEP_BYTES; i++) sums[i % STEP_BYTES / STEP] += raw[i];
+}
+
 static panel pack_panel(packer *w, int64_t steps) {
     panel p = {.offsets = w->offsets, .weights = w->weights, .offset_count = (int32_t)steps};
+    add_sums(w->raw, steps, p.sums);
     plan(&w->plan, w->raw, p.offset_count, w->amax, w->orders);
     p.quads = emit_all(w, &p, 4, false, false);
     p.pairs = emit_all(w, &p, 2, false, false);
@@ -118,10 +123,6 @@ static void gather_ones(int64_t run_length, int64_t first, int64_t steps, int8_t
     }
 }
 
-static void add_sums(const int8_t *raw, int64_t steps, int64_t *sums) {
-    for (int64_t i = 0; i < steps * STEP_BYTES; i++) sums[i % STEP_BYTES / STEP] += raw[i];
-}
-
 /* Cuts one allocation into aligned pieces; with base == NULL it only measures. */
 typedef struct {
     char *base;
@@ -134,15 +135,10 @@ static void *carve(arena *a, int64_t count, size_t size) {
     return piece;
 }
 
-static int64_t panel_sums(const packed *p) {
-    return p->groups * p->group_panels * CHANNELS;
-}
-
 static void carve_packed(packed *p, arena *a, packer *w, bool ones) {
     int64_t panels = p->groups * p->group_panels;
     p->panels = carve(a, p->chunks * panels, sizeof(panel));
     p->ones = ones ? carve(a, p->chunks, sizeof(panel)) : NULL;
-    p->sums = carve(a, panel_sums(p), sizeof(int64_t));
     int64_t count = p->offset_count * (panels + ones);
     w->offsets = carve(a, count, sizeof(int32_t));
     w->centres = carve(a, count, CENTRE_BYTES / 2);
@@ -163,7 +159,6 @@ static packed *allocate(packed sizes, packer *w, bool ones) {
     *p = sizes;
     p->memory = memory;
     carve_packed(p, &(arena){memory, 0}, w, ones);
-    memset(p->sums, 0, (size_t)panel_sums(p) * sizeof(int64_t));
     return p;
 }
 
@@ -191,7 +186,6 @@ static void pack_chunk(packed *p, packer *packer, const int8_t *weights, int64_t
         int64_t left = p->channels - channel;
         gather(weights + (group * p->channels + channel) * p->k, left < CHANNELS ? left : CHANNELS,
                p->k, run_length, packer->first, steps, packer->raw);
-        add_sums(packer->raw, steps, p->sums + i * CHANNELS);
         panel done = pack_panel(packer, steps);
         p->panels[chunk * panels + i] = done;
         count_steps(p, &done);

@@ -7,26 +7,15 @@ typedef struct {
     const weight_only_shape *shape;
 } task;
 
-/* How the sums of one panel become output; product->kind is OUTPUT_FLOAT. */
-static finish finish_of(const product *p, int64_t channel, int64_t channels) {
-    finish f = {.lowest = p->lowest, .highest = p->highest, .activation = p->activation,
-                .negative_slope = p->negative_slope, .scale = 1, .inverse_scale = 1,
-                .stride = channels, .columns = (int32_t)smaller(channels - channel, CHANNELS)};
-    for (int c = 0; c < f.columns; c++) {
-        f.multiplier[c] = p->multipliers[(channel + c) * p->multiplier_stride];
-        if (p->bias) f.bias[c] = p->bias[channel + c];
-    }
-    return f;
-}
-
 static void multiply_panels(const void *context, int64_t begin, int64_t end) {
     const task *j = context;
     const product *p = j->product;
     const weight_only_shape *s = j->shape;
     static const float ones[MAX_ROWS] = {[0 ... MAX_ROWS - 1] = 1};
+    finish f = start_finish(p, s->channels);
     for (int64_t i = begin; i < end; i++) {
         int64_t channel = i * CHANNELS;
-        finish f = finish_of(p, channel, s->channels);
+        choose_channels(&f, p, channel, (int)smaller(s->channels - channel, CHANNELS));
         int32_t zero_points[CHANNELS] = {0};
         for (int c = 0; p->weight_zero_points && c < f.columns; c++)
             zero_points[c] = (int32_t)p->weight_zero_points[channel + c];

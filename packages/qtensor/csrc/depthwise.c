@@ -111,13 +111,13 @@ static void join_pixels(const task *t, const line *const lines[2], int64_t first
 /* The same for pixels in the padding. */
 static void join_padding(const task *t, const line *const lines[2], int64_t first, int64_t count,
                          int16_t *to) {
-    for (int64_t i = first; i < first + count; i++, to += JOINED) {
-        int64_t from = located(&t->plan->axes[2], i, t->plan->image->shape->padding_mode);
-        if (from < 0)
-            memset(to, 0, JOINED * sizeof *to);
-        else
-            join_pixels(t, lines, from, 1, to);
+    const enum padding_mode mode = t->plan->image->shape->padding_mode;
+    if (mode == PAD_ZEROS) {
+        memset(to, 0, (size_t)(count * JOINED) * sizeof *to);
+        return;
     }
+    for (int64_t i = first; i < first + count; i++, to += JOINED)
+        join_pixels(t, lines, located(&t->plan->axes[2], i, mode), 1, to);
 }
 
 /* The same for a line, which may begin and end in the padding. */
@@ -268,29 +268,31 @@ static bool find_shortcut(task *t) {
     if (!p->kernels->depthwise->bytes || p->kind != OUTPUT_BYTES || p->residual || p->activation)
         return false;
     const int shift = p->output_zero_point + 128 * p->is_signed; /* of a result to unsigned */
-    *f = (depthwise_finish){
-        .zero_point = (int16_t)shift,
-        .lowest = (uint8_t)((int)rintf(p->lowest) + shift),
-        .highest = (uint8_t)((int)rintf(p->highest) + shift),
-        .flip = (uint8_t)(128 * p->is_signed),
-    };
-    const int count = (int)smaller(t->plan->channels, LANES);
-    const float *multipliers = p->multipliers + t->first_channel * p->multiplier_stride;
-    float multiplier[LANES] = {0}, bias[LANES] = {0};
-    for (int c = 0; c < count; c++) multiplier[c] = multipliers[c * p->multiplier_stride];
-    if (p->bias) memcpy(bias, p->bias + t->first_channel, (size_t)count * sizeof *bias);
+    f->zero_point = (int16_t)shift;
+    f->lowest = (uint8_t)((int)rintf(p->lowest) + shift);
+    f->highest = (uint8_t)((int)rintf(p->highest) + shift);
+    f->flip = (uint8_t)(128 * p->is_signed);
+    const int last = (int)smaller(t->plan->channels, LANES) - 1; /* more lanes are not stored */
+    float multiplier[LANES], bias[LANES];
     int within = 0;
-    for (int c = 0; c < LANES; c++)
-        within += fabsf(multiplier[c]) * 0x1p31f + fabsf(bias[c]) < 0x1p30f;
-    for (int c = 0; c < LANES; c += 4) { /* which lie together */
-        memcpy(f->multiplier + place_of(c), multiplier + c, 4 * sizeof *multiplier);
-        memcpy(f->bias + place_of(c), bias + c, 4 * sizeof *bias);
+    for (int lane = 0; lane < LANES; lane++) {
+        const int64_t channel = t->first_channel + (lane < last ? lane : last);
+        multiplier[lane] = p->multipliers[channel * p->multiplier_stride];
+        bias[lane] = p->bias ? p->bias[channel] : 0;
+        within += fabsf(multiplier[lane]) * 0x1p31f + fabsf(bias[lane]) < 0x1p30f;
+    }
+    for (int lane = 0; lane < LANES; lane += 4) { /* which lie together */
+        memcpy(f->multiplier + place_of(lane), multiplier + lane, 4 * sizeof *multiplier);
+        memcpy(f->bias + place_of(lane), bias + lane, 4 * sizeof *bias);
     }
     return within == LANES;
 }
 
 static void run_task(const plan *p, const scratch *memory, int64_t index) {
-    task t = {.plan = p, .memory = *memory};
+    task t; /* larger than what is worth setting to zero */
+    t.plan = p;
+    t.memory = *memory;
+    t.origin = t.next = 0;
     const int64_t panel = index % p->panels, cut = index / p->panels % p->cuts;
     index /= p->panels * p->cuts;
     const int64_t band = index % p->bands, plane = index / p->bands;

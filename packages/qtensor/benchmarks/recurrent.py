@@ -35,7 +35,7 @@ _LEGACY = legacy.QConfig(
 
 def calls(kind: str, model: nn.Module, x: Tensor, copies: int) -> dict[str, Call]:
     """What is compared: ``model`` and its two quantized forms, on ``copies`` of ``x``."""
-    x = x.clamp(-4, 4)
+    x = x.clamp(-64 * SCALE, 63 * SCALE)
     model.qconfig = _LEGACY
     old = getattr(legacy_quantizable, kind).from_float(model)
     model.qconfig = _OURS

@@ -253,14 +253,14 @@ def test_writes_use_the_parameters_of_the_target(q):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda x: x.sin_(),
+        lambda x: x.tan_(),
         lambda x: x.__ipow__(2),
         lambda x: x.t_(),
-        lambda x: torch.sin_(x),
+        lambda x: torch.tan_(x),
         lambda x: F.rrelu(x, inplace=True),
         lambda x: torch.neg(x.dequantize(), out=x),
         lambda x: torch.cat([x.dequantize()], out=x),
-        lambda x: torch.ops.aten.sin_.default(x),
+        lambda x: torch.ops.aten.tan_.default(x),
         lambda x: setattr(x, "data", torch.ones(SHAPE)),
     ],
 )

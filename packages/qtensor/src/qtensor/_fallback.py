@@ -38,8 +38,8 @@ class fallback:
         >>> import torch, qtensor
         >>> q = qtensor.quantize_per_tensor(torch.ones(2), 0.1, 0, qtensor.quint8)
         >>> with qtensor.fallback("silent"):
-        ...     torch.sin(q)
-        tensor([0.8415, 0.8415])
+        ...     torch.tan(q)
+        tensor([1.5574, 1.5574])
     """
 
     def __init__(self, mode: Mode) -> None:

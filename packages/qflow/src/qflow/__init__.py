@@ -54,18 +54,29 @@ from .fake_quantize import (
 )
 from .fuse_modules import fuse_modules as fuse_modules
 from .fuse_modules import fuse_modules_qat as fuse_modules_qat
+from .observer import AffineQuantizedObserverBase as AffineQuantizedObserverBase
 from .observer import FixedQParamsObserver as FixedQParamsObserver
+from .observer import Granularity as Granularity
 from .observer import HistogramObserver as HistogramObserver
+from .observer import MappingType as MappingType
 from .observer import MinMaxObserver as MinMaxObserver
 from .observer import MovingAverageMinMaxObserver as MovingAverageMinMaxObserver
 from .observer import MovingAveragePerChannelMinMaxObserver as MovingAveragePerChannelMinMaxObserver
 from .observer import NoopObserver as NoopObserver
 from .observer import ObserverBase as ObserverBase
+from .observer import PerAxis as PerAxis
+from .observer import PerBlock as PerBlock
 from .observer import PerChannelMinMaxObserver as PerChannelMinMaxObserver
+from .observer import PerGroup as PerGroup
+from .observer import PerRow as PerRow
+from .observer import PerTensor as PerTensor
+from .observer import PerToken as PerToken
 from .observer import PlaceholderObserver as PlaceholderObserver
 from .observer import RecordingObserver as RecordingObserver
 from .observer import ReuseInputObserver as ReuseInputObserver
+from .observer import TorchAODType as TorchAODType
 from .observer import UniformQuantizationObserverBase as UniformQuantizationObserverBase
+from .observer import ZeroPointDomain as ZeroPointDomain
 from .observer import default_affine_fixed_qparams_observer as default_affine_fixed_qparams_observer
 from .observer import default_debug_observer as default_debug_observer
 from .observer import default_dynamic_quant_observer as default_dynamic_quant_observer
@@ -76,6 +87,7 @@ from .observer import (
     default_fixed_qparams_range_neg1to1_observer as default_fixed_qparams_range_neg1to1_observer,
 )
 from .observer import default_float_qparams_observer as default_float_qparams_observer
+from .observer import default_float_qparams_observer_4bit as default_float_qparams_observer_4bit
 from .observer import default_histogram_observer as default_histogram_observer
 from .observer import default_observer as default_observer
 from .observer import default_per_channel_weight_observer as default_per_channel_weight_observer
@@ -85,6 +97,13 @@ from .observer import (
     default_symmetric_fixed_qparams_observer as default_symmetric_fixed_qparams_observer,
 )
 from .observer import default_weight_observer as default_weight_observer
+from .observer import get_block_size as get_block_size
+from .observer import get_observer_state_dict as get_observer_state_dict
+from .observer import load_observer_state_dict as load_observer_state_dict
+from .observer import (
+    per_channel_weight_observer_range_neg_127_to_127 as per_channel_weight_observer_range_neg_127_to_127,  # noqa: E501  # one long name
+)
+from .observer import weight_observer_range_neg_127_to_127 as weight_observer_range_neg_127_to_127
 from .qconfig import QConfig as QConfig
 from .qconfig import QConfigAny as QConfigAny
 from .qconfig import QConfigDynamic as QConfigDynamic

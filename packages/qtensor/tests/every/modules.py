@@ -1,5 +1,6 @@
 """An example of every quantized module: how it is made, and what it takes."""
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ ELSEWHERE = {
     ),
 }
 
+TABLES = ("Embedding", "EmbeddingBag")  # looked up by integers
 _SIZES = {"1d": (9,), "2d": (9, 8), "3d": (7, 6, 5)}
 
 
@@ -48,7 +50,7 @@ class Module:
 
     @property
     def quantized_input(self) -> bool:
-        return self.path in QUANTIZED and self.name not in ("Quantize", "Embedding")
+        return self.path in QUANTIZED and self.name not in ("Quantize", *TABLES)
 
     def inputs(self) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(5)
@@ -109,8 +111,8 @@ _OTHERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def _embedding(path: str) -> nn.Module:
-    module = importlib.import_module(f"qtensor.{path}").Embedding(6, 4)
+def _embedding(path: str, name: str) -> nn.Module:
+    module = getattr(importlib.import_module(f"qtensor.{path}"), name)(6, 4)
     if path in QUANTIZED:
         generator = torch.Generator().manual_seed(2)
         table = torch.randn(6, 4, generator=generator)
@@ -136,8 +138,9 @@ def modules() -> list[Module]:
     for path, name in sorted(public()):
         if name in ELSEWHERE:
             continue
-        if name == "Embedding":
-            found.append(Module(path, name, lambda p=path: _embedding(p), ((3, 2),), True))
+        if name in TABLES:
+            make = functools.partial(_embedding, path, name)
+            found.append(Module(path, name, make, ((3, 2),), True))
         elif name in _OTHERS:
             make, shape = _OTHERS[name]
             found.append(Module(path, name, make, (shape,)))

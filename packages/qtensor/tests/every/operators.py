@@ -169,7 +169,7 @@ def _products(r: Random) -> dict[str, list[Arguments]]:
             (real[0], *_linear(r, zero_points=False, bias=False), 0.0, None, "gelu_tanh"),
         ],
         "matmul": [
-            (r.uint8(2, 3, 9), 0.02, 7, r.uint8(2, 9, 5), 0.03, 100, *QUINT8),
+            (r.uint8(2, 3, 9), 0.02, 7, r.uint8(2, 9, 5), 0.03, 100, 0.5, *QUINT8[1:]),
             (r.int8(3, 9), 0.02, -7, r.int8(4, 9).t(), 0.03, 10, *QINT8, 0.0),
         ],
         "matmul_int32": [

@@ -14,7 +14,8 @@ OF_OPERATOR = {example.operator: example for example in examples()}
 # Operators of one and three axes run the code of those of two.
 REPEATED = [e for name, e in OF_OPERATOR.items() if "1d" not in name and "3d" not in name]
 
-pytestmark = pytest.mark.slow  # under sanitizers these measure the sanitizer
+# Sanitizers keep a shadow of all memory and hold on to what was freed: theirs would be measured.
+pytestmark = [pytest.mark.slow, pytest.mark.uninstrumented]
 
 
 def resident() -> int:

@@ -96,6 +96,7 @@ def innermost_loops(instructions):
             yield [text for address, text in instructions if head <= address <= tail]
 
 
+@pytest.mark.uninstrumented
 @pytest.mark.skipif("avx2" not in _isa.available(), reason="needs the avx2 kernels")
 @pytest.mark.parametrize(
     ("kernel", "loops", "longest"), [("dense_avx2", 5 * 4, 1000), ("bytes", 2, 60)]

@@ -19,6 +19,7 @@ from qgraph import (
 )
 from qobserve import (
     MinMaxObserver,
+    PlaceholderObserver,
     QConfig,
     QConfigMapping,
     default_dynamic_qconfig,
@@ -210,6 +211,19 @@ def test_dynamic_and_weight_only(backend: BackendConfig) -> None:
     quantized = convert(observed, strict=True)  # nothing to calibrate
     assert [type(m) for m in quantized.children()] == [nnq.Embedding, nnq.dynamic.Linear]
     assert (quantized(indices) - model(indices)).norm() < 0.05 * model(indices).norm()
+
+
+@pytest.mark.parametrize("quant_max", [127, 255])
+def test_dynamic_layers_use_the_range_of_their_qconfig(
+    backend: BackendConfig, quant_max: int
+) -> None:
+    activation = PlaceholderObserver.with_args(
+        dtype=qtensor.quint8, quant_min=0, quant_max=quant_max, is_dynamic=True
+    )
+    qconfig = QConfig(activation, default_dynamic_qconfig.weight)
+    model = nn.Sequential(nn.Linear(8, 4))
+    (layer,) = convert(prepared(model, backend, qconfig, torch.randn(2, 8))).children()
+    assert type(layer) is nnq.dynamic.Linear and layer.reduce_range == (quant_max == 127)
 
 
 def test_quantized_inputs_and_outputs(backend: BackendConfig, qconfig: QConfig) -> None:

@@ -60,6 +60,7 @@ def test_names_in_a_state_dict():
     assert set(qnn.quantized.dynamic.Linear(3, 2, bias_=False).state_dict()) == {
         "qweight",
         "weight_scales",
+        "reduce_range",
     }
     layer = qnn.quantized.Quantize(0.5, 0, qtensor.qint8, None, -64, 63)
     state = layer.state_dict()
@@ -85,6 +86,15 @@ def test_the_kind_of_weight_comes_from_what_is_loaded():
     assert torch.equal(loaded.weight(), asymmetric)
     loaded.load_state_dict(symmetric)
     assert loaded.weight_zero_points is None and loaded.weight().qparams.axis == 0
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_the_range_of_activations_comes_from_what_is_loaded(reduced):
+    saved = filled(qnn.quantized.dynamic.Linear(4, 2, reduce_range=reduced))
+    loaded = qnn.quantized.dynamic.Linear(4, 2, reduce_range=not reduced)
+    loaded.load_state_dict(saved.state_dict())
+    x = torch.randn(3, 4)
+    assert torch.equal(loaded(x), saved(x))
 
 
 def test_problems_in_a_state_dict_are_reported():

@@ -71,6 +71,7 @@ class BackendPatternConfig:
         self.quantized_module: type[nn.Module] | None = None
         self.quantized_function: Callable[..., Any] | None = None
         self.dynamic_module: type[nn.Module] | None = None
+        self.dynamic_qat_module: type[nn.Module] | None = None
         self.weight_only_module: type[nn.Module] | None = None
         self.weight_axis: int = 0
         self.fixed_range: tuple[float, float] | None = None
@@ -264,8 +265,17 @@ class BackendPatternConfig:
         return self
 
     def set_dynamic_module(self, module: type[nn.Module]) -> Self:
-        """Set the dynamically quantized class (``from_reference(reference_module)``)."""
+        """Set the dynamically quantized class.
+
+        It answers ``from_reference(reference_module)``, and with ``reduce_range=True`` where the
+        qconfig asks for activations of 7 bits.
+        """
         self.dynamic_module = module
+        return self
+
+    def set_dynamic_qat_module(self, module: type[nn.Module]) -> Self:
+        """Set the class that trains for dynamic quantization (default: the QAT module)."""
+        self.dynamic_qat_module = module
         return self
 
     def set_weight_only_module(self, module: type[nn.Module]) -> Self:

@@ -77,6 +77,12 @@ class ObserverSpec:
             return QuantType.DYNAMIC
         return QuantType.STATIC if isinstance(self.dtype, QDType) else QuantType.WEIGHT_ONLY
 
+    @property
+    def reduces_range(self) -> bool:
+        """Whether it uses at most 7 bits."""
+        low, high = self.quant_min, self.quant_max
+        return low is not None and high is not None and high - low <= 127
+
 
 def _number(value: Any) -> float | None:
     if isinstance(value, Tensor):

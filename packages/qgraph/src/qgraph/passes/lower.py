@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 
 from .._backend_config import BackendConfig, BackendPatternConfig
 from .._graph import add_module
+from .._observer_spec import ObserverSpec
 from .._plan import Decision, NodePlan, Plan
 from .._quantized import QuantizedFunction, dequantized_from, quantizer_of
 
@@ -94,7 +95,10 @@ def _lower_weights(
     module: Any = modules.get(node_plan.decision)
     if module is not None:
         reference = model.get_submodule(str(node.target))
-        model.set_submodule(str(node.target), module.from_reference(reference))
+        dynamic = node_plan.decision is Decision.DYNAMIC
+        reduced = dynamic and ObserverSpec.of(node_plan.qconfig.activation).reduces_range
+        options = {"reduce_range": True} if reduced else {}
+        model.set_submodule(str(node.target), module.from_reference(reference, **options))
 
 
 def _read_integers(node: Node) -> None:

@@ -187,27 +187,25 @@ class WeightModule(nn.Module):
         """The bias: float32, shape ``(out,)``, or ``None``."""
         return self.float_bias
 
-    def set_weight_bias(self, qweight: QTensor, bias: Tensor | None) -> None:
+    def set_weight_bias(self, w: QTensor, b: Tensor | None) -> None:
         """Replaces weight and bias.
 
         Args:
-            qweight: qint8, the shape of this module's weight; per tensor, or per channel along
+            w: qint8, the shape of this module's weight; per tensor, or per channel along
                 its axis of output channels (0, of transposed convolutions 1).
-            bias: float, shape ``(out,)``, or ``None``.
+            b: float, shape ``(out,)``, or ``None``.
 
         Raises:
-            TypeError: ``qweight`` is not quantized so.
+            TypeError: ``w`` is not quantized so.
             ValueError: a shape is not this module's.
         """
-        integers, scales, zero_points = weight_arguments(qweight, self._channel_axis)
-        if qweight.qdtype is not qint8:
-            raise TypeError(
-                f"{type(self).__name__} expects a weight of {qint8}, got {qweight.qdtype}"
-            )
+        integers, scales, zero_points = weight_arguments(w, self._channel_axis)
+        if w.qdtype is not qint8:
+            raise TypeError(f"{type(self).__name__} expects a weight of {qint8}, got {w.qdtype}")
         out = (self._out,)
         for name, given, expected in (
-            ("weight", qweight.shape, self.qweight.shape),
-            ("bias", out if bias is None else bias.shape, out),
+            ("weight", w.shape, self.qweight.shape),
+            ("bias", out if b is None else b.shape, out),
         ):
             if given != expected:
                 raise ValueError(
@@ -216,7 +214,7 @@ class WeightModule(nn.Module):
                 )
         self.qweight, self.weight_scales = integers.detach(), scales.detach()
         self.weight_zero_points = zero_points
-        self.float_bias = None if bias is None else bias.detach().to(torch.float32)
+        self.float_bias = None if b is None else b.detach().to(torch.float32)
         self._keep_versions()
 
     def _load_from_state_dict(self, state_dict: State, prefix: str, *rest: Any) -> None:

@@ -198,9 +198,9 @@ class _QuantizedConv(ConvLayer, QuantizedLayer):
 
     output_qparams = QParams(1.0, 0)  # until there are others
 
-    def forward(self, x: QTensor) -> QTensor:
+    def forward(self, input: QTensor) -> QTensor:
         """Shape ``(N, in_channels, S)`` to ``(N, out_channels, S')``, of the spatial axes S."""
-        return self._compute(x, None, 1.0, 0)
+        return self._compute(input, None, 1.0, 0)
 
     def _compute(self, x: QTensor, *residual: Any) -> QTensor:
         x, output = quantized(x, self._name), self.output_qparams

@@ -94,12 +94,12 @@ class GELU(nn.Module):
 class Add(nn.Module):
     """Takes a second input, which is added before requantization."""
 
-    def forward(self, x: QTensor, extra_input: QTensor) -> QTensor:
-        """``layer(x) + extra_input``; the latter has the output's shape and dtype."""
+    def forward(self, input: QTensor, extra_input: QTensor) -> QTensor:
+        """``layer(input) + extra_input``; the latter has the output's shape and dtype."""
         layer: Any = self
         residual = quantized(extra_input, layer._name, "extra_input")
         added = residual._data, residual._scale, residual._zero_point
-        result: QTensor = layer._compute(x, *added)
+        result: QTensor = layer._compute(input, *added)
         return result
 
 

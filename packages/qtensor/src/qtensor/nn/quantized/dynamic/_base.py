@@ -2,20 +2,24 @@
 
 from typing import Any, Self
 
+import torch
 from torch import nn
 
-from .._base import float_form, quantized_weight
+from .._base import State, float_form, quantized_weight
 from .._float_layer import FloatLayer
 
 
 class DynamicLayer(FloatLayer):
-    """A layer with an int8 weight that quantizes its float input on the fly."""
+    """A layer with an int8 weight that quantizes its float input on the fly.
+
+    Whether it reduces the range of its activations is saved with the weight, as ``reduce_range``:
+    loaded elsewhere, it computes the same.
+    """
 
     reduce_range: bool
 
-    @property
-    def _quant_max(self) -> int:
-        return 127 if self.reduce_range else 255
+    def _quant_max(self, reduce_range: bool | None = None) -> int:
+        return 127 if (self.reduce_range if reduce_range is None else reduce_range) else 255
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
@@ -41,6 +45,15 @@ class DynamicLayer(FloatLayer):
         made = super().from_reference(reference)
         made.reduce_range = reduce_range
         return made
+
+    def _save_to_state_dict(self, destination: State, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "reduce_range"] = torch.tensor(self.reduce_range)
+
+    def _load_from_state_dict(self, state_dict: State, prefix: str, *rest: Any) -> None:
+        state_dict = dict(state_dict)
+        self.reduce_range = bool(state_dict.pop(prefix + "reduce_range", self.reduce_range))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def _reduces_range(qconfig: Any) -> bool:

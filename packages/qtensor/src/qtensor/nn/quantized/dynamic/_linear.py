@@ -53,7 +53,7 @@ class Linear(DynamicLayer, FloatLinear):
         return linear_dynamic(
             self._checked(x),
             *self._weight_arguments(),
-            self._quant_max,
+            self._quant_max(),
             self.per_row,
             *self._finish_arguments(),
             cache=self._packed,

@@ -1,12 +1,12 @@
 """How the rows of the native table read calls of functions.
 
 ``*_from_call`` functions make the module that a function call stands for: they have the function's
-own signature, with ``None`` for the activation. ``*_refusal`` functions know the calls that cannot
-be quantized, and say why.
+own signature, with ``None`` for the activation (those of convolutions take the module's class
+before it). ``*_refusal`` functions know the calls that cannot be quantized, and say why. None is
+made inside another function: models remember their rows, and can be pickled.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,49 +24,43 @@ def linear_from_call(input: None, weight: Tensor, bias: Tensor | None = None) ->
     return linear
 
 
-def conv_from_call(kind: type[nn.Module]) -> Callable[..., nn.Module]:
-    """What makes the ``kind`` (``nn.Conv2d``, …) that a call of its function stands for."""
-
-    def from_call(
-        input: None,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> nn.Module:
-        out_channels, in_channels, *kernel_size = weight.shape
-        sizes = (in_channels * groups, out_channels, tuple(kernel_size))
-        geometry = (stride, padding, dilation, groups)
-        conv = kind(*sizes, *geometry, bias is not None, device="meta")
-        _give(conv, weight, bias)
-        return conv
-
-    return from_call
+def conv_from_call(
+    kind: type[nn.Module],
+    input: None,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> nn.Module:
+    """The ``kind`` (``nn.Conv2d``, …) that a call of its function stands for."""
+    out_channels, in_channels, *kernel_size = weight.shape
+    sizes = (in_channels * groups, out_channels, tuple(kernel_size))
+    geometry = (stride, padding, dilation, groups)
+    conv = kind(*sizes, *geometry, bias is not None, device="meta")
+    _give(conv, weight, bias)
+    return conv
 
 
-def conv_transpose_from_call(kind: type[nn.Module]) -> Callable[..., nn.Module]:
-    """What makes the ``kind`` (``nn.ConvTranspose2d``, …) that a call stands for."""
-
-    def from_call(
-        input: None,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        dilation: Any = 1,
-    ) -> nn.Module:
-        in_channels, out_channels, *kernel_size = weight.shape
-        sizes = (in_channels, out_channels * groups, tuple(kernel_size))
-        geometry = (stride, padding, output_padding, groups, bias is not None, dilation)
-        conv = kind(*sizes, *geometry, device="meta")
-        _give(conv, weight, bias)
-        return conv
-
-    return from_call
+def conv_transpose_from_call(
+    kind: type[nn.Module],
+    input: None,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> nn.Module:
+    """The ``kind`` (``nn.ConvTranspose2d``, …) that a call of its function stands for."""
+    in_channels, out_channels, *kernel_size = weight.shape
+    sizes = (in_channels, out_channels * groups, tuple(kernel_size))
+    geometry = (stride, padding, output_padding, groups, bias is not None, dilation)
+    conv = kind(*sizes, *geometry, device="meta")
+    _give(conv, weight, bias)
+    return conv
 
 
 def prelu_from_call(input: None, weight: Tensor) -> nn.PReLU:

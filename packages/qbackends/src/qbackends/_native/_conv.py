@@ -1,6 +1,7 @@
 """Convolutions of one to three dimensions, plain and transposed; batch norms."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch.nn.functional as F
 from torch import nn
@@ -50,7 +51,7 @@ def _plain(dims: int) -> Iterator[BackendPatternConfig]:
     yield (
         layer.alone()
         .set_spellings(getattr(F, f"conv{dims}d"))
-        .set_module_from_call(calls.conv_from_call(getattr(nn, f"Conv{dims}d")))
+        .set_module_from_call(partial(calls.conv_from_call, getattr(nn, f"Conv{dims}d")))
     )
     yield from layer.fused()
 
@@ -63,7 +64,7 @@ def _transposed(dims: int) -> Iterator[BackendPatternConfig]:
         ranks=(dims + 2,),
         weight_axis=1,
     )
-    from_call = calls.conv_transpose_from_call(getattr(nn, f"ConvTranspose{dims}d"))
+    from_call = partial(calls.conv_transpose_from_call, getattr(nn, f"ConvTranspose{dims}d"))
     yield (
         layer.alone()
         .set_spellings(getattr(F, f"conv_transpose{dims}d"))

@@ -99,6 +99,42 @@ def test_a_fuser_of_ones_own() -> None:
     assert type(whole[0]) is nn.Sequential and type(whole[1]) is nn.Identity
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("activation", "scale", "zero_point"),
+    [
+        (nn.Sigmoid(), 1 / 256, 0),
+        (nn.Hardsigmoid(), 1 / 256, 0),
+        (nn.Softmax(-1), 1 / 256, 0),
+        (nn.Tanh(), 2 / 256, 128),
+    ],
+)
+def test_a_known_range_is_not_calibrated(
+    activation: nn.Module, scale: float, zero_point: int, training: bool
+) -> None:
+    model = qflow.QuantWrapper(nn.Sequential(nn.Linear(4, 8), activation)).train(training)
+    model.qconfig = getattr(qflow, f"get_default_{'qat_' * training}qconfig")("x86")
+    prepared = qflow.prepare_qat(model) if training else qflow.prepare(model)
+    x = torch.linspace(-0.1, 0.1, 32).reshape(8, 4)
+    trained = prepared(x)
+    if training:  # what a step of training reads lies on the grid already
+        steps = trained / scale
+        torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
+    converted = qflow.convert(prepared.eval())
+    quantized = converted.module(converted.quant(x))
+    assert (quantized.q_scale(), quantized.q_zero_point()) == (scale, zero_point)
+
+
+def test_a_qconfig_may_fix_parameters_itself() -> None:
+    model = qflow.QuantWrapper(nn.Tanh()).eval()
+    model.qconfig = qflow.get_default_qconfig("x86")
+    half = qflow.FixedQParamsObserver.with_args(scale=1 / 128, zero_point=0)
+    model.module.qconfig = qflow.QConfig(half, None)
+    prepared = qflow.prepare(model)
+    prepared(torch.rand(4))
+    assert qflow.convert(prepared).module.output_qparams.zero_point == 0
+
+
 def test_custom_modules(batch: Tensor) -> None:
     class Twice(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -217,3 +217,19 @@ def test_linear_layers_train_for_quantization_at_run_time():
     converted = qflow.convert(prepared)
     assert type(converted[0]) is nnq.dynamic.Linear
     assert torch.nn.functional.cosine_similarity(converted(x), trained).min() > 0.99
+
+
+def test_what_is_fused_trains_for_quantization_at_run_time_too():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Unflatten(-1, (1, 8)), nn.Conv1d(1, 2, 3))
+    model = qflow.fuse_modules_qat(model.train(), ["0", "1"])
+    model.qconfig = qflow.default_dynamic_qat_qconfig
+    prepared, x = qflow.prepare_qat(model), torch.randn(16, 6)
+    assert type(prepared[0]) is nniqat.LinearReLU
+    train(prepared, x)
+    trained = prepared.eval()(x)
+    converted = qflow.convert(prepared)
+    assert type(converted[0]) is nni.quantized.dynamic.LinearReLU
+    assert type(converted[3]) is nnq.dynamic.Conv1d
+    cosine = torch.nn.functional.cosine_similarity(converted(x).flatten(1), trained.flatten(1))
+    assert cosine.min() > 0.99

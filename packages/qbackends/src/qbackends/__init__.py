@@ -5,6 +5,7 @@ from ._backends import get_fbgemm_backend_config as get_fbgemm_backend_config
 from ._backends import get_x86_backend_config as get_x86_backend_config
 from ._backends import with_activations as with_activations
 from ._derived import dynamic_module_mapping as dynamic_module_mapping
+from ._derived import dynamic_qat_module_mapping as dynamic_qat_module_mapping
 from ._derived import observed_module_mapping as observed_module_mapping
 from ._derived import qat_module_mapping as qat_module_mapping
 from ._derived import reference_module_mapping as reference_module_mapping

@@ -25,17 +25,41 @@ def static_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping
 
 def dynamic_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
     """Float (or fused float) module class → dynamically quantized class."""
-    return _mapping(backend, lambda row: row.dynamic_module)
+    return _mapping(backend, lambda row: row.dynamic_module, lambda row: row.dynamic_qat_module)
 
 
 def qat_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
     """Float (or fused float) module class → class for quantization-aware training."""
-    rows = get_backend_config(backend).configs
+    return _trained(backend, lambda row: row.qat_module)
+
+
+def dynamic_qat_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
+    """Float (or fused float) module class → class that trains for dynamic quantization.
+
+    Example:
+        >>> from torch import nn
+        >>> dynamic_qat_module_mapping()[nn.Linear]
+        <class 'qobserve.nn.qat.dynamic._linear.Linear'>
+        >>> dynamic_qat_module_mapping()[nn.Conv2d]
+        <class 'qobserve.nn.qat._conv.Conv2d'>
+    """
+
+    def trained(row: BackendPatternConfig) -> type[nn.Module] | None:
+        return row.dynamic_qat_module or row.qat_module if row.dynamic_module else None
+
+    return _trained(backend, trained)
+
+
+def _trained(
+    backend: str | BackendConfig,
+    counterpart: Callable[[BackendPatternConfig], type[nn.Module] | None],
+) -> ModuleMapping:
     mapping: ModuleMapping = {}
-    for row in rows:
+    for row in get_backend_config(backend).configs:
         float_module = row.fused_module or row.pattern
-        if row.qat_module is not None and isinstance(float_module, type):
-            mapping[float_module] = row.qat_module
+        trained = counterpart(row)
+        if trained is not None and isinstance(float_module, type):
+            mapping[float_module] = trained
     return mapping
 
 
@@ -72,12 +96,14 @@ def weight_only_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMa
 def _mapping(
     backend: str | BackendConfig,
     quantized: Callable[[BackendPatternConfig], type[nn.Module] | None],
+    trained: Callable[[BackendPatternConfig], type[nn.Module] | None] = lambda row: None,
 ) -> ModuleMapping:
+    """``trained``: a class that is trained for this form alone."""
     mapping: ModuleMapping = {}
     for row in get_backend_config(backend).configs:
         module = quantized(row)
         # What is taken apart is not replaced before it has been observed.
-        replaced = (*row.spellings, row.qat_module)
+        replaced = (*row.spellings, row.qat_module, trained(row))
         for spelling in replaced if row.observed_module is None else (row.observed_module,):
             if module is not None and isinstance(spelling, type):
                 mapping.setdefault(spelling, module)

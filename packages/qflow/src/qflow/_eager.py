@@ -9,14 +9,16 @@ from torch import nn
 import qobserve
 from qbackends import (
     dynamic_module_mapping,
+    dynamic_qat_module_mapping,
+    get_backend_config,
     observed_module_mapping,
     qat_module_mapping,
     reference_module_mapping,
     static_module_mapping,
     weight_only_module_mapping,
 )
-from qobserve import DeQuantStub, QuantStub
-from qobserve.nn import qat as nnqat
+from qgraph import ObserverSpec, fixed_output
+from qobserve import DeQuantStub, QConfig, QuantStub
 from qtensor.nn import quantized as nnq
 
 from ._checks import check_model
@@ -97,9 +99,10 @@ def prepare(
     if prepare_custom_config_dict is None:
         prepare_custom_config_dict = get_default_custom_config_dict()
     custom = prepare_custom_config_dict.get(_TO_OBSERVED, {})
+    qobserve.propagate_qconfig_(model)
     if custom:
-        qobserve.propagate_qconfig_(model)
         model = qobserve.convert(model, custom, inplace=True, remove_qconfig=False)
+    _fix_outputs(model, is_qat=False)
     observed = {*(_observed_types() if allow_list is None else allow_list), *custom.values()}
     return qobserve.prepare(
         model, observed.union(observer_non_leaf_module_list or ()), inplace=True
@@ -131,8 +134,12 @@ def prepare_qat(
     check_model(model, "prepare_qat")
     trained: dict[type[nn.Module], Any] = {**get_default_custom_config_dict()[_TO_OBSERVED]}
     trained |= _trained_types() if mapping is None else mapping
-    allow_list = {*_observed_types(), nnqat.dynamic.Linear}
-    return qobserve.prepare_qat(model, trained, inplace, allow_list=allow_list)
+    if not inplace:
+        model = copy.deepcopy(model)
+    qobserve.propagate_qconfig_(model)
+    _fix_outputs(model, is_qat=True)
+    allow_list = {*_observed_types(), *dynamic_qat_module_mapping(_BACKEND).values()}
+    return qobserve.prepare_qat(model, trained, inplace=True, allow_list=allow_list)
 
 
 def convert(
@@ -235,28 +242,53 @@ def quantize_qat(
     return convert(prepared.eval(), inplace=True)
 
 
-class _TrainedLinear:
-    """The linear layer to train: for static quantization, or for that at run time."""
+class _ByQConfig:
+    """A counterpart for static quantization, and one for that at run time.
 
-    @staticmethod
-    def from_float(mod: Any, use_precomputed_fake_quant: bool = False) -> nn.Module:
-        static: Any = qat_module_mapping(_BACKEND)[nn.Linear]
-        kind = nnqat.dynamic.Linear if qobserve.is_memoryless(mod.qconfig) else static
+    ``from_float`` makes the one that the module's qconfig asks for.
+    """
+
+    def __init__(self, static: Any, dynamic: Any) -> None:
+        self._static, self._dynamic = static, dynamic
+
+    def from_float(self, mod: Any, use_precomputed_fake_quant: bool = False) -> nn.Module:
+        kind = self._dynamic if qobserve.is_memoryless(mod.qconfig) else self._static
         made: nn.Module = kind.from_float(mod, use_precomputed_fake_quant)
         return made
 
 
+def _by_qconfig(
+    static: dict[type[nn.Module], type[nn.Module]], dynamic: dict[type[nn.Module], type[nn.Module]]
+) -> dict[type[nn.Module], Any]:
+    """``static``, with the choice wherever there is one."""
+    both = {kind: _ByQConfig(static[kind], dynamic[kind]) for kind in static.keys() & dynamic}
+    return {**static, **both}
+
+
 def _trained_types() -> dict[type[nn.Module], Any]:
-    return {**qat_module_mapping(_BACKEND), nn.Linear: _TrainedLinear}
+    return _by_qconfig(qat_module_mapping(_BACKEND), dynamic_qat_module_mapping(_BACKEND))
 
 
-def _quantized_types() -> dict[type[nn.Module], type[nn.Module]]:
-    static, weight_only = static_module_mapping(_BACKEND), weight_only_module_mapping(_BACKEND)
-    quantized = {**weight_only, **static, **_PLUMBING}
-    quantized[nnqat.dynamic.Linear] = dynamic_module_mapping(_BACKEND)[nn.Linear]
-    return quantized
+def _quantized_types() -> dict[type[nn.Module], Any]:
+    static, dynamic = static_module_mapping(_BACKEND), dynamic_module_mapping(_BACKEND)
+    trained = {kind: dynamic[kind] for kind in dynamic_qat_module_mapping(_BACKEND).values()}
+    weight_only = weight_only_module_mapping(_BACKEND)
+    return {**weight_only, **trained, **_by_qconfig(static, dynamic), **_PLUMBING}
 
 
 def _observed_types() -> set[type[nn.Module]]:
     """What has a quantized output; a dequantizing stub and embeddings give floats."""
     return {*static_module_mapping(_BACKEND), QuantStub}
+
+
+def _fix_outputs(model: nn.Module, is_qat: bool) -> None:
+    """Let nothing be calibrated where the range of a module's output is known beforehand."""
+    rows = {row.pattern: row for row in get_backend_config(_BACKEND).configs}
+    for module in model.modules():
+        qconfig, row = getattr(module, "qconfig", None), rows.get(type(module))
+        if not qconfig or row is None:
+            continue
+        given = ObserverSpec.of(qconfig.activation)
+        fixed = fixed_output(row, given, is_qat)
+        if fixed is not None and given.scale is None:  # else its qconfig fixes them itself
+            module.qconfig = QConfig(fixed, qconfig.weight)

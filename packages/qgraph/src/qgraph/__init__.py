@@ -11,6 +11,8 @@ from ._custom_config import PrepareCustomConfig as PrepareCustomConfig
 from ._custom_config import StandaloneModuleConfigEntry as StandaloneModuleConfigEntry
 from ._dtype_config import DTypeConfig as DTypeConfig
 from ._dtype_config import DTypeWithConstraints as DTypeWithConstraints
+from ._fixed_output import fixed_output as fixed_output
+from ._observer_spec import ObserverSpec as ObserverSpec
 from ._plan import Decision as Decision
 from ._plan import NodePlan as NodePlan
 from ._plan import ObserverPlan as ObserverPlan

@@ -36,7 +36,6 @@ def activations() -> Iterator[BackendPatternConfig]:
         .set_dtype_configs(ACTIVATIONS)
         .set_quantized_module(nnq.PReLU)
     )
-    # Its range is known too, but the probabilities of many classes fill a small part of it.
     yield (
         BackendPatternConfig(nn.Softmax)
         .set_spellings(F.softmax, torch.softmax, "softmax")
@@ -44,6 +43,7 @@ def activations() -> Iterator[BackendPatternConfig]:
         .set_refusal(calls.softmax_refusal)
         .set_quantized_module(nnq.Softmax)
         .set_quantized_function(calls.quantized_softmax)
+        .set_fixed_range(0.0, 1.0)
     )
 
 

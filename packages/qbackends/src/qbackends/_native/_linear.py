@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from qgraph import BackendPatternConfig, ObservationType
+from qobserve.nn import qat as nnqat
 from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
 
@@ -24,6 +25,7 @@ def linear() -> Iterator[BackendPatternConfig]:
         .set_module_from_call(calls.linear_from_call)
         .add_dtype_config(WEIGHT_ONLY)
         .set_weight_only_module(nnq.weight_only.Linear)
+        .set_dynamic_qat_module(nnqat.dynamic.Linear)
     )
     yield from layer.fused()
 

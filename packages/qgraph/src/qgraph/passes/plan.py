@@ -12,11 +12,10 @@ from typing import Any
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from qobserve import FixedQParamsFakeQuantize, FixedQParamsObserver
-
 from .._backend_config import BackendPatternConfig, ObservationType
 from .._custom_config import PrepareCustomConfig
 from .._dtype_config import DTypeConfig
+from .._fixed_output import fixed_output
 from .._graph import describe, modules_of, reads_of
 from .._observer_spec import ObserverSpec
 from .._plan import Decision, NodePlan, Plan
@@ -166,7 +165,7 @@ class _Planner:
         activation = node.meta["qconfig"].activation
         inputs = [self.sets.spec_of(arg) or self.sets.spec(activation) for arg in tensors]
         given = self.sets.spec(activation)
-        output = self._fixed(row, inputs[0] if inputs else given) or activation
+        output = fixed_output(row, inputs[0] if inputs else given, self.is_qat) or activation
         config, refusal = self._fit(node, row, inputs, self.sets.spec(output))
         if config is None:
             return self._float(node, refusal, row)
@@ -256,20 +255,6 @@ class _Planner:
         # The config for the dtype that was asked for tells most about why it is not supported.
         asked = inputs[0].dtype if inputs else None
         return None, refusals.get(asked, next(iter(refusals.values())))
-
-    def _fixed(self, row: BackendPatternConfig, like: ObserverSpec) -> Any:
-        """What observes an output whose range is known, on the integers of the input."""
-        if row.fixed_range is None or like.quant_min is None or like.quant_max is None:
-            return None
-        qparams: Any = row.fixed_qparams(like.dtype, like.quant_min, like.quant_max)
-        observer = FixedQParamsObserver.with_args(
-            scale=qparams.scale,
-            zero_point=qparams.zero_point,
-            dtype=qparams.dtype,
-            quant_min=qparams.quant_min,
-            quant_max=qparams.quant_max,
-        )
-        return FixedQParamsFakeQuantize.with_args(observer=observer) if self.is_qat else observer
 
     # Records.
 

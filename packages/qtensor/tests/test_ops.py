@@ -102,6 +102,46 @@ def test_dynamic_convolutions(axes, transposed, reduce_range):
     assert torch.equal(function(x, layer.weight(), layer.bias(), **options), layer(x))
 
 
+ACTIVATED = {
+    "ReLU": {"activation_min": 0.0},
+    "Hardtanh": {"activation_min": -1.0, "activation_max": 1.0},
+    "LeakyReLU": {"activation": "leaky_relu", "negative_slope": 0.01},
+    "Tanh": {"activation": "tanh"},
+    "GELU": {"activation": "gelu"},
+}
+
+
+@pytest.mark.parametrize("after", ACTIVATED)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_dynamic_convolutions_with_an_activation(transposed, after):
+    name = "ConvTranspose" if transposed else "Conv"
+    layer = getattr(qnn.intrinsic.quantized.dynamic, f"{name}{after}1d")(4, 6, 3)
+    weight = torch.randn(layer.qweight.shape)
+    weight = qtensor.quantize_per_tensor(weight, 0.02, 3, qtensor.qint8)
+    layer.set_weight_bias(weight, torch.randn(6))
+    function = ops.conv_transpose1d_dynamic if transposed else ops.conv1d_dynamic
+    x, options = torch.randn(2, 4, 5), ACTIVATED[after] | {"reduce_range": layer.reduce_range}
+    result = function(x, weight, layer.bias(), **options)
+    assert torch.equal(result, layer(x))
+
+
+@pytest.mark.parametrize("after", ACTIVATED)
+def test_linear_layers_on_floats_with_an_activation(after):
+    layer = filled(getattr(qnn.intrinsic.quantized.dynamic, f"Linear{after}")(6, 3))
+    weight = layer.weight(), layer.bias()
+    assert torch.equal(ops.linear_dynamic(X, *weight, **ACTIVATED[after]), layer(X))
+    plain = ops.linear_weight_only(X, *weight)
+    expected = {
+        "ReLU": plain.relu(),
+        "Hardtanh": plain.clamp(-1, 1),
+        "LeakyReLU": F.leaky_relu(plain),
+        "Tanh": plain.tanh(),
+        "GELU": F.gelu(plain),
+    }[after]
+    result = ops.linear_weight_only(X, *weight, **ACTIVATED[after])
+    assert torch.allclose(result, expected, atol=1e-5)
+
+
 def test_dynamic_linear_with_relu():
     layer = filled(qnn.intrinsic.quantized.dynamic.LinearReLU(6, 3))
     assert torch.equal(ops.linear_relu_dynamic(X, layer.weight(), layer.bias()), layer(X))
@@ -122,7 +162,10 @@ def test_batch_norm(axes):
     for name, wanted in names.items():
         result = getattr(ops, name)(q, *statistics, norm.eps, *output).dequantize()
         assert (result - wanted).abs().max() <= output[0] * 0.5001
-    relu = getattr(ops, f"batch_norm{axes}d_relu")(q, None, None, *statistics[2:], 1e-5, *output)
+    mean, var = statistics[2:]
+    relu = getattr(ops, f"batch_norm{axes}d_relu")(
+        q, None, None, mean, var=var, eps=1e-5, output_scale=output[0], output_zero_point=120
+    )
     assert relu.dequantize().min() >= 0
     with pytest.raises(TypeError, match=f"batch_norm{axes}d expects {axes + 2} dimensions"):
         getattr(ops, f"batch_norm{axes}d")(q[0], *statistics, norm.eps, *output)

@@ -1,6 +1,7 @@
 """Batch norms of quantized tensors, by running statistics."""
 
 from collections.abc import Callable
+from functools import wraps
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from .._arguments import quantized, requantization
 from .._ops import batch_norm as _ops
 from .._qparams import per_tensor_qparams
 from .._qtensor import QTensor, parameters, wrapped
+from ._geometry import named
 
 _OPERATORS = {3: _ops.batch_norm1d, 4: _ops.batch_norm2d, 5: _ops.batch_norm3d}
 
@@ -89,14 +91,14 @@ def _of_axes(function: Callable[..., QTensor], axes: int) -> Callable[..., QTens
     """``function`` under the old name for images of so many axes."""
     name = function.__name__.replace("norm", f"norm{axes}d")
 
-    def named(qx: QTensor, *args: object) -> QTensor:
+    @wraps(function)
+    def checked(qx: QTensor, *args: object, **kwargs: object) -> QTensor:
         if qx.dim() != axes + 2:
             raise TypeError(f"{name} expects {axes + 2} dimensions, got {tuple(qx.shape)}")
-        return function(qx, *args)
+        return function(qx, *args, **kwargs)
 
-    named.__name__ = named.__qualname__ = name
-    named.__doc__ = f":func:`{function.__name__}` of inputs of {axes + 2} dimensions."
-    return named
+    checked.__doc__ = f":func:`{function.__name__}` of inputs of {axes + 2} dimensions."
+    return named(checked, name)
 
 
 batch_norm1d, batch_norm2d, batch_norm3d = (_of_axes(batch_norm, axes) for axes in (1, 2, 3))

@@ -1,6 +1,7 @@
 """Convolutions of quantized tensors, plain and transposed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from torch import Tensor
@@ -10,13 +11,8 @@ from .._dtypes import QDType, quint8
 from .._ops import conv
 from .._qparams import QParams
 from .._qtensor import QTensor, wrapped
-
-Ints = int | Sequence[int]
-
-
-def each(value: Ints, axes: int) -> tuple[int, ...]:
-    """One value for each axis."""
-    return (value,) * axes if isinstance(value, int) else tuple(value)
+from . import _geometry
+from ._geometry import Ints, named
 
 
 def _plain(axes: int) -> Callable[..., QTensor]:
@@ -62,12 +58,11 @@ def _plain(axes: int) -> Callable[..., QTensor]:
             TypeError: ``input`` or ``weight`` is not quantized so.
             ValueError: shapes do not fit, or the padding mode is not known.
         """
-        sizes = (each(value, axes) for value in (stride, padding, dilation))
-        geometry = (*sizes, groups, padding_mode)
+        geometry = _geometry.plain(axes, stride, padding, dilation, groups, padding_mode)
         finish = (activation_min, activation_max, activation, negative_slope, residual)
         return _call(operator, input, weight, 0, bias, geometry, scale, zero_point, dtype, *finish)
 
-    return _named(function, operator)
+    return named(function, operator.__name__)
 
 
 def _transposed(axes: int) -> Callable[..., QTensor]:
@@ -112,12 +107,12 @@ def _transposed(axes: int) -> Callable[..., QTensor]:
             TypeError: ``input`` or ``weight`` is not quantized so.
             ValueError: shapes do not fit.
         """
-        sizes = (each(value, axes) for value in (stride, padding, output_padding))
-        geometry = (*sizes, groups, each(dilation, axes))
+        sizes = (stride, padding, output_padding, groups, dilation)
+        geometry = _geometry.transposed(axes, *sizes)
         finish = (activation_min, activation_max, activation, negative_slope, residual)
         return _call(operator, input, weight, 1, bias, geometry, scale, zero_point, dtype, *finish)
 
-    return _named(function, operator)
+    return named(function, operator.__name__)
 
 
 def _call(
@@ -155,24 +150,17 @@ def _call(
     return wrapped(data, output)
 
 
-def _named(
-    function: Callable[..., QTensor], operator: Callable[..., Tensor]
-) -> Callable[..., QTensor]:
-    function.__name__ = function.__qualname__ = operator.__name__
-    return function
-
-
 conv1d, conv2d, conv3d = (_plain(axes) for axes in (1, 2, 3))
 conv_transpose1d, conv_transpose2d, conv_transpose3d = (_transposed(axes) for axes in (1, 2, 3))
 
 
 def _with_relu(convolve: Callable[..., QTensor]) -> Callable[..., QTensor]:
+    @wraps(convolve)
     def function(*args: Any, **kwargs: Any) -> QTensor:
         return convolve(*args, **kwargs, activation_min=0.0)
 
-    function.__name__ = function.__qualname__ = f"{convolve.__name__}_relu"
     function.__doc__ = f":func:`{convolve.__name__}` followed by ReLU."
-    return function
+    return named(function, f"{convolve.__name__}_relu")
 
 
 conv1d_relu, conv2d_relu, conv3d_relu = map(_with_relu, (conv1d, conv2d, conv3d))

@@ -7,7 +7,8 @@ from torch import Tensor
 from .._arguments import weight_arguments
 from .._ops import conv_dynamic as conv
 from .._qtensor import QTensor
-from ._conv import Ints, each
+from . import _geometry
+from ._geometry import Ints, named
 
 
 def _plain(axes: int) -> Callable[..., Tensor]:
@@ -24,6 +25,10 @@ def _plain(axes: int) -> Callable[..., Tensor]:
         padding_mode: str = "zeros",
         reduce_range: bool = False,
         per_image: bool = True,
+        activation_min: float | None = None,
+        activation_max: float | None = None,
+        activation: str = "",
+        negative_slope: float = 0.01,
     ) -> Tensor:
         """A convolution that quantizes its float activations as it goes.
 
@@ -35,6 +40,9 @@ def _plain(axes: int) -> Callable[..., Tensor]:
             padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
             reduce_range: quantize activations to 0 … 127 instead of 0 … 255.
             per_image: a scale for each image, instead of one for the batch.
+            activation_min, activation_max: bounds on the output, such as 0 for ReLU.
+            activation: a function of it before that: ``"leaky_relu"`` (of ``negative_slope``),
+                ``"tanh"``, ``"gelu"``, ``"gelu_tanh"``, or ``""``, the default, for none.
 
         Returns:
             float32, shape ``(N, O, S')``, channels last in memory.
@@ -43,13 +51,12 @@ def _plain(axes: int) -> Callable[..., Tensor]:
             TypeError: ``weight`` is not quantized so, or ``input`` not float32.
             ValueError: shapes do not fit, or the padding mode is not known.
         """
-        sizes = (each(value, axes) for value in (stride, padding, dilation))
-        quant_max = 127 if reduce_range else 255
-        operands = (input, *weight_arguments(weight, 0), bias)
-        return operator(*operands, *sizes, groups, padding_mode, quant_max, per_image)
+        geometry = _geometry.plain(axes, stride, padding, dilation, groups, padding_mode)
+        rounding = (127 if reduce_range else 255, per_image)
+        finish = (activation_min, activation_max, activation, negative_slope)
+        return operator(input, *weight_arguments(weight, 0), bias, *geometry, *rounding, *finish)
 
-    function.__name__ = function.__qualname__ = operator.__name__
-    return function
+    return named(function, operator.__name__)
 
 
 def _transposed(axes: int) -> Callable[..., Tensor]:
@@ -70,6 +77,10 @@ def _transposed(axes: int) -> Callable[..., Tensor]:
         dilation: Ints = 1,
         reduce_range: bool = False,
         per_image: bool = True,
+        activation_min: float | None = None,
+        activation_max: float | None = None,
+        activation: str = "",
+        negative_slope: float = 0.01,
     ) -> Tensor:
         """A transposed convolution that quantizes its float activations as it goes.
 
@@ -81,6 +92,9 @@ def _transposed(axes: int) -> Callable[..., Tensor]:
                 :func:`torch.nn.functional.conv_transpose2d`.
             reduce_range: quantize activations to 0 … 127 instead of 0 … 255.
             per_image: a scale for each image, instead of one for the batch.
+            activation_min, activation_max: bounds on the output, such as 0 for ReLU.
+            activation: a function of it before that: ``"leaky_relu"`` (of ``negative_slope``),
+                ``"tanh"``, ``"gelu"``, ``"gelu_tanh"``, or ``""``, the default, for none.
 
         Returns:
             float32, shape ``(N, O, S')``, channels last in memory.
@@ -89,14 +103,13 @@ def _transposed(axes: int) -> Callable[..., Tensor]:
             TypeError: ``weight`` is not quantized so, or ``input`` not float32.
             ValueError: shapes do not fit.
         """
-        sizes = (each(value, axes) for value in (stride, padding, output_padding))
-        geometry = (*sizes, groups, each(dilation, axes))
-        quant_max = 127 if reduce_range else 255
-        operands = (input, *weight_arguments(weight, 1), bias)
-        return operator(*operands, *geometry, quant_max, per_image)
+        sizes = (stride, padding, output_padding, groups, dilation)
+        geometry = _geometry.transposed(axes, *sizes)
+        rounding = (127 if reduce_range else 255, per_image)
+        finish = (activation_min, activation_max, activation, negative_slope)
+        return operator(input, *weight_arguments(weight, 1), bias, *geometry, *rounding, *finish)
 
-    function.__name__ = function.__qualname__ = operator.__name__
-    return function
+    return named(function, operator.__name__)
 
 
 conv1d_dynamic, conv2d_dynamic, conv3d_dynamic = map(_plain, (1, 2, 3))

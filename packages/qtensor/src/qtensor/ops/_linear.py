@@ -105,6 +105,10 @@ def linear_dynamic(
     bias: Tensor | None = None,
     reduce_range: bool = False,
     per_row: bool = True,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+    activation: str = "",
+    negative_slope: float = 0.01,
 ) -> Tensor:
     """A linear layer that quantizes its float activations as it goes.
 
@@ -114,6 +118,7 @@ def linear_dynamic(
         bias: float32, shape ``(out_features,)``.
         reduce_range: quantize activations to 0 … 127 instead of 0 … 255.
         per_row: a scale for each row of the input, instead of one for all of it.
+        activation_min, activation_max, activation, negative_slope: as in :func:`linear`.
 
     Returns:
         float32, shape ``(..., out_features)``.
@@ -122,8 +127,9 @@ def linear_dynamic(
         TypeError: ``weight`` is not quantized so, or ``input`` not float32.
         ValueError: shapes do not fit.
     """
-    quant_max = 127 if reduce_range else 255
-    return _dynamic.linear_dynamic(input, *weight_arguments(weight), bias, quant_max, per_row)
+    rounding = (127 if reduce_range else 255, per_row)
+    finish = (activation_min, activation_max, activation, negative_slope)
+    return _dynamic.linear_dynamic(input, *weight_arguments(weight), bias, *rounding, *finish)
 
 
 def linear_relu_dynamic(
@@ -134,17 +140,25 @@ def linear_relu_dynamic(
     per_row: bool = True,
 ) -> Tensor:
     """:func:`linear_dynamic` followed by ReLU."""
-    options = 127 if reduce_range else 255, per_row, 0.0
-    return _dynamic.linear_dynamic(input, *weight_arguments(weight), bias, *options)
+    return linear_dynamic(input, weight, bias, reduce_range, per_row, 0.0)
 
 
-def linear_weight_only(input: Tensor, weight: QTensor, bias: Tensor | None = None) -> Tensor:
+def linear_weight_only(
+    input: Tensor,
+    weight: QTensor,
+    bias: Tensor | None = None,
+    activation_min: float | None = None,
+    activation_max: float | None = None,
+    activation: str = "",
+    negative_slope: float = 0.01,
+) -> Tensor:
     """A linear layer of float activations, as they are, and an int8 weight.
 
     Args:
         input: float32, shape ``(..., in_features)``.
         weight: shape ``(out_features, in_features)``, qint8, per tensor or per channel of axis 0.
         bias: float32, shape ``(out_features,)``.
+        activation_min, activation_max, activation, negative_slope: as in :func:`linear`.
 
     Returns:
         float32, shape ``(..., out_features)``.
@@ -153,4 +167,5 @@ def linear_weight_only(input: Tensor, weight: QTensor, bias: Tensor | None = Non
         TypeError: ``weight`` is not quantized so, or ``input`` not float32.
         ValueError: shapes do not fit.
     """
-    return _weight_only.linear_weight_only(input, *weight_arguments(weight), bias)
+    finish = (activation_min, activation_max, activation, negative_slope)
+    return _weight_only.linear_weight_only(input, *weight_arguments(weight), bias, *finish)

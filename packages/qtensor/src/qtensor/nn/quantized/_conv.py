@@ -1,6 +1,7 @@
 """Quantized convolutions of one to three dimensions, plain and transposed."""
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
@@ -10,9 +11,8 @@ from ..._kernels import PADDING_MODES
 from ..._ops import conv
 from ..._qparams import QParams
 from ..._qtensor import QTensor, wrapped
+from ...ops._geometry import Ints, each
 from ._base import QuantizedLayer, WeightModule, unfused
-
-Ints = int | Sequence[int]
 
 
 class ConvLayer(WeightModule):
@@ -61,7 +61,7 @@ class ConvLayer(WeightModule):
 
     def _each(self, value: Ints) -> tuple[int, ...]:
         """One value for each axis."""
-        return (value,) * self._axes if isinstance(value, int) else tuple(value)
+        return each(value, self._axes)
 
     def _padding(self, padding: Ints | str) -> tuple[int, ...]:
         if not isinstance(padding, str):
@@ -76,9 +76,9 @@ class ConvLayer(WeightModule):
             )
         return tuple(total // 2 for total in both)
 
+    @abstractmethod
     def _geometry(self) -> tuple[Any, ...]:
         """The arguments of the operator that tell it."""
-        raise NotImplementedError
 
     def _describe(self, more: str) -> str:
         """Sizes, ``more``, and the geometry where it is not the default."""

@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from ...._ops import conv_dynamic as conv
-from .._conv import ConvLayer, Ints, PlainConv, TransposedConv
+from ....ops._geometry import Ints
+from .._conv import ConvLayer, PlainConv, TransposedConv
 from ._base import DynamicLayer
 
 

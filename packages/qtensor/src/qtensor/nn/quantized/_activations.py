@@ -1,6 +1,6 @@
 """Activations with output parameters of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -10,7 +10,7 @@ from ... import ops
 from ..._arguments import quantized
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ._base import OutputModule, keeping_dtypes, observed_qparams, quantize_as
+from ._base import KeepsDtypes, OutputModule, observed_qparams, quantize_as
 
 
 class _Activation(OutputModule):
@@ -181,7 +181,7 @@ class Softmax(_Activation):
         return cls(mod.dim)
 
 
-class PReLU(_Activation):
+class PReLU(_Activation, KeepsDtypes):
     """PReLU of a quantized tensor.
 
     ``weight`` holds the slopes: float32, shape ``(num_parameters,)``.
@@ -215,9 +215,6 @@ class PReLU(_Activation):
     def forward(self, input: QTensor) -> QTensor:
         """A quantized tensor of any shape to one of that shape."""
         return ops.prelu_to(quantized(input, self._get_name()), self.weight, self.output_qparams)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call,no-any-return]  # torch's
 
     @classmethod
     def _like(cls, mod: Any) -> Self:

@@ -1,5 +1,6 @@
 """Attention made of modules, which the observed form and the quantized one share."""
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -62,15 +63,19 @@ class MultiheadAttentionBase(nn.Module):
             one = nn.init.xavier_normal_(torch.empty(1, 1, embed_dim, **factory))
             self._add_key_or_value(name, one if add_bias_kv else None)
 
+    @abstractmethod
     def _linear(self, inputs: int, outputs: int, bias: bool, **factory: Any) -> nn.Module:
-        raise NotImplementedError
+        """A projection; ``factory``: the device and dtype of its parameters."""
 
+    @abstractmethod
     def _get_name(self) -> str:
-        return type(self).__name__
+        """How the module prints, and what messages call it."""
 
+    @abstractmethod
     def _add_key_or_value(self, name: str, value: Tensor | None) -> None:
-        raise NotImplementedError
+        """Let the attribute ``name`` hold one more key or value, or ``None``."""
 
+    @abstractmethod
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
@@ -84,7 +89,6 @@ class MultiheadAttentionBase(nn.Module):
         Returns:
             ``(N, heads, L, head_dim)``, and the weights ``(N, heads, L, S)``.
         """
-        raise NotImplementedError
 
     def forward(
         self,

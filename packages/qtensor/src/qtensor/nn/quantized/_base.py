@@ -1,5 +1,6 @@
 """What quantized modules share: output parameters, int8 weights, how both are saved and made."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -115,7 +116,19 @@ def _loaded(
     )
 
 
-class WeightModule(nn.Module):
+class KeepsDtypes(nn.Module):
+    """A module that is moved, but not cast: ``model.half()`` must not round its scales."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]  # torch's
+        return self
+
+
+class WeightModule(KeepsDtypes):
     """A module with an int8 weight, quantized per tensor or per output channel, and a float bias.
 
     ``weight()`` and ``bias()`` are methods, as they have always been on quantized modules. The
@@ -230,22 +243,9 @@ class WeightModule(nn.Module):
         self._keep_versions()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call]  # torch's
+        super()._apply(fn, recurse)
         self._keep_versions()
         return self
-
-
-def keeping_dtypes(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """``fn``, which moves or casts a module's tensors, without its casts.
-
-    ``model.half()`` must not round the scales of a quantized module.
-    """
-
-    def moved(tensor: Tensor) -> Tensor:
-        result = fn(tensor)
-        return result if result.dtype == tensor.dtype else tensor.to(result.device)
-
-    return moved
 
 
 def repack(module: nn.Module) -> nn.Module:
@@ -267,8 +267,8 @@ def repack(module: nn.Module) -> nn.Module:
     return module
 
 
-class QuantizedLayer(OutputModule, WeightModule):
-    """A linear layer or convolution with quantized input, weight and output.
+class WeightedLayer(WeightModule):
+    """A linear layer or convolution with an int8 weight.
 
     Subclasses may fuse an activation: a function, and bounds on the real values of the output.
     """
@@ -278,6 +278,25 @@ class QuantizedLayer(OutputModule, WeightModule):
     activation_max: float | None = None
     activation: str = ""  # as in torch.ops.qtensor.linear
     negative_slope: float = 0.01
+
+    @classmethod
+    def _weighted(cls, mod: nn.Module, qweight: QTensor) -> Self:
+        """From ``mod``, a layer or a fused container of one, with the weight given."""
+        made = cls._shaped_like(mod)
+        made.set_weight_bias(qweight, unfused(mod).bias)
+        return made.train(mod.training)
+
+    @classmethod
+    @abstractmethod
+    def _shaped_like(cls, mod: nn.Module) -> Self:
+        """A new layer with the sizes of ``mod``, a layer or a fused container of one."""
+
+    def _get_name(self) -> str:
+        return self._name
+
+
+class QuantizedLayer(OutputModule, WeightedLayer):
+    """A linear layer or convolution with quantized input, weight and output."""
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
@@ -316,18 +335,9 @@ class QuantizedLayer(OutputModule, WeightModule):
 
     @classmethod
     def _made(cls, mod: nn.Module, qweight: QTensor, output: QParams) -> Self:
-        made = cls._shaped_like(mod)
-        made.set_weight_bias(qweight, unfused(mod).bias)
+        made = cls._weighted(mod, qweight)
         made.output_qparams = output
-        return made.train(mod.training)
-
-    @classmethod
-    def _shaped_like(cls, mod: nn.Module) -> Self:
-        """A new layer with the sizes of ``mod``, a layer or a fused container of one."""
-        raise NotImplementedError
-
-    def _get_name(self) -> str:
-        return self._name
+        return made
 
 
 # ---- making quantized modules from float ones

@@ -11,10 +11,10 @@ from ..._ops import batch_norm
 from ..._packing import PackedWeights
 from ..._qparams import QParams
 from ..._qtensor import QTensor, wrapped
-from ._base import OutputModule, keeping_dtypes, observed_qparams, unfused
+from ._base import KeepsDtypes, OutputModule, observed_qparams, unfused
 
 
-class _BatchNorm(OutputModule):
+class _BatchNorm(OutputModule, KeepsDtypes):
     """What batch norms on integers share."""
 
     _name: ClassVar[str]
@@ -91,9 +91,6 @@ class _BatchNorm(OutputModule):
         made.running_var = source.running_var.detach().float()
         made.output_qparams = output
         return made.train(mod.training)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]  # torch's
 
     def _get_name(self) -> str:
         return self._name

@@ -12,10 +12,10 @@ from ..._ops.embedding_bag import embedding_bag
 from ..._ops.pack_bits import unpack_bits
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ._base import keeping_dtypes, quantized_weight
+from ._base import KeepsDtypes, quantized_weight
 
 
-class _Table(nn.Module):
+class _Table(KeepsDtypes):
     """A table of rows, each with its own scale and real zero point; rows of 4 bits are packed."""
 
     qweight: Tensor
@@ -104,9 +104,6 @@ class _Table(nn.Module):
     @abstractmethod
     def _made(cls, mod: Any, qweight: QTensor) -> Self:
         """With the sizes and options of a float module, and this table."""
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        return super()._apply(keeping_dtypes(fn), recurse)  # type: ignore[no-untyped-call, no-any-return]  # torch does not say its types
 
     def extra_repr(self) -> str:
         """Sizes, dtype and scheme."""

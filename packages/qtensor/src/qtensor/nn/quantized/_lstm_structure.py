@@ -1,6 +1,7 @@
 """The structure of an LSTM made of modules, which the observed one and the quantized one share."""
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -62,15 +63,17 @@ class LSTMCellBase(nn.Module):
         self.fgate_cx, self.igate_cgate = self._functional(), self._functional()
         self.fgate_cx_igate_cgate, self.ogate_cy = self._functional(), self._functional()
 
+    @abstractmethod
     def _linear(self, inputs: int, outputs: int, bias: bool, **factory: Any) -> nn.Module:
-        raise NotImplementedError
+        """A layer of the gates; ``factory``: the device and dtype of its parameters."""
 
+    @abstractmethod
     def _functional(self) -> Any:
-        raise NotImplementedError
+        """What adds and multiplies, a :class:`FloatFunctional` or its like."""
 
+    @abstractmethod
     def _zero_state(self, batch: int, like: Tensor) -> State:
         """The state before the first step, for inputs like ``like``."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, hidden: Any = None) -> State:
         """One step.
@@ -238,8 +241,9 @@ class LSTMBase(nn.Module):
             return x.squeeze(1), (h.squeeze(1), c.squeeze(1))
         return (x.transpose(0, 1) if time_axis else x), (h, c)
 
+    @abstractmethod
     def _get_name(self) -> str:
-        return type(self).__name__
+        """How the module prints, and what messages call it."""
 
     def _between(self, x: Tensor) -> Tensor:
         """What the next layer gets of the output of the one before."""

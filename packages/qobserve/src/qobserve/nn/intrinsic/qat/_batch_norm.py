@@ -9,6 +9,7 @@ output (Krishnamoorthi, "Quantizing deep convolutional networks for efficient in
 whitepaper", 2018, section 3.2.2).
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -54,9 +55,9 @@ class WithBatchNorm(QATModule):
         self.freeze_bn = freeze_bn
         self.train(self.training)
 
+    @abstractmethod
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
         """The layer's output with this weight, without a bias."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """What the layer and the batch norm give for ``x``, of the layer's output shape."""

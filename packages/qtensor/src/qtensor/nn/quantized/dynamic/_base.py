@@ -35,7 +35,7 @@ class DynamicLayer(FloatLayer):
             ValueError: ``mod`` has no ``qconfig``.
         """
         mod = float_form(mod)
-        made = cls._made(mod, quantized_weight(mod, use_precomputed_fake_quant))
+        made = cls._weighted(mod, quantized_weight(mod, use_precomputed_fake_quant))
         made.reduce_range = _reduces_range(getattr(mod, "qconfig", None))
         return made
 

@@ -56,4 +56,4 @@ class Linear(FloatLinear):
             ValueError: ``mod`` has no ``qconfig``.
         """
         mod = float_form(mod)
-        return cls._made(mod, quantized_weight(mod, use_precomputed_fake_quant))
+        return cls._weighted(mod, quantized_weight(mod, use_precomputed_fake_quant))

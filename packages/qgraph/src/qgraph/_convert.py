@@ -49,7 +49,9 @@ def convert(
     """
     state = state_of(prepared)
     if state is None or state.is_converted:
-        what = "is converted already" if state else "was not prepared"
+        what = "is converted already"
+        if state is None:
+            what = "was not prepared, or was saved whole and loaded; load its state dict instead"
         raise ValueError(
             f"expected a model that prepare returned, got a {type(prepared).__name__} that {what}"
         )
@@ -83,7 +85,9 @@ class _Conversion:
     def model(self, prepared: nn.Module) -> nn.Module:
         state = state_of(prepared)
         if state is None:
-            raise ValueError("expected a prepared module")
+            raise ValueError(
+                f"expected a prepared module inside a prepared model, got {type(prepared).__name__}"
+            )
         if isinstance(prepared, GraphModule):
             return self._graph(prepared, state)
         converted = copy_structure(prepared)

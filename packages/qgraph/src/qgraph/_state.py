@@ -1,5 +1,6 @@
 """What ``prepare`` leaves on a model for ``convert``, and ``convert`` for reports."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ _KEY = "qgraph"
 
 @dataclass(frozen=True)
 class State:
-    """Attached to prepared and converted models, and kept by ``copy.deepcopy``.
+    """Attached to prepared and converted models, and kept by ``copy.deepcopy``; not when saved.
 
     Attributes:
         plan: what happens, or happened, to every node.
@@ -34,6 +35,15 @@ class State:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "State":
         return self  # nothing in it is changed by any pass
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        # A model that is saved whole is saved as code, and traced anew when it is loaded: its nodes
+        # need not have the names that the plan knows them by.
+        return _forgotten, ()
+
+
+def _forgotten() -> None:
+    """The state of a model that was saved and loaded."""
 
 
 def attach(model: nn.Module, state: State) -> None:

@@ -108,8 +108,8 @@ class QuantizationTracer(Tracer):
     leaves too.
 
     Args:
-        skipped_module_names: qualified names of modules to leave alone.
-        skipped_module_classes: classes (exactly, not subclasses) to leave alone.
+        skipped_module_names: qualified names of modules to leave alone (default: none).
+        skipped_module_classes: classes (exactly, not subclasses) to leave alone (default: none).
         example_inputs: positional arguments that ``forward`` will be given. Arguments that are
             ``None`` for them are traced as ``None`` (default: no argument is).
 
@@ -118,15 +118,15 @@ class QuantizationTracer(Tracer):
 
     Example:
         >>> from torch import nn
-        >>> graph = QuantizationTracer([], []).trace(nn.Sequential(nn.Linear(2, 2)))
+        >>> graph = QuantizationTracer().trace(nn.Sequential(nn.Linear(2, 2)))
         >>> [node.op for node in graph.nodes]
         ['placeholder', 'call_module', 'output']
     """
 
     def __init__(
         self,
-        skipped_module_names: Iterable[str],
-        skipped_module_classes: Iterable[Callable[..., Any]],
+        skipped_module_names: Iterable[str] = (),
+        skipped_module_classes: Iterable[Callable[..., Any]] = (),
         example_inputs: tuple[Any, ...] | None = None,
     ) -> None:
         super().__init__()

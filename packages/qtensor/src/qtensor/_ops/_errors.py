@@ -1,0 +1,73 @@
+"""Whom an error is about: the operator, and the module or function that called it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_FUNCTIONS = "qtensor.ops."
+_OF_CHECKS = (TypeError, ValueError, IndexError)
+
+
+def naming(operator: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, whose errors name the operator that it computes."""
+
+    @wraps(function)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except _OF_CHECKS as error:
+            name_in(error, operator)
+            raise
+
+    return named
+
+
+def name_in(error: Exception, operator: str) -> None:
+    """Puts the names of an operator and its caller in front of the message of a check's error."""
+    message = str(error)
+    if isinstance(error, _OF_CHECKS) and not message.startswith("qtensor."):
+        error.args = (f"{called(operator)}: {message}",)
+
+
+def called(operator: str) -> str:
+    """``"qtensor.linear in QuantizedLinear"``, where the ``forward`` of that module runs.
+
+    Or ``"qtensor.unary in ops.elu"`` where a function of ``qtensor.ops`` does, and no module; or
+    the operator alone. Looking for the caller takes long, and is for errors only.
+    """
+    name = function = f"qtensor.{operator}"
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        caller = frame.f_code.co_name
+        if caller == "forward" and isinstance(frame.f_locals.get("self"), nn.Module):
+            module: Any = frame.f_locals["self"]
+            return f"{name} in {module._get_name()}"
+        if frame.f_globals.get("__name__", "").startswith(_FUNCTIONS) and caller[0] not in "_<":
+            function = f"{name} in ops.{caller}"
+    return function
+
+
+def check_tensors(
+    operator: str, arguments: Sequence[torch._C.Argument], given: Sequence[Any]
+) -> None:
+    """Raise ``TypeError`` unless what the schema wants to be tensors are, and dense ones."""
+    for argument, value in zip(arguments, given, strict=False):
+        kind = str(argument.type)
+        if "Tensor" not in kind or (value is None and kind.startswith("Optional")):
+            continue
+        several = kind.startswith("List") and isinstance(value, (list, tuple))
+        for tensor in value if several else [value]:
+            if not isinstance(tensor, Tensor):
+                got = f"a {type(tensor).__name__}"
+            elif tensor.layout != torch.strided:
+                got = f"one of layout {tensor.layout}: convert it with .to_dense()"
+            else:
+                continue
+            raise TypeError(
+                f"{called(operator)}: expected a dense tensor as {argument.name}, got {got}"
+            )

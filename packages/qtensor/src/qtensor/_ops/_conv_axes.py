@@ -228,7 +228,14 @@ def plan(tensor: Tensor, weight: _Ints, geometry: Geometry, dtype: torch.dtype) 
 def _plain_axis(
     size: int, pitch: int, taps: int, stride: int, padding: int, dilation: int, outputs: int
 ) -> _Ints:
-    return size, pitch, taps, -padding, stride, dilation, outputs, outputs, 0, 1
+    by, apart = _taken(stride, outputs), _taken(dilation, taps)
+    return size, pitch, taps, -padding, by, apart, outputs, outputs, 0, 1
+
+
+def _taken(step: int, places: int) -> int:
+    """The step from one of so many places to the next; of a lone one none is taken, and any
+    number, which kernels could not multiply by others, may have been given."""
+    return step if places > 1 else 1
 
 
 def _phases_of_axis(
@@ -245,5 +252,6 @@ def _phases_of_axis(
         used = [t for t in range(taps) if (place + padding - t * dilation) % stride == 0]
         first = (place + padding - used[-1] * dilation) // stride if used else 0
         count = -(-(outputs - place) // stride)
-        axis = (size, pitch, len(used), first, 1, dilation // common, outputs, count, place, stride)
+        apart, spacing = _taken(dilation // common, len(used)), _taken(stride, count)
+        axis = (size, pitch, len(used), first, 1, apart, outputs, count, place, spacing)
         yield axis, (used[0] if used else taps, stride // common)

@@ -1,9 +1,14 @@
 """The range whose quantization loses least, found from a histogram.
 
 All grids that keep zero exact are ``{k · scale}`` with ``quant_max - quant_min + 1`` consecutive
-integers ``k``. For one scale, the squared error of *every* choice of those integers follows from
-the moments of the distribution at the midpoints between grid values: prefix sums of the error of
-the cells, and the tails that are clamped to the first and the last grid value. So the zero point is
+integers ``k``. Their squared error follows from one function of the distribution, ``G(t) = ∫ (t -
+x) dμ(x)`` over all ``x`` below ``t``, taken at the midpoints between grid values. For with all
+values rounded to the last one, ``v``, the error is ``∫ (x - v)² dμ``; and letting those below the
+midpoint ``t`` of two grid values round to the lower one instead saves ``2 · scale · G(t)``::
+
+    error = ∫ (x - v)² dμ - 2 · scale · Σ G(midpoints)
+
+So for one scale, prefix sums give the error of *every* choice of the integers: the zero point is
 found exactly, and only the scale is searched.
 """
 
@@ -13,10 +18,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_COARSE, _FINE, _REFINEMENTS = 96, 33, 3
 # The smallest scale tried is this fraction of that which holds all the values.
 _SMALLEST = 2.0**-11
-# Relative to the second moment: smaller differences are rounding errors of the prefix sums.
+# How many scales are tried: over all these magnitudes, and around the best one in the end.
+_COARSE, _FINE, _REFINEMENTS = 96, 33, 2
+# Where many values lie at an end of the range, as those of a softmax do, the error oscillates with
+# the number of steps from zero to that end, once for each whole number. It is looked at this often.
+_PER_OSCILLATION = 8
+# Relative to the second moment: smaller differences are rounding errors of the sums.
 _NOISE = 1e-12
 
 
@@ -31,32 +40,13 @@ class Density(NamedTuple):
     edges: Tensor
     counts: Tensor
 
-    def moments(self, points: Tensor) -> Tensor:
-        """Mass, first and second moment of all that lies below each of ``points``.
-
-        Args:
-            points: float64, any shape.
-
-        Returns:
-            float64, shape ``(3, *points.shape)``.
-        """
-        left, right = self.edges[:-1], self.edges[1:]
-        whole = self.counts * _mean_powers(left, right)
-        before = torch.cat([whole.new_zeros(3, 1), whole.cumsum(1)], dim=1)[:, :-1]
-        end = points.clamp(left[0], right[-1])
-        bin_ = torch.searchsorted(right, points).clamp(max=len(right) - 1)
-        start, width = left[bin_], (right - left)[bin_]
-        # A bin without width is wholly below the points beyond it, and not at all below others.
-        share = torch.where(width > 0, (end - start) / width, (points > start).double())
-        return before[:, bin_] + self.counts[bin_] * share * _mean_powers(start, end)
-
-    def total(self) -> Tensor:
-        """Mass, first and second moment of everything: float64, shape ``(3,)``."""
-        return (self.counts * _mean_powers(self.edges[:-1], self.edges[1:])).sum(1)
-
     def middles(self) -> Tensor:
         """The middle of each bin, float64, shape ``(bins,)``."""
         return (self.edges[:-1] + self.edges[1:]) / 2
+
+    def widths(self) -> Tensor:
+        """The width of each bin, float64, shape ``(bins,)``."""
+        return self.edges[1:] - self.edges[:-1]
 
     def quantiles(self, shares: Tensor) -> Tensor:
         """The points below which these shares of the mass lie, of any shape, within 0 … 1."""
@@ -64,18 +54,53 @@ class Density(NamedTuple):
         wanted = shares.to(torch.float64) * below[-1]
         bin_ = torch.searchsorted(below[1:-1], wanted)
         share = (wanted - below[bin_]) / self.counts[bin_].clamp(min=1.0)
-        return self.edges[bin_] + share.clamp(0.0, 1.0) * (self.edges[1:] - self.edges[:-1])[bin_]
+        return self.edges[bin_] + share.clamp(0.0, 1.0) * self.widths()[bin_]
 
 
-def _mean_powers(start: Tensor, end: Tensor) -> Tensor:
-    """The means of 1, x and x² over ``start … end``."""
-    return torch.stack(
-        [
-            torch.ones_like(start),
-            (start + end) / 2,
-            (start * start + start * end + end * end) / 3,
-        ]
-    )
+class _Errors:
+    """The squared errors of grids with so many steps.
+
+    Attributes:
+        noise: differences below this are rounding errors.
+    """
+
+    def __init__(self, density: Density, levels: int) -> None:
+        edges, counts, widths = density.edges, density.counts, density.widths()
+        middles, zero = density.middles(), counts.new_zeros(1)
+        self._levels = levels
+        self._edges = edges
+        # G is quadratic within a bin: its height, slope and curvature where each bin begins, and
+        # beyond the last.
+        self._slope = torch.cat([zero, counts.cumsum(0)])
+        rises = (self._slope[:-1] + counts / 2) * widths
+        self._height = torch.cat([zero, rises.cumsum(0)])
+        self._curvature = torch.cat([torch.where(widths > 0, counts / (2 * widths), 0.0), zero])
+        self._mass, self._first = counts.sum(), (counts * middles).sum()
+        self._second = (counts * (middles**2 + widths**2 / 12)).sum()
+        self.noise = _NOISE * self._second.item()
+
+    def of(self, scales: Tensor) -> Tensor:
+        """For each scale and each first level from ``-levels`` to 0.
+
+        Args:
+            scales: float64, shape ``(scales,)``.
+
+        Returns:
+            float64, shape ``(scales, levels + 1)``.
+        """
+        levels, scale = self._levels, scales[:, None]
+        k = torch.arange(-levels, levels, dtype=torch.float64)
+        saved = self._g((k + 0.5) * scale).cumsum(1)  # up to the midpoint of k and k + 1
+        saved = torch.cat([torch.zeros_like(scale), saved], dim=1)
+        last = torch.arange(0, levels + 1, dtype=torch.float64) * scale
+        all_at_last = self._second - 2.0 * last * self._first + last**2 * self._mass
+        return all_at_last - 2.0 * scale * (saved[:, levels:] - saved[:, : levels + 1])
+
+    def _g(self, points: Tensor) -> Tensor:
+        points = points.clamp(min=self._edges[0])
+        bin_ = torch.searchsorted(self._edges, points, right=True) - 1
+        beyond = points - self._edges[bin_]
+        return self._height[bin_] + beyond * (self._slope[bin_] + beyond * self._curvature[bin_])
 
 
 class Grid(NamedTuple):
@@ -83,6 +108,7 @@ class Grid(NamedTuple):
 
     scale: float
     first_level: int
+    error: float
 
 
 def least_error_grid(
@@ -103,7 +129,7 @@ def least_error_grid(
         power_of_two: try only scales that are powers of two.
 
     Returns:
-        the grid; of equally good ones, that with the largest scale.
+        the grid and its error; of equally good ones, that with the largest scale.
     """
     lowest, highest = density.edges[0].item(), density.edges[-1].item()
     if first_level is None:
@@ -111,34 +137,29 @@ def least_error_grid(
     else:
         span = 2.0 * max(-lowest, highest)
     full = max(span / levels, smallest_scale)
+    errors = _Errors(density, levels)
 
-    noise = _NOISE * density.total()[2].item()
-    best, best_error = Grid(full, 0), float("inf")
-    scales = (_powers_of_two if power_of_two else _coarse_scales)(full, smallest_scale)
-    reach = _SMALLEST ** (-1 / (_COARSE - 1)) - 1.0  # to the next scale
-    for _ in range(1 if power_of_two else 1 + _REFINEMENTS):
-        errors = squared_errors(density, scales, levels)
+    def best_of(scales: Tensor) -> Grid:
+        found = errors.of(scales.clamp(min=smallest_scale))
         if first_level is not None:
-            errors = errors[:, first_level + levels, None]
-        least, columns = errors.min(dim=1)
-        row = int((least <= least.min() + noise).nonzero()[0])
-        if least[row].item() < best_error - noise:
-            best_error = least[row].item()
-            lowest_level = int(columns[row]) - levels if first_level is None else first_level
-            best = Grid(scales[row].item(), lowest_level)
-        # Where many values lie at an end of the range, as those of a softmax do, the error
-        # oscillates with the scale: a few thousandths away from a good one is a bad one. So this
-        # goes on around the best one, whether or not anything better was found last.
-        around = torch.linspace(1.0 + reach, 1.0 - reach, _FINE, dtype=torch.float64)
-        scales = (best.scale * around).clamp(min=smallest_scale)
-        reach *= 2.0 / (_FINE - 1)
-    return best
+            found = found[:, first_level + levels, None]
+        least, columns = found.min(dim=1)
+        row = int((least <= least.min() + errors.noise).nonzero()[0])
+        lowest_level = int(columns[row]) - levels if first_level is None else first_level
+        return Grid(max(scales[row].item(), smallest_scale), lowest_level, least[row].item())
 
-
-def _coarse_scales(largest: float, smallest: float) -> Tensor:
-    """From one step beyond the largest on, where the ends may lie half a level off: float64."""
+    if power_of_two:
+        return best_of(_powers_of_two(full, smallest_scale))
     steps = torch.arange(-1.0, _COARSE, dtype=torch.float64) / (_COARSE - 1)
-    return (largest * _SMALLEST**steps).clamp(min=smallest)
+    best = best_of(full * _SMALLEST**steps)
+    reach = _SMALLEST ** (-1 / (_COARSE - 1)) - 1.0  # to the next scale
+    counts = [max(_FINE, 2 * math.ceil(reach * levels * _PER_OSCILLATION)), *[_FINE] * _REFINEMENTS]
+    for count in counts:
+        around = torch.linspace(1.0 + reach, 1.0 - reach, count, dtype=torch.float64)
+        found = best_of(best.scale * around)
+        best = found if found.error < best.error - errors.noise else best
+        reach *= 2.0 / (count - 1)
+    return best
 
 
 def _powers_of_two(largest: float, smallest: float) -> Tensor:
@@ -146,37 +167,3 @@ def _powers_of_two(largest: float, smallest: float) -> Tensor:
     top, bottom = (math.ceil(math.log2(value)) for value in (largest, smallest))
     bottom = max(bottom, top + round(math.log2(_SMALLEST)))
     return 2.0 ** torch.arange(top, bottom - 1, -1, dtype=torch.float64)
-
-
-def squared_errors(density: Density, scales: Tensor, levels: int) -> Tensor:
-    """The sum of squared errors for each scale and each first level from ``-levels`` to 0.
-
-    Args:
-        density: the distribution.
-        scales: float64, shape ``(scales,)``.
-        levels: how many steps the grid has.
-
-    Returns:
-        float64, shape ``(scales, levels + 1)``.
-    """
-    scale = scales[:, None]
-    k = torch.arange(-levels, levels, dtype=torch.float64)
-    below = density.moments((k + 0.5) * scale)  # all that lies below the middle of k and k + 1
-    total = density.total()[:, None, None]
-
-    def error(moments: Tensor, level: Tensor) -> Tensor:
-        """Of the values with these moments, rounded to ``level · scale``."""
-        value = level * scale
-        return moments[2] - 2.0 * value * moments[1] + value * value * moments[0]
-
-    cells = error(below[..., 1:] - below[..., :-1], k[1:])
-    cells = torch.cat([torch.zeros_like(scale), cells.cumsum(-1)], dim=-1)
-
-    # Each grid value stands for its cell, the first and the last for all beyond as well.
-    first = slice(0, levels + 1)
-    last = slice(levels - 1, 2 * levels)
-    return (
-        error(below[..., first], k[first])
-        + (cells[:, last] - cells[:, first])
-        + error(total - below[..., last], k[last] + 1.0)
-    )

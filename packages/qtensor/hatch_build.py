@@ -41,7 +41,7 @@ EXTENSIONS = {
     "_calls": (),
     "_requantize": ("requantize*.c",),
     "_statistics": ("statistics*.c", "running_range.c"),
-    "_embedding": ("embedding.c", "elementwise_*.c"),
+    "_embedding": ("embedding*.c",),
 }
 # Contraction would let the compiler fuse a multiply and an add, and results would then differ
 # between instruction sets. -fno-math-errno and -fno-trapping-math only allow inlining rint().

@@ -1,8 +1,8 @@
-/* Bags of rows of a quantized table, summed or averaged. */
+/* Bags of rows of a quantized table: their sums, means or largest values. */
 #ifndef QTENSOR_EMBEDDING_H
 #define QTENSOR_EMBEDDING_H
 
-#include "elementwise.h"
+#include <stdint.h>
 
 /* Rows of whole bytes; integers of 4 or 2 bits lie several to a byte, the first in the lowest. */
 typedef struct {
@@ -12,18 +12,34 @@ typedef struct {
     int bits;
 } quantized_table;
 
-/* Bag b consists of indices[offsets[b]] ... indices[offsets[b + 1] - 1]. */
+static inline int64_t row_bytes(const quantized_table *t) { return (t->columns * t->bits + 7) / 8; }
+
+enum bag_mode { BAG_SUM, BAG_MEAN, BAG_MAX };
+
+/* Bag b consists of indices[offsets[b]] ... indices[offsets[b + 1] - 1], where `count`, the number
+ * of indices, stands for an offset that is missing. An empty bag is zero. */
 typedef struct {
     const int64_t *indices, *offsets;
-    int64_t bags;
-    const float *weights; /* of each index, or NULL */
+    int64_t count, offset_count, bags;
+    const float *weights; /* of each index, for sums, or NULL */
     int64_t padding;      /* an index to leave out, or -1 */
-    int mean;             /* else the sum; an empty bag is zero */
+    enum bag_mode mode;
 } index_bags;
 
-/* Rows are added in the order of their indices, in float32. Returns the position of the first index
- * that is no row's, having computed nothing, or -1. */
-int64_t embedding_bag(const elementwise_kernels *kernels, const quantized_table *table,
+/* Reduces the rows of indices[begin] ... indices[end - 1], of which one at least is not padding, to
+ * n columns from `first` on, which lies at the beginning of a byte. In float32 and in the order of
+ * the indices, of v = ((float)q - zero_point) * scale: the sum of weight * v from 0 on, or the
+ * largest, max = v > max ? v : max from -infinity on. */
+typedef void embedding_reduce(const quantized_table *table, const index_bags *bags, int64_t begin,
+                              int64_t end, int64_t first, int64_t n, float *out);
+
+extern embedding_reduce embedding_reduce_scalar, embedding_reduce_avx2;
+
+enum { BAGS_DONE = -1, BAGS_BAD_OFFSETS = -2 };
+
+/* Having computed nothing, returns the position of the first index that is no row's, or
+ * BAGS_BAD_OFFSETS unless they rise from 0 to `count` at most. */
+int64_t embedding_bag(embedding_reduce *reduce, const quantized_table *table,
                       const index_bags *bags, float *output, int threads);
 
 #endif

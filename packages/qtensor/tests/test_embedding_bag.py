@@ -30,6 +30,8 @@ def wanted(weight, indices, offsets, mode, factors=None, padding=None):
         taken = [i for i in range(begin, end) if indices[i] != padding]
         for i in taken:
             result[bag] += rows[indices[i]] * (1.0 if factors is None else factors[i].item())
+        if mode == "max" and taken:
+            result[bag] = rows[indices[taken].numpy()].max(0)
         if mode == "mean" and taken:
             result[bag] /= len(taken)
     return torch.as_tensor(result).float()
@@ -37,7 +39,7 @@ def wanted(weight, indices, offsets, mode, factors=None, padding=None):
 
 @pytest.mark.parametrize("columns", [1, 3, 64, 300])
 @pytest.mark.parametrize("dtype", [qtensor.quint8, qtensor.quint4x2, qtensor.quint2x4], ids=str)
-@pytest.mark.parametrize("mode", ["sum", "mean"])
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 @pytest.mark.parametrize("padding", [None, 7])
 def test_bags(dtype, mode, padding, columns):
     weight, (indices, offsets) = table(dtype, columns=columns), bags()
@@ -84,8 +86,8 @@ def test_functions(bits):
     rows = getattr(qtensor.ops, f"embedding_{bits}")
     summed = getattr(qtensor.ops, f"embedding_bag_{bits}")
     assert torch.equal(rows(weight, indices), weight.dequantize()[indices])
-    for mode in (0, 1):
-        expected = wanted(weight, indices, offsets, ("sum", "mean")[mode])
+    for mode, name in enumerate(("sum", "mean", "max")):
+        expected = wanted(weight, indices, offsets, name)
         result = summed(weight, indices, offsets, mode=mode)
         torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="pruned"):
@@ -102,10 +104,14 @@ def test_bad_input():
         module(torch.tensor([0, 1]), torch.tensor([0, 2, 1]))
     with pytest.raises(ValueError, match="offsets that do not fall"):
         module(torch.tensor([0, 1]), torch.tensor([0, 5]))
+    with pytest.raises(ValueError, match="offsets, of which the last"):
+        module.include_last_offset = True
+        module(torch.tensor([0, 1]), torch.tensor([], dtype=torch.int64))
+    module.include_last_offset = False
     with pytest.raises(ValueError, match="per_sample_weights"):
         module(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(3))
-    with pytest.raises(ValueError, match="modes 'sum' and 'mean'"):
-        nnq.EmbeddingBag(2, 2, mode="max")
+    with pytest.raises(ValueError, match=r"modes .*, got 'product'"):
+        nnq.EmbeddingBag(2, 2, mode="product")
     with pytest.raises(ValueError, match="offsets with indices"):
         module(torch.tensor([0, 1]))
 

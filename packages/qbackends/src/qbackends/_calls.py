@@ -167,13 +167,6 @@ def embedding_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     return None if module is None or module.max_norm is None else "max_norm renormalizes its rows"
 
 
-def embedding_bag_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
-    """As :func:`embedding_refusal`; and the largest of a bag's values has no kernel."""
-    if module is not None and module.mode == "max":
-        return "it takes the maximum of each bag; only sums and means have a kernel"
-    return embedding_refusal(module, args, kwargs)
-
-
 def lstm_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     """Projections of the hidden values have no quantized form."""
     return "it projects its hidden values" if module.proj_size else None

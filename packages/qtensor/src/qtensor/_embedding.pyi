@@ -1,3 +1,7 @@
+DONE: int
+BAD_OFFSETS: int
+MODES: tuple[str, ...]
+
 def use_isa(name: str) -> None: ...
 def embedding_bag(
     table: int,
@@ -7,11 +11,13 @@ def embedding_bag(
     columns: int,
     bits: int,
     indices: int,
+    count: int,
     offsets: int,
+    offset_count: int,
     bags: int,
     weights: int,
     padding: int,
-    mean: bool,
+    mode: int,
     output: int,
     threads: int,
 ) -> int: ...

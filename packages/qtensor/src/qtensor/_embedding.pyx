@@ -8,11 +8,6 @@ from ._isa import ISA
 
 
 cdef extern from "embedding.h" nogil:
-    ctypedef struct elementwise_kernels:
-        pass
-    const elementwise_kernels elementwise_scalar
-    const elementwise_kernels elementwise_avx2
-
     ctypedef struct quantized_table:
         const uint8_t *table
         const float *scales
@@ -20,19 +15,34 @@ cdef extern from "embedding.h" nogil:
         int64_t rows, columns
         int bits
 
+    enum bag_mode:
+        BAG_SUM
+        BAG_MEAN
+        BAG_MAX
+
     ctypedef struct index_bags:
         const int64_t *indices
         const int64_t *offsets
-        int64_t bags
+        int64_t count, offset_count, bags
         const float *weights
         int64_t padding
-        int mean
+        bag_mode mode
 
-    int64_t c_embedding_bag "embedding_bag"(const elementwise_kernels *, const quantized_table *,
+    ctypedef void embedding_reduce(const quantized_table *, const index_bags *, int64_t, int64_t,
+                                   int64_t, int64_t, float *)
+    embedding_reduce embedding_reduce_scalar
+    embedding_reduce embedding_reduce_avx2
+
+    int64_t BAGS_DONE
+    int64_t BAGS_BAD_OFFSETS
+    int64_t c_embedding_bag "embedding_bag"(embedding_reduce *, const quantized_table *,
                                             const index_bags *, float *, int)
 
 
-cdef const elementwise_kernels *kernels = NULL
+DONE, BAD_OFFSETS = BAGS_DONE, BAGS_BAD_OFFSETS
+MODES = ("sum", "mean", "max")  # as bag_mode counts them
+
+cdef embedding_reduce *reduce = NULL
 
 
 def use_isa(str name):
@@ -40,24 +50,26 @@ def use_isa(str name):
 
     Done once at import with ``_isa.ISA``. Tests call it to compare two in one process.
     """
-    global kernels
-    kernels = &elementwise_avx2 if name == "avx2" else &elementwise_scalar
+    global reduce
+    reduce = embedding_reduce_avx2 if name == "avx2" else embedding_reduce_scalar
 
 
 use_isa(ISA)
 
 
 def embedding_bag(size_t table, size_t scales, size_t zero_points, int64_t rows, int64_t columns,
-                  int bits, size_t indices, size_t offsets, int64_t bags, size_t weights,
-                  int64_t padding, bint mean, size_t output, int threads):
-    """The position of the first index that is no row's, or -1. ``weights`` may be 0."""
+                  int bits, size_t indices, int64_t count, size_t offsets, int64_t offset_count,
+                  int64_t bags, size_t weights, int64_t padding, int mode, size_t output,
+                  int threads):
+    """``DONE``; or having computed nothing, the position of the first index that is no row's, or
+    ``BAD_OFFSETS``. ``weights`` may be 0."""
     cdef quantized_table source = quantized_table(
         <const uint8_t *>table, <const float *>scales, <const float *>zero_points, rows, columns,
         bits)
     cdef index_bags wanted = index_bags(
-        <const int64_t *>indices, <const int64_t *>offsets, bags, <const float *>weights, padding,
-        mean)
-    cdef int64_t bad
+        <const int64_t *>indices, <const int64_t *>offsets, count, offset_count, bags,
+        <const float *>weights, padding, <bag_mode>mode)
+    cdef int64_t status
     with nogil:
-        bad = c_embedding_bag(kernels, &source, &wanted, <float *>output, threads)
-    return bad
+        status = c_embedding_bag(reduce, &source, &wanted, <float *>output, threads)
+    return status

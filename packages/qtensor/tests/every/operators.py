@@ -270,6 +270,8 @@ def _elementwise(r: Random) -> dict[str, list[Arguments]]:
         "embedding_bag": [
             (*table, torch.tensor([0, 5, 2, 1]), torch.tensor([0, 3]), 17),
             (*table, torch.tensor([0, 5, 2]), torch.tensor([0, 1, 3]), 17, 8, "mean", None, True),
+            (*table, torch.tensor([0, 5, 2]), torch.tensor([0, 0]), 34, 4, "max", None, False, 2),
+            (*table, torch.tensor([4, 5, 2]), torch.tensor([0, 2]), 67, 2, "sum", r.float(3)),
         ],
         "embedding": [
             (r.uint8(6, 17), r.scales(6), r.float(6), torch.tensor([[0, 5, 2], [2, 0, 1]])),

@@ -42,7 +42,7 @@ def embedding() -> Iterator[BackendPatternConfig]:
     )
     bags = (
         BackendPatternConfig(nn.EmbeddingBag)
-        .set_refusal(calls.embedding_bag_refusal)
+        .set_refusal(calls.embedding_refusal)
         .set_reference_quantized_module(nnq.reference.EmbeddingBag)
         .set_weight_only_module(nnq.EmbeddingBag)
     )

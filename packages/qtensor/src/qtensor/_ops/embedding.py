@@ -43,7 +43,8 @@ def embedding_reference(
     return (values - zero_points[indices].unsqueeze(-1)) * scales[indices].unsqueeze(-1)
 
 
-def embedding_fake(weight: Tensor, scales: Tensor, zero_points: Tensor, indices: Tensor) -> Tensor:
+def check_table(weight: Tensor, scales: Tensor, zero_points: Tensor, indices: Tensor) -> None:
+    """Raise ``TypeError`` or ``ValueError`` unless these are a table and indices into one."""
     check_integers(weight, (torch.uint8,), "weight")
     check_float32(scales, "scales")
     check_float32(zero_points, "zero_points")
@@ -59,6 +60,10 @@ def embedding_fake(weight: Tensor, scales: Tensor, zero_points: Tensor, indices:
                 f"expected {name} of shape ({weight.shape[0]},), one for each row of weight of "
                 f"shape {tuple(weight.shape)}, got shape {tuple(tensor.shape)}"
             )
+
+
+def embedding_fake(weight: Tensor, scales: Tensor, zero_points: Tensor, indices: Tensor) -> Tensor:
+    check_table(weight, scales, zero_points, indices)
     return scales.new_empty((*indices.shape, weight.shape[1]))
 
 

@@ -1,4 +1,4 @@
-"""Sums and means of bags of rows of a quantized embedding table."""
+"""Bags of rows of a quantized embedding table: their sums, means or largest values."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,12 @@ from .. import _embedding
 from .._threads import num_threads
 from ._checks import check_float32
 from ._registry import operator
-from .embedding import embedding_fake
+from .embedding import check_table
 from .pack_bits import unpack_bits
 
-_MODES = ("sum", "mean")
+MODES: tuple[str, ...] = _embedding.MODES
+"""What becomes of a bag; the legacy operators gave numbers, in this order."""
+
 _BITS = (8, 4, 2)
 
 
@@ -24,16 +26,21 @@ def check_embedding_bag(
     bits: int,
     mode: str,
     per_sample_weights: Tensor | None,
+    include_last_offset: bool,
 ) -> None:
     """Raise ``TypeError`` or ``ValueError`` unless dtypes, shapes and options fit together."""
-    embedding_fake(weight, scales, zero_points, indices)
+    check_table(weight, scales, zero_points, indices)
     if indices.ndim != 1 or offsets.ndim != 1 or offsets.dtype not in (torch.int64, torch.int32):
         raise ValueError(
             "expected indices and integer offsets of one dimension, got shapes "
             f"{tuple(indices.shape)} and {tuple(offsets.shape)}, {offsets.dtype}"
         )
-    if bits not in _BITS or mode not in _MODES:
-        raise ValueError(f"expected bits of {_BITS} and a mode of {_MODES}, got {bits} and {mode}")
+    if bits not in _BITS or mode not in MODES:
+        raise ValueError(f"expected bits of {_BITS} and a mode of {MODES}, got {bits} and {mode}")
+    if include_last_offset and offsets.shape[0] == 0:
+        raise ValueError(
+            "expected offsets, of which the last says where the last bag ends, got none"
+        )
     if weight.shape[1] != (dimension * bits + 7) // 8:
         raise ValueError(
             f"expected rows of {dimension} integers of {bits} bits, {(dimension * bits + 7) // 8} "
@@ -71,7 +78,7 @@ def embedding_bag_reference(
         offsets: int64 or int32, not falling, the first 0: where in ``indices`` each bag begins.
         dimension: how many integers a row has.
         bits: of an integer: 8, 4 or 2.
-        mode: ``"sum"`` or ``"mean"``.
+        mode: ``"sum"``, ``"mean"`` or ``"max"``.
         per_sample_weights: float32, shape ``(indices,)``, with ``"sum"`` only.
         include_last_offset: whether the last offset only says where the last bag ends.
         padding_idx: an index to leave out.
@@ -93,7 +100,16 @@ def embedding_bag_reference(
                 [1.2500, 2.2500]])
     """
     check_embedding_bag(
-        weight, scales, zero_points, indices, offsets, dimension, bits, mode, per_sample_weights
+        weight,
+        scales,
+        zero_points,
+        indices,
+        offsets,
+        dimension,
+        bits,
+        mode,
+        per_sample_weights,
+        include_last_offset,
     )
     rows = weight[indices]
     if bits < 8:
@@ -102,19 +118,23 @@ def embedding_bag_reference(
     taken = torch.ones_like(indices, dtype=torch.float32)
     if padding_idx is not None:
         taken = (indices != padding_idx).float()
-    factors = taken if per_sample_weights is None else taken * per_sample_weights
     starts = offsets[:-1] if include_last_offset else offsets
     end = offsets[-1:] if include_last_offset else offsets.new_full((1,), len(indices))
     bags, position = len(starts), torch.arange(len(indices), device=indices.device)
     bag = torch.searchsorted(starts.contiguous(), position, right=True) - 1
-    inside = (position < end).float()
     bag = bag.clamp(0, max(bags - 1, 0))
-    output = values.new_zeros(bags, dimension)
-    output.index_add_(0, bag, values * (factors * inside)[:, None])
-    if mode == "mean":
-        counts = values.new_zeros(bags).index_add_(0, bag, taken * inside)
-        output = output / counts.clamp(min=1.0)[:, None]
-    return output
+    taken = taken * (position < end).float()
+    counts = values.new_zeros(bags).index_add_(0, bag, taken)[:, None]
+    if mode == "max":
+        values = values.masked_fill(taken[:, None] == 0, -torch.inf)
+        where = bag[:, None].expand(-1, dimension)
+        largest = values.new_full((bags, dimension), -torch.inf).scatter_reduce(
+            0, where, values, "amax"
+        )
+        return torch.where(counts > 0, largest, 0.0)
+    factors = taken if per_sample_weights is None else taken * per_sample_weights
+    output = values.new_zeros(bags, dimension).index_add_(0, bag, values * factors[:, None])
+    return output / counts.clamp(min=1.0) if mode == "mean" else output
 
 
 def embedding_bag_fake(
@@ -131,7 +151,16 @@ def embedding_bag_fake(
     padding_idx: int | None = None,
 ) -> Tensor:
     check_embedding_bag(
-        weight, scales, zero_points, indices, offsets, dimension, bits, mode, per_sample_weights
+        weight,
+        scales,
+        zero_points,
+        indices,
+        offsets,
+        dimension,
+        bits,
+        mode,
+        per_sample_weights,
+        include_last_offset,
     )
     bags = offsets.shape[0] - 1 if include_last_offset else offsets.shape[0]
     return scales.new_empty((bags, dimension))
@@ -151,18 +180,23 @@ def embedding_bag_cpu(
     padding_idx: int | None = None,
 ) -> Tensor:
     check_embedding_bag(
-        weight, scales, zero_points, indices, offsets, dimension, bits, mode, per_sample_weights
+        weight,
+        scales,
+        zero_points,
+        indices,
+        offsets,
+        dimension,
+        bits,
+        mode,
+        per_sample_weights,
+        include_last_offset,
     )
-    offsets = offsets.long()
-    if not include_last_offset:
-        offsets = torch.cat([offsets, offsets.new_tensor([len(indices)])])
-    check_offsets(offsets, len(indices))
     weight, scales, zero_points = weight.contiguous(), scales.contiguous(), zero_points.contiguous()
-    indices, offsets = indices.long().contiguous(), offsets.contiguous()
-    factors = per_sample_weights
-    factors = None if factors is None else factors.contiguous()
-    output = scales.new_empty((len(offsets) - 1, dimension))
-    bad = _embedding.embedding_bag(
+    indices, offsets = indices.long().contiguous(), offsets.long().contiguous()
+    factors = None if per_sample_weights is None else per_sample_weights.contiguous()
+    bags = len(offsets) - include_last_offset
+    output = scales.new_empty((bags, dimension))
+    status = _embedding.embedding_bag(
         weight.data_ptr(),
         scales.data_ptr(),
         zero_points.data_ptr(),
@@ -170,30 +204,27 @@ def embedding_bag_cpu(
         dimension,
         bits,
         indices.data_ptr(),
+        len(indices),
         offsets.data_ptr(),
-        len(offsets) - 1,
+        len(offsets),
+        bags,
         0 if factors is None else factors.data_ptr(),
         -1 if padding_idx is None else padding_idx,
-        mode == "mean",
+        MODES.index(mode),
         output.data_ptr(),
         num_threads(),
     )
-    if bad >= 0:
-        raise IndexError(
-            f"index {indices[bad].item()} (position {bad} of {len(indices)} indices) is out of "
-            f"range for an embedding table of {weight.shape[0]} rows"
-        )
-    return output
-
-
-def check_offsets(offsets: Tensor, indices: int) -> None:
-    """Raise ``ValueError`` unless they rise from 0 to no more than the number of indices."""
-    steps = offsets[1:] - offsets[:-1]
-    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] > indices or bool((steps < 0).any()):
+    if status == _embedding.BAD_OFFSETS:
         raise ValueError(
-            f"expected offsets that do not fall, from 0 to {indices} at most, the number of "
+            f"expected offsets that do not fall, from 0 to {len(indices)} at most, the number of "
             f"indices; got {offsets.tolist()}"
         )
+    if status != _embedding.DONE:
+        raise IndexError(
+            f"index {indices[status].item()} (position {status} of {len(indices)} indices) is out "
+            f"of range for an embedding table of {weight.shape[0]} rows"
+        )
+    return output
 
 
 embedding_bag = operator(

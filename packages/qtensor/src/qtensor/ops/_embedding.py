@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .._dtypes import QDType, quint4x2, quint8
-from .._ops.embedding_bag import embedding_bag
+from .._ops.embedding_bag import MODES, embedding_bag
 from .._qtensor import QTensor
 
 
@@ -50,14 +50,14 @@ def embedding_bag_byte(
     compressed_indices_mapping: Tensor | None = None,
     include_last_offset: bool = False,
 ) -> Tensor:
-    """Sums of bags of rows of an 8-bit table.
+    """Sums, means or largest values of bags of rows of an 8-bit table.
 
     Args:
         weight: quint8, shape ``(rows, dimension)``, per channel along axis 0.
         indices: int64 or int32, shape ``(indices,)``, or ``(bags, length)`` without ``offsets``.
         offsets: where in ``indices`` each bag begins.
         scale_grad_by_freq: not used.
-        mode: 0 for the sum, 1 for the mean.
+        mode: 0 for the sum, 1 for the mean, 2 for the largest values.
         pruned_weights, compressed_indices_mapping: must be false and ``None``; tables here have
             all their rows.
         per_sample_weights: float32, of the shape of ``indices``; only for sums.
@@ -128,8 +128,8 @@ def _bags(
         raise TypeError(f"expected a table of {dtype} quantized along axis 0, got {given}")
     if pruned:
         raise ValueError("expected a table with all its rows, got pruned weights")
-    if mode not in (0, 1):
-        raise ValueError(f"expected mode 0 (sum) or 1 (mean), got {mode}")
+    if mode not in range(len(MODES)):
+        raise ValueError(f"expected mode 0 (sum), 1 (mean) or 2 (max), got {mode}")
     if offsets is None:
         bags, length = indices.shape
         offsets = torch.arange(bags, device=indices.device) * length
@@ -142,7 +142,7 @@ def _bags(
         offsets,
         weight.shape[1],
         dtype.bits,
-        ("sum", "mean")[mode],
+        MODES[mode],
         per_sample_weights,
         include_last_offset,
     )

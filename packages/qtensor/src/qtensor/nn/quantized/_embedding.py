@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..._dtypes import QDType, as_qdtype, quint4x2, quint8
 from ..._ops.embedding import embedding
-from ..._ops.embedding_bag import embedding_bag
+from ..._ops.embedding_bag import MODES, embedding_bag
 from ..._ops.pack_bits import unpack_bits
 from ..._qparams import QParams
 from ..._qtensor import QTensor
@@ -174,11 +174,12 @@ class Embedding(_Table):
 
 
 class EmbeddingBag(_Table):
-    """Sums or means of bags of rows of a table of 8 or 4 bits, each with its own scale.
+    """Bags of rows of a table of 8 or 4 bits: their sums, means or largest values.
 
     Args:
         num_embeddings, embedding_dim, mode, include_last_offset, padding_idx: as in
-            :class:`torch.nn.EmbeddingBag`; ``mode`` is ``"sum"`` (default) or ``"mean"``.
+            :class:`torch.nn.EmbeddingBag`; ``mode`` is ``"sum"`` by
+            default.
         max_norm, norm_type, scale_grad_by_freq, sparse: matter in training only; ``max_norm``,
             which would change the table, must be ``None``.
         _weight: the table, quantized per channel along axis 0 with real zero points.
@@ -210,8 +211,8 @@ class EmbeddingBag(_Table):
         padding_idx: int | None = None,
     ) -> None:
         super().__init__()
-        if mode not in ("sum", "mean"):
-            raise ValueError(f"{self._get_name()} has the modes 'sum' and 'mean', got {mode!r}")
+        if mode not in MODES:
+            raise ValueError(f"{self._get_name()} has the modes {MODES}, got {mode!r}")
         self.mode, self.include_last_offset, self.padding_idx = (
             mode,
             include_last_offset,

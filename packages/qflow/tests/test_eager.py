@@ -65,6 +65,20 @@ def test_reference(batch: Tensor) -> None:
     assert type(reference.head) is nnq.reference.Linear
 
 
+@pytest.mark.parametrize("backend", ["x86", "fbgemm"])
+def test_reference_of_transposed_convolutions(backend: str) -> None:
+    """Their weight's output channels are on axis 1, as they are once quantized."""
+    torch.manual_seed(0)
+    model = qflow.QuantWrapper(nn.Sequential(nn.ConvTranspose2d(4, 6, 3))).eval()
+    model.qconfig = qflow.get_default_qconfig(backend)
+    prepared = qflow.prepare(model)
+    prepared(torch.randn(2, 4, 5, 5))
+    expected = qflow.convert(prepared).module[0].weight()
+    weight = qflow.convert(prepared, is_reference=True).module[0].get_quantized_weight()
+    assert weight.q_per_channel_axis() == expected.q_per_channel_axis() == 1
+    assert torch.equal(weight.int_repr(), expected.int_repr())
+
+
 def test_fusing(batch: Tensor) -> None:
     model = Network().eval()
     expected = model(batch)

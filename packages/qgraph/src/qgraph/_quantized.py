@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_map
 
-from qobserve import get_qparam_dict
+from qobserve import get_weight_qparam_dict
 from qtensor import QParams, QTensor
 from qtensor.nn.quantized import OutputModule, Quantize, float_form
 
@@ -57,29 +56,15 @@ def reference_module(
     """
     reference_class: Any = row.reference_quantized_module
     module = float_form(module)
-    if not isinstance(module, nn.Sequential):
-        return reference_class.from_float(  # type: ignore[no-any-return]  # a module
-            module, weight_qparams(module, row.weight_axis, qconfig, path)
-        )
-    container = shallow_copy(module)
-    weighted: Any = module[0]
-    qparams = weight_qparams(weighted, row.weight_axis, qconfig, f"{path}.0")
-    container.register_module("0", reference_class.from_float(weighted, qparams))
+    container = shallow_copy(module) if isinstance(module, nn.Sequential) else None
+    weighted: Any = module if container is None else container[0]
+    name = f"{path}.weight" if container is None else f"{path}.0.weight"
+    qparams = get_weight_qparam_dict(weighted, qconfig, row.weight_axis, name)
+    reference: nn.Module = reference_class.from_float(weighted, qparams)
+    if container is None:
+        return reference
+    container.register_module("0", reference)
     return container
-
-
-def weight_qparams(module: Any, axis: int, qconfig: Any, path: str) -> dict[str, Any]:
-    """How to quantize the weight of ``module``, in the form that reference modules take."""
-    trained: Any = getattr(module, "weight_fake_quant", None)
-    if trained is not None and getattr(trained, "has_seen_data", True):
-        return get_qparam_dict(trained)
-    observer = qconfig.weight()
-    observer.name = f"{path}.weight"
-    if hasattr(observer, "ch_axis"):
-        observer.ch_axis = axis
-    with torch.no_grad():
-        observer(module.weight.detach())
-    return get_qparam_dict(observer)
 
 
 def dequantize_each(values: Any) -> Any:

@@ -9,6 +9,7 @@ from ._clipping import PercentileObserver as PercentileObserver
 from ._convert import ModuleMapping as ModuleMapping
 from ._convert import convert as convert
 from ._convert import get_qparam_dict as get_qparam_dict
+from ._convert import get_weight_qparam_dict as get_weight_qparam_dict
 from ._convert import swap_module as swap_module
 from ._convert import unseen_observers as unseen_observers
 from ._default_fake_quantize import (

@@ -174,6 +174,43 @@ def get_qparam_dict(observer: nn.Module) -> dict[str, Any]:
     return qparams
 
 
+def get_weight_qparam_dict(
+    module: Any, qconfig: Any = None, axis: int | None = None, name: str = ""
+) -> dict[str, Any]:
+    """How to quantize the weight of a layer, as the dictionary that reference modules take.
+
+    Args:
+        module: a float layer with a ``weight``; with its trained ``weight_fake_quant`` if it has
+            one, which then says all.
+        qconfig: whose ``weight`` makes the observer; the layer's own ``qconfig`` by default.
+        axis: the weight's axis of output channels, for observers per channel; by default 1 for
+            transposed convolutions and otherwise what the observer was made with.
+        name: what the observer calls the weight where it reports something.
+
+    Returns:
+        what :func:`get_qparam_dict` returns.
+
+    Example:
+        >>> import torch
+        >>> from qobserve import default_per_channel_qconfig, get_weight_qparam_dict
+        >>> found = get_weight_qparam_dict(torch.nn.Linear(3, 2), default_per_channel_qconfig)
+        >>> found["scale"].shape
+        torch.Size([2])
+    """
+    trained: Any = getattr(module, "weight_fake_quant", None)
+    if trained is not None and getattr(trained, "has_seen_data", True):
+        return get_qparam_dict(trained)
+    observer = (module.qconfig if qconfig is None else qconfig).weight()
+    if name:
+        observer.name = name
+    if axis is None and getattr(module, "transposed", False):
+        axis = 1
+    if axis is not None and hasattr(observer, "ch_axis"):
+        observer.ch_axis = axis  # a qconfig is for all layers
+    observer(module.weight.detach())
+    return get_qparam_dict(observer)
+
+
 def unseen_observers(module: nn.Module) -> dict[str, ObserverBase]:
     """The observers inside ``module`` that have seen no data, by their qualified names."""
     return {
@@ -221,21 +258,12 @@ def _counterpart(target: Any, mod: nn.Module, use_precomputed_fake_quant: bool) 
     made: nn.Module
     if "weight_qparams" in accepted:
         layer = float_form(mod)
-        made = target.from_float(layer, weight_qparams=_weight_qparams(layer))
+        made = target.from_float(layer, weight_qparams=get_weight_qparam_dict(layer))
     elif "use_precomputed_fake_quant" in accepted:
         made = target.from_float(mod, use_precomputed_fake_quant=use_precomputed_fake_quant)
     else:
         made = target.from_float(mod)
     return made
-
-
-def _weight_qparams(layer: Any) -> dict[str, Any]:
-    trained: Any = getattr(layer, "weight_fake_quant", None)
-    if trained is not None and getattr(trained, "has_seen_data", True):
-        return get_qparam_dict(trained)
-    observer = layer.qconfig.weight()
-    observer(layer.weight)
-    return get_qparam_dict(observer)
 
 
 def _copy_hooks(source: nn.Module, target: nn.Module) -> None:

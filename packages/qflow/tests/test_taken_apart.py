@@ -191,20 +191,45 @@ def test_parts_of_a_part_share_its_parameters() -> None:
         assert snr(prepared(x), quantized(x)) > 20
 
 
-def test_float_masks_and_projections_stay_float() -> None:
-    class Masked(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.attention, self.lstm = nn.MultiheadAttention(8, 2), nn.LSTM(8, 8, proj_size=4)
+class Masked(nn.Module):
+    """Attention whose mask of floats is computed of a quantized tensor, as encoders do."""
 
-        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-            y: Tensor = self.lstm(self.attention(x, x, x, attn_mask=mask)[0])[0]
-            return y
+    def __init__(self) -> None:
+        super().__init__()
+        self.lead = nn.Linear(1, 1)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
 
-    prepared, quantized = in_graph(Masked(), torch.randn(5, 3, 8), torch.zeros(5, 5))
-    nodes = plan_of(prepared).nodes
-    assert "mask of floats" in nodes["attention"].why and "projects" in nodes["lstm"].why
-    assert type(quantized.get_submodule("attention")) is nn.MultiheadAttention
+    def forward(self, x: Tensor, kept: Tensor) -> Tensor:
+        padding = self.lead(1.0 - kept.unsqueeze(-1)).squeeze(-1) * -50.0
+        causal = torch.full((5, 5), float("-inf")).triu(1)
+        y: Tensor = self.attention(x, x, x, padding, attn_mask=causal)[0]
+        return y
+
+
+@pytest.mark.parametrize("quantized_mask", [False, True])
+def test_masks_of_floats_are_read_as_they_are(quantized_mask: bool) -> None:
+    model = Masked().eval()
+    nn.init.ones_(model.lead.weight)
+    nn.init.zeros_(model.lead.bias)
+    x, kept = torch.randn(3, 5, 8), (torch.arange(5) < torch.tensor([[5], [4], [3]])).float()
+    mapping = qflow.QConfigMapping().set_object_type(nn.MultiheadAttention, QCONFIG)
+    if quantized_mask:
+        mapping.set_global(QCONFIG)
+    prepared = qflow.prepare_fx(model, mapping, (x, kept))
+    with torch.no_grad():
+        prepared(x, kept)
+        quantized = qflow.convert_fx(prepared)
+        plan = plan_of(prepared).nodes["attention"]
+        assert plan.decision is Decision.STATIC and plan.inputs == ("x",)
+        assert type(quantized.get_submodule("attention")) is nnq.MultiheadAttention
+        assert snr(model(x, kept), quantized(x, kept)) > 25
+
+
+def test_projections_stay_float() -> None:
+    model = nn.Sequential(nn.LSTM(8, 8, proj_size=4))
+    prepared, quantized = in_graph(model, torch.randn(5, 3, 8))
+    assert any("projects" in node.why for node in plan_of(prepared).nodes.values())
+    assert type(quantized.get_submodule("0")) is nn.LSTM
 
 
 def test_graph_training() -> None:

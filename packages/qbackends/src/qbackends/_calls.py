@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Node
 
 from qtensor import QParams, QTensor, ops
 
@@ -170,16 +169,6 @@ def embedding_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
 def lstm_refusal(module: Any, args: Any, kwargs: Any) -> str | None:
     """Projections of the hidden values have no quantized form."""
     return "it projects its hidden values" if module.proj_size else None
-
-
-def attention_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """Masks of floats would be quantized as the other tensors are."""
-    given = dict(enumerate(args)) | kwargs
-    masks = (given.get(3, given.get("key_padding_mask")), given.get(5, given.get("attn_mask")))
-    values = [mask.meta.get("value") for mask in masks if isinstance(mask, Node)]
-    if any(value is None or value.is_float for value in values):
-        return "it is called with a mask of floats; give one of booleans"
-    return None
 
 
 def quantized_softmax(

@@ -67,6 +67,7 @@ class BackendPatternConfig:
         self.refuse: Callable[..., str | None] | None = None
         self.num_tensor_args_to_observation_type: dict[int, ObservationType] = {}
         self.input_ranks: tuple[int, ...] = ()
+        self.float_arguments: tuple[int | str, ...] = ()
         self.observed_module: type[nn.Module] | None = None
         self.quantized_module: type[nn.Module] | None = None
         self.quantized_function: Callable[..., Any] | None = None
@@ -233,6 +234,14 @@ class BackendPatternConfig:
     def set_input_ranks(self, *ranks: int) -> Self:
         """Set how many dimensions the first input may have (default: any number)."""
         self.input_ranks = ranks
+        return self
+
+    def set_float_arguments(self, *arguments: int | str) -> Self:
+        """Set which arguments, by position and by name, are read as they are (default: none).
+
+        Such as the mask of attention, whose ``-inf`` no integers stand for.
+        """
+        self.float_arguments = arguments
         return self
 
     def set_observed_module(self, observed_module: type[nn.Module]) -> Self:

@@ -26,5 +26,5 @@ def taken_apart() -> Iterator[BackendPatternConfig]:
         .set_dtype_configs(STATIC)
         .set_observed_module(quantizable.MultiheadAttention)
         .set_quantized_module(nnq.MultiheadAttention)
-        .set_refusal(calls.attention_refusal)
+        .set_float_arguments(3, "key_padding_mask", 5, "attn_mask")
     )

@@ -141,7 +141,12 @@ class _Planner:
             refusal = f"its quantized form takes inputs of {row.input_ranks} dimensions only"
         if refusal is not None:
             return self._float(node, refusal, row)
-        tensors = [arg for arg in node.all_input_nodes if self._is_float_tensor(arg)]
+        as_they_are = _arguments(node, row.float_arguments)
+        tensors = [
+            arg
+            for arg in node.all_input_nodes
+            if self._is_float_tensor(arg) and arg not in as_they_are
+        ]
         reads = sum(arg in tensors for arg in reads_of(node))
         observation = row.observation_type_of(reads)
         if observation is None:
@@ -287,3 +292,9 @@ class _Planner:
             inputs=tuple(arg.name for arg in inputs),
             fused=node.meta.get("fused", ()),
         )
+
+
+def _arguments(node: Node, wanted: tuple[int | str, ...]) -> list[Any]:
+    """The arguments of ``node`` at these positions and under these names, where there are any."""
+    given = dict(enumerate(node.args)) | node.kwargs
+    return [given[key] for key in wanted if key in given]

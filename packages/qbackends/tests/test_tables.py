@@ -68,7 +68,9 @@ def test_module_mappings() -> None:
     assert nni.ConvAdd2d not in dynamic
     tables = dict.fromkeys((nn.Embedding, nnqat.Embedding), nnq.Embedding)
     tables |= dict.fromkeys((nn.EmbeddingBag, nnqat.EmbeddingBag), nnq.EmbeddingBag)
-    assert qbackends.weight_only_module_mapping() == tables
+    assert qbackends.table_module_mapping() == tables
+    layers = dict.fromkeys((nn.Linear, nnqat.Linear), nnq.weight_only.Linear)
+    assert qbackends.weight_only_module_mapping() == layers | tables
     trained = qbackends.qat_module_mapping()
     assert trained[nni.ConvBnReLU2d] is nniqat.ConvBnReLU2d
     assert static[nniqat.ConvBnReLU2d] is nni.quantized.ConvReLU2d

@@ -58,6 +58,25 @@ def test_in_one_call(batch: Tensor) -> None:
     assert (quantized(batch) - model(batch)).abs().max() < 0.03 * model(batch).abs().max()
 
 
+def test_weights_alone() -> None:
+    model, x = nn.Sequential(nn.Linear(8, 6), nn.ReLU()).eval(), torch.randn(5, 8)
+    weight = qflow.default_per_channel_weight_observer
+    model.qconfig = qflow.QConfig(qflow.PlaceholderObserver, weight)
+    converted = qflow.convert(qflow.prepare(model))
+    assert type(converted[0]) is nnq.weight_only.Linear
+    assert (converted(x) - model(x)).norm() < 0.01 * model(x).norm()
+
+
+def test_weights_alone_after_training() -> None:
+    model, x = nn.Sequential(nn.Linear(8, 6), nn.ReLU()), torch.randn(5, 8)
+    model.qconfig = qflow.default_weight_only_qconfig
+    trained = qflow.prepare_qat(model)
+    trained(x).sum().backward()
+    converted = qflow.convert(trained.eval())
+    assert type(converted[0]) is nnq.weight_only.Linear
+    assert torch.allclose(converted(x), trained(x), atol=1e-5)
+
+
 def test_reference(batch: Tensor) -> None:
     prepared = qflow.prepare(fused())
     prepared(batch)

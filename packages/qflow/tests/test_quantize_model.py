@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import qflow
+import qtensor
 
 
 class ConvNet(nn.Module):
@@ -116,7 +117,9 @@ def test_modes_without_calibration(mode: str) -> None:
     quantized, report = qflow.quantize_model(model, mode=mode)
     assert quantized(torch.arange(9)).shape == (9, 8)
     assert report["0"].quantized and report["0"].weight.startswith("quint8")
-    assert report["1"].quantized == (mode == "dynamic")
+    assert report["1"].quantized and report["1"].weight == "qint8 per channel"
+    kind = qtensor.nn.quantized.dynamic if mode == "dynamic" else qtensor.nn.quantized.weight_only
+    assert type(quantized[1]) is kind.Linear
     assert report["2"].why == f"x86 has no {mode} form of LayerNorm"
     assert all(row.sqnr is None for row in report)
 

@@ -11,5 +11,6 @@ from ._derived import qat_module_mapping as qat_module_mapping
 from ._derived import reference_module_mapping as reference_module_mapping
 from ._derived import static_module_mapping as static_module_mapping
 from ._derived import support_matrix as support_matrix
+from ._derived import table_module_mapping as table_module_mapping
 from ._derived import weight_only_module_mapping as weight_only_module_mapping
 from ._native import get_native_backend_config as get_native_backend_config

@@ -84,13 +84,21 @@ def observed_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMappi
 
 
 def weight_only_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
+    """Float module class → class with quantized weights only; activations stay as they are."""
+    return _mapping(backend, lambda row: row.weight_only_module)
+
+
+def table_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:
     """Float module class → class with quantized weights only, where there is no other form.
 
-    Linear layers have one too; in FX graphs, a qconfig of float activations asks for it.
+    Example:
+        >>> from torch import nn
+        >>> nn.Embedding in table_module_mapping(), nn.Linear in table_module_mapping()
+        (True, False)
     """
-    mapping = _mapping(backend, lambda row: row.weight_only_module)
-    static = static_module_mapping(backend)
-    return {kind: module for kind, module in mapping.items() if kind not in static}
+    others = {*static_module_mapping(backend), *dynamic_module_mapping(backend)}
+    mapping = weight_only_module_mapping(backend)
+    return {kind: module for kind, module in mapping.items() if kind not in others}
 
 
 def _mapping(

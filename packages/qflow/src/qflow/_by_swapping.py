@@ -6,11 +6,17 @@ from typing import Any
 
 from torch import nn
 
-from qbackends import dynamic_module_mapping, weight_only_module_mapping
+from qbackends import (
+    dynamic_module_mapping,
+    table_module_mapping,
+    weight_only_module_mapping,
+)
 from qgraph import BackendConfig
 from qobserve import (
+    PlaceholderObserver,
     QConfig,
     convert,
+    default_per_channel_weight_observer,
     float_qparams_weight_only_qconfig,
     per_channel_dynamic_qconfig,
     propagate_qconfig_,
@@ -20,6 +26,8 @@ from ._batches import Call
 from ._errors import Errors, measured_errors
 from ._layers import SKIPPED, described, is_inside, own_bytes, weight_scheme
 from ._report import LayerReport, Report
+
+_WEIGHTS_OF_LAYERS = QConfig(PlaceholderObserver, default_per_channel_weight_observer)
 
 
 def quantize_by_swapping(
@@ -40,20 +48,21 @@ def quantize_by_swapping(
         skip: names of modules to leave float.
         notes: for the report.
     """
-    weight_only = weight_only_module_mapping(table)
-    dynamic = dynamic_module_mapping(table) if mode == "dynamic" else {}
+    tables, is_dynamic = table_module_mapping(table), mode == "dynamic"
+    layers = dynamic_module_mapping(table) if is_dynamic else weight_only_module_mapping(table)
     spec: dict[Any, QConfig | None] = {
-        **dict.fromkeys(weight_only, float_qparams_weight_only_qconfig),
-        **dict.fromkeys(dynamic, per_channel_dynamic_qconfig),
+        **dict.fromkeys(layers, per_channel_dynamic_qconfig if is_dynamic else _WEIGHTS_OF_LAYERS),
+        **dict.fromkeys(tables, float_qparams_weight_only_qconfig),
         **dict.fromkeys(skip),
     }
     quantized = copy.deepcopy(reference)
     propagate_qconfig_(quantized, spec)
-    convert(quantized, {**weight_only, **dynamic}, inplace=True)
+    convert(quantized, {**layers, **tables}, inplace=True)
 
+    stored = "its weight is stored in 8 bits, its output is float"
     reasons = {
-        **dict.fromkeys(weight_only, "its weight is stored in 8 bits, its output is float"),
-        **dict.fromkeys(dynamic, "its input is quantized as it runs"),
+        **dict.fromkeys(layers, "its input is quantized as it runs" if is_dynamic else stored),
+        **dict.fromkeys(tables, stored),
     }
 
     def why(name: str, module: nn.Module) -> str:

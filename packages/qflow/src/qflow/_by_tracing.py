@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import nn
 
 import qgraph
-from qbackends import weight_only_module_mapping
+from qbackends import table_module_mapping
 from qgraph import BackendConfig, Plan
 from qobserve import QConfigMapping, float_qparams_weight_only_qconfig, get_default_qconfig
 
@@ -36,7 +36,7 @@ def quantize_by_tracing(
         strict: raise where something cannot be traced or an observer has seen nothing.
     """
     mapping = QConfigMapping().set_global(get_default_qconfig(table.name))
-    for kind in weight_only_module_mapping(table):
+    for kind in table_module_mapping(table):
         mapping.set_object_type(kind, float_qparams_weight_only_qconfig)
     for name in skip:
         mapping.set_module_name(name, None)

@@ -1,7 +1,7 @@
 """The eager flow: modules are observed, or trained, and replaced where they stand."""
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from torch import nn
@@ -17,7 +17,7 @@ from qbackends import (
     static_module_mapping,
     weight_only_module_mapping,
 )
-from qgraph import ObserverSpec, fixed_output
+from qgraph import ObserverSpec, QuantType, fixed_output
 from qobserve import DeQuantStub, QConfig, QuantStub
 from qtensor.nn import quantized as nnq
 
@@ -243,37 +243,51 @@ def quantize_qat(
 
 
 class _ByQConfig:
-    """A counterpart for static quantization, and one for that at run time.
+    """A counterpart for static quantization, and one for each other kind that there is.
 
     ``from_float`` makes the one that the module's qconfig asks for.
     """
 
-    def __init__(self, static: Any, dynamic: Any) -> None:
-        self._static, self._dynamic = static, dynamic
+    def __init__(self, static: Any, others: dict[QuantType, Any]) -> None:
+        self._static, self._others = static, others
 
     def from_float(self, mod: Any, use_precomputed_fake_quant: bool = False) -> nn.Module:
-        kind = self._dynamic if qobserve.is_memoryless(mod.qconfig) else self._static
+        kind = self._others.get(_quant_type(mod.qconfig), self._static)
         made: nn.Module = kind.from_float(mod, use_precomputed_fake_quant)
         return made
 
 
+def _quant_type(qconfig: QConfig) -> QuantType:
+    if qobserve.is_memoryless(qconfig):
+        return QuantType.DYNAMIC
+    return ObserverSpec.of(qconfig.activation).quant_type
+
+
 def _by_qconfig(
-    static: dict[type[nn.Module], type[nn.Module]], dynamic: dict[type[nn.Module], type[nn.Module]]
+    static: dict[type[nn.Module], type[nn.Module]],
+    others: dict[QuantType, dict[type[nn.Module], type[nn.Module]]],
 ) -> dict[type[nn.Module], Any]:
     """``static``, with the choice wherever there is one."""
-    both = {kind: _ByQConfig(static[kind], dynamic[kind]) for kind in static.keys() & dynamic}
-    return {**static, **both}
+
+    def choice(kind: type[nn.Module]) -> Any:
+        known = {quant_type: mapping.get(kind) for quant_type, mapping in others.items()}
+        found = {quant_type: made for quant_type, made in known.items() if made is not None}
+        return _ByQConfig(static[kind], found) if found else static[kind]
+
+    return {kind: choice(kind) for kind in static}
 
 
 def _trained_types() -> dict[type[nn.Module], Any]:
-    return _by_qconfig(qat_module_mapping(_BACKEND), dynamic_qat_module_mapping(_BACKEND))
+    dynamic = {QuantType.DYNAMIC: dynamic_qat_module_mapping(_BACKEND)}
+    return _by_qconfig(qat_module_mapping(_BACKEND), dynamic)
 
 
 def _quantized_types() -> dict[type[nn.Module], Any]:
     static, dynamic = static_module_mapping(_BACKEND), dynamic_module_mapping(_BACKEND)
     trained = {kind: dynamic[kind] for kind in dynamic_qat_module_mapping(_BACKEND).values()}
     weight_only = weight_only_module_mapping(_BACKEND)
-    return {**weight_only, **trained, **_by_qconfig(static, dynamic), **_PLUMBING}
+    others = {QuantType.DYNAMIC: dynamic, QuantType.WEIGHT_ONLY: weight_only}
+    return {**weight_only, **trained, **_by_qconfig(static, others), **_PLUMBING}
 
 
 def _observed_types() -> set[type[nn.Module]]:
@@ -284,7 +298,8 @@ def _observed_types() -> set[type[nn.Module]]:
 def _fix_outputs(model: nn.Module, is_qat: bool) -> None:
     """Let nothing be calibrated where the range of a module's output is known beforehand."""
     rows = {row.pattern: row for row in get_backend_config(_BACKEND).configs}
-    for module in model.modules():
+    modules: Iterable[Any] = model.modules()
+    for module in modules:
         qconfig, row = getattr(module, "qconfig", None), rows.get(type(module))
         if not qconfig or row is None:
             continue

@@ -43,7 +43,8 @@ def quantize_model(
             on ``data``; the model is traced, and what cannot be traced stays float.
             ``"dynamic"``: layers that multiply quantize their input as they run, and give float;
             embedding tables are stored as int8. ``"weight_only"``: only those weights are
-            quantized whose layers can compute with float activations (embedding tables).
+            quantized whose layers can compute with float activations (of linear layers, and
+            embedding tables).
         skip: names of modules to leave float, everything inside them included.
         strict: raise, instead of falling back, where something cannot be traced or an observer
             has seen no data.

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 import qtensor
-from qbackends import dynamic_module_mapping, weight_only_module_mapping
+from qbackends import dynamic_module_mapping, table_module_mapping
 from qobserve import (
     QConfig,
     add_quant_dequant,
@@ -102,8 +102,8 @@ def quantize_dynamic(
 
 
 def default_mapping(backend: str) -> dict[type[nn.Module], type[nn.Module]]:
-    """What the backend's table can replace: the dynamic modules, and the weight-only ones."""
-    return {**weight_only_module_mapping(backend), **dynamic_module_mapping(backend)}
+    """What the backend's table can replace: the dynamic modules, and embedding tables."""
+    return {**table_module_mapping(backend), **dynamic_module_mapping(backend)}
 
 
 _OF_TABLES = {
@@ -128,7 +128,7 @@ def _spec(spec: Any, dtype: Any) -> dict[Any, QConfig | None]:
         types = [kind for kind, made in dynamic.items() if not hasattr(made, "transposed")]
         qconfig = default_dynamic_qconfig
     elif kind in _OF_TABLES:
-        types = list(weight_only_module_mapping("x86"))
+        types = list(table_module_mapping("x86"))
         qconfig = _OF_TABLES[kind]
     else:
         raise ValueError(

@@ -29,8 +29,8 @@ PACKAGE = ROOT / "src" / "qtensor"
 # The C files of each extension; patterns are relative to csrc/.
 EXTENSIONS = {
     "_kernels": (
-        *("gemm*.c", "pack.c", "schedule.c", "finish*.c", "linear.c", "matmul.c", "conv*.c"),
-        *("depthwise*.c", "weight_only*.c", "elementwise_*.c", "lstm.c"),
+        *("gemm*.c", "pack.c", "schedule.c", "finish*.c", "linear.c", "one_row*.c", "matmul.c"),
+        *("conv*.c", "depthwise*.c", "weight_only*.c", "elementwise_*.c", "lstm.c"),
     ),
     "_elementwise": (
         *("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),

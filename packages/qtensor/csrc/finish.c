@@ -46,8 +46,8 @@ void requantize_sums(const float *sums, int rows, const finish *f, const uint8_t
                      uint8_t *out) {
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < f->columns; c++) {
-            float t = sums[r * CHANNELS + c] * f->multiplier[c];
-            t += f->bias[c];
+            float t = sums[r * CHANNELS + c] * f->multiplier[r * f->multiplier_step + c];
+            t += f->bias[r * f->bias_step + c];
             if (residual) {
                 uint8_t byte = residual[r * f->stride + c];
                 int32_t value = f->is_signed ? (int8_t)byte : byte;
@@ -65,9 +65,9 @@ void dequantize_sums(const float *sums, int rows, const finish *restrict f,
                      const float *row_scales, float *restrict out) {
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < f->columns; c++) {
-            float t = sums[r * CHANNELS + c] * f->multiplier[c];
+            float t = sums[r * CHANNELS + c] * f->multiplier[r * f->multiplier_step + c];
             t *= row_scales[r];
-            t += f->bias[c];
+            t += f->bias[r * f->bias_step + c];
             if (f->activation) t = activated(t, f);
             t = f->lowest > t ? f->lowest : t; /* so NaN stays NaN */
             t = f->highest < t ? f->highest : t;

@@ -64,9 +64,16 @@ static inline __m256 residual_term(const uint8_t *bytes, const finish *f) {
     return _mm256_mul_ps(_mm256_cvtepi32_ps(centred), _mm256_set1_ps(f->residual_multiplier));
 }
 
-static inline __m256 scaled(const int32_t *acc, const finish *f, int c) {
-    __m256 sum = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(acc + c)));
-    return _mm256_mul_ps(sum, _mm256_loadu_ps(f->multiplier + c));
+static inline __m256 bias_of(const finish *f, int row, int c) {
+    return _mm256_loadu_ps(f->bias + row * f->bias_step + c);
+}
+
+static inline __m256 scaled(__m256 sums, const finish *f, int row, int c) {
+    return _mm256_mul_ps(sums, _mm256_loadu_ps(f->multiplier + row * f->multiplier_step + c));
+}
+
+static inline __m256 converted(const int32_t *acc) {
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)acc));
 }
 
 /* max_ps and min_ps give their second operand where one is NaN. */
@@ -77,11 +84,12 @@ static inline __m256i rounded(__m256 t, const finish *f) {
 }
 
 /* One row's 16 results in 16 bits, without zero point, channels ordered 0-3, 8-11, 4-7, 12-15. */
-static inline __attribute__((always_inline)) __m256i requantize_row(const int32_t *acc,
+static inline __attribute__((always_inline)) __m256i requantize_row(const int32_t *acc, int row,
                                                                     const finish *f,
                                                                     const uint8_t *residual) {
-    __m256 low = _mm256_add_ps(scaled(acc, f, 0), _mm256_loadu_ps(f->bias));
-    __m256 high = _mm256_add_ps(scaled(acc, f, 8), _mm256_loadu_ps(f->bias + 8));
+    acc += row * CHANNELS;
+    __m256 low = _mm256_add_ps(scaled(converted(acc), f, row, 0), bias_of(f, row, 0));
+    __m256 high = _mm256_add_ps(scaled(converted(acc + 8), f, row, 8), bias_of(f, row, 8));
     if (residual) {
         low = _mm256_add_ps(low, residual_term(residual, f));
         high = _mm256_add_ps(high, residual_term(residual + 8, f));
@@ -95,35 +103,35 @@ static inline __attribute__((always_inline)) __m256i requantize_row(const int32_
 
 /* Two rows' results as bytes, one row in each half. */
 static inline __attribute__((always_inline)) __m256i requantize_two(
-    const int32_t *first, const int32_t *second, const finish *f, const uint8_t *first_residual,
+    const int32_t *acc, int first, int second, const finish *f, const uint8_t *first_residual,
     const uint8_t *second_residual) {
     /* int8 results go through unsigned bytes: 128 more, and then the top bit flipped back. */
     const __m256i zero_point = _mm256_set1_epi16((int16_t)(f->zero_point + 128 * f->is_signed));
     const __m256i flip = _mm256_set1_epi8((int8_t)(-128 * f->is_signed));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256i a = _mm256_add_epi16(requantize_row(first, f, first_residual), zero_point);
-    __m256i b = _mm256_add_epi16(requantize_row(second, f, second_residual), zero_point);
+    __m256i a = _mm256_add_epi16(requantize_row(acc, first, f, first_residual), zero_point);
+    __m256i b = _mm256_add_epi16(requantize_row(acc, second, f, second_residual), zero_point);
     __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
     return _mm256_xor_si256(bytes, flip);
 }
 
 /* A single row. */
-static void requantize_one(const int32_t *acc, const finish *f, const uint8_t *residual,
+static void requantize_one(const int32_t *acc, int row, const finish *f, const uint8_t *residual,
                            uint8_t *out) {
-    __m256i both = requantize_two(acc, acc, f, residual, residual);
+    __m256i both = requantize_two(acc, row, row, f, residual, residual);
     _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(both));
 }
 
 /* Fewer channels than the panel has. */
-static void requantize_some(const int32_t *acc, const finish *f, const uint8_t *residual,
-                            uint8_t *out) {
+static void requantize_some(const int32_t *acc, int row, const finish *f,
+                            const uint8_t *residual, uint8_t *out) {
     uint8_t terms[CHANNELS] = {0}, bytes[CHANNELS];
     if (residual) memcpy(terms, residual, (size_t)f->columns);
-    requantize_one(acc, f, residual ? terms : NULL, bytes);
+    requantize_one(acc, row, f, residual ? terms : NULL, bytes);
     memcpy(out, bytes, (size_t)f->columns);
 }
 
-/* ---- the usual case: a whole panel, nothing added, no activation ---- */
+/* ---- the usual case: whole panels of rows, nothing added, no activation ---- */
 
 typedef struct {
     __m256 multiplier[2], bias[2];
@@ -174,27 +182,27 @@ static bool requantize_plain(const int32_t *acc, int rows, const finish *restric
 void requantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
                      const uint8_t *residual, uint8_t *restrict out) {
     int r = 0;
-    if (f->columns == CHANNELS && !residual && !f->activation && rows > 1)
+    const bool alike = !f->multiplier_step && !f->bias_step;
+    if (f->columns == CHANNELS && !residual && !f->activation && rows > 1 && alike)
         r = requantize_plain(acc, rows & ~1, f, out) ? rows & ~1 : 0;
     for (; f->columns == CHANNELS && r + 1 < rows; r += 2) {
-        const int32_t *sums = acc + r * CHANNELS;
         int64_t first = r * f->stride, second = first + f->stride;
         __m256i bytes =
-            residual ? requantize_two(sums, sums + CHANNELS, f, residual + first, residual + second)
-                     : requantize_two(sums, sums + CHANNELS, f, NULL, NULL);
+            residual ? requantize_two(acc, r, r + 1, f, residual + first, residual + second)
+                     : requantize_two(acc, r, r + 1, f, NULL, NULL);
         _mm_storeu_si128((__m128i *)(out + first), _mm256_castsi256_si128(bytes));
         _mm_storeu_si128((__m128i *)(out + second), _mm256_extracti128_si256(bytes, 1));
     }
     for (; r < rows; r++)
         (f->columns == CHANNELS ? requantize_one : requantize_some)(
-            acc + r * CHANNELS, f, residual ? residual + r * f->stride : NULL,
-            out + r * f->stride);
+            acc, r, f, residual ? residual + r * f->stride : NULL, out + r * f->stride);
 }
 
 /* 8 real results of one row. */
-static inline __m256 real_result(__m256 t, const finish *f, int c, float row_scale) {
-    t = _mm256_mul_ps(t, _mm256_set1_ps(row_scale));
-    t = _mm256_add_ps(t, _mm256_loadu_ps(f->bias + c));
+static inline __m256 real_result(__m256 sums, const finish *f, int row, int c,
+                                 const float *row_scales) {
+    __m256 t = _mm256_mul_ps(scaled(sums, f, row, c), _mm256_set1_ps(row_scales[row]));
+    t = _mm256_add_ps(t, bias_of(f, row, c));
     if (f->activation) t = activated(t, f);
     t = _mm256_max_ps(_mm256_set1_ps(f->lowest), t);
     return _mm256_min_ps(_mm256_set1_ps(f->highest), t);
@@ -215,8 +223,8 @@ static inline void store_row(__m256 low, __m256 high, const finish *f, float *ou
 void dequantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
                      const float *row_scales, float *restrict out) {
     for (int r = 0; r < rows; r++, acc += CHANNELS, out += f->stride) {
-        __m256 low = real_result(scaled(acc, f, 0), f, 0, row_scales[r]);
-        __m256 high = real_result(scaled(acc, f, 8), f, 8, row_scales[r]);
+        __m256 low = real_result(converted(acc), f, r, 0, row_scales);
+        __m256 high = real_result(converted(acc + 8), f, r, 8, row_scales);
         store_row(low, high, f, out);
     }
 }
@@ -224,10 +232,8 @@ void dequantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
 void finish_floats_avx2(const float *sums, int rows, const finish *restrict f,
                         const float *row_scales, float *restrict out) {
     for (int r = 0; r < rows; r++, sums += CHANNELS, out += f->stride) {
-        __m256 low = _mm256_mul_ps(_mm256_loadu_ps(sums), _mm256_loadu_ps(f->multiplier));
-        __m256 high = _mm256_mul_ps(_mm256_loadu_ps(sums + 8), _mm256_loadu_ps(f->multiplier + 8));
-        low = real_result(low, f, 0, row_scales[r]);
-        high = real_result(high, f, 8, row_scales[r]);
+        __m256 low = real_result(_mm256_loadu_ps(sums), f, r, 0, row_scales);
+        __m256 high = real_result(_mm256_loadu_ps(sums + 8), f, r, 8, row_scales);
         store_row(low, high, f, out);
     }
 }

@@ -52,6 +52,13 @@ typedef struct {
 typedef void multiply_function(const uint8_t *const *rows, int count, const panel *p,
                                int32_t zero_point, int32_t *acc);
 
+struct one_row; /* one_row.h */
+
+/* sums[channel] = the products of the row's activations, less the zero point, and a panel's weights,
+ * whose sums are given; in wrapping 32-bit arithmetic. */
+typedef void one_row_function(const struct one_row *row, const int8_t *weights,
+                              const int32_t *weight_sums, int32_t *sums);
+
 /* Functions of the real result, before it is bounded: activation.h. */
 enum activation { NO_ACTIVATION, LEAKY_RELU, TANH, GELU, GELU_TANH };
 
@@ -59,6 +66,7 @@ enum activation { NO_ACTIVATION, LEAKY_RELU, TANH, GELU, GELU_TANH };
 typedef struct {
     const float *multiplier, *bias; /* of the CHANNELS channels; zeros if there is no bias */
     float filled[2][CHANNELS]; /* where they point if what was given has fewer: do not copy then */
+    int64_t multiplier_step, bias_step; /* from a row's to the next row's; mostly 0: they share */
     float lowest, highest;  /* bounds of the float result */
     int32_t zero_point;
     int32_t columns;        /* valid channels, <= CHANNELS */
@@ -89,6 +97,7 @@ typedef void float_rows_function(const float *rows, int count, int64_t k, const 
 typedef struct {
     const char *name;
     multiply_function *dense;     /* on what pack() makes */
+    one_row_function *one_row;    /* on what pack_one_row() makes */
     const struct depthwise_kernels *depthwise; /* on what pack_depthwise() makes: depthwise.h */
     /* acc[r][c] -= row[r] * channel[c], wrapping */
     void (*subtract_products)(int32_t *acc, int rows, const int32_t *row, const int32_t *channel);
@@ -131,7 +140,8 @@ typedef struct {
     int64_t offset_count;     /* a panel's offsets are a permutation of 4 * (0, 1, 2 ...), */
     int copies;               /* plus 4 * offset_count for each copy before the one that is read */
     int64_t group_stride;     /* activation bytes from one group to the next */
-    const struct depthwise_weights *depthwise; /* depthwise.h; NULL if dense */
+    const struct depthwise_weights *depthwise; /* depthwise.h; NULL unless it is one of these, */
+    const struct one_row_weights *one_row;     /* one_row.h; which have no panels as below */
     int64_t chunks;           /* K is cut so that 32 bits hold each chunk's sum; mostly 1 */
     panel *panels;            /* [chunks][groups][group_panels] */
     panel *ones;              /* [chunks]: channel 0 sums the activations; or NULL */
@@ -150,6 +160,8 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
  * Output channel c sees input channel c / multiplier. */
 packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t multiplier,
                        const int64_t *taps);
+/* For products of single rows, of any bytes; weights: [channels][k], k at most MAX_CHUNK. */
+packed *pack_one_row(const int8_t *weights, int64_t channels, int64_t k);
 void pack_free(packed *p);
 
 /* ---- running ---- */

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "gemm.h"
+#include "one_row.h"
 
 /* GCC 12 interleaves the rows of a tile, runs out of registers and keeps accumulators in memory,
  * which halves the speed. An empty asm after each row, through which the row's accumulators pass,
@@ -225,6 +225,7 @@ static bool range(const float *values, int64_t count, float *lowest, float *high
 const kernels avx2_kernels = {
     .name = "avx2",
     .dense = dense_avx2,
+    .one_row = one_row_avx2,
     .depthwise = &depthwise_avx2,
     .subtract_products = subtract_products,
     .requantize = requantize_avx2,

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "gemm.h"
+#include "one_row.h"
 
 static inline void add_step(const uint8_t *a, const uint8_t *complement, const int8_t *weights,
                             uint32_t *acc) {
@@ -76,6 +76,7 @@ static bool range(const float *values, int64_t count, float *lowest, float *high
 const kernels scalar_kernels = {
     .name = "scalar",
     .dense = dense,
+    .one_row = one_row_scalar,
     .depthwise = &depthwise_scalar,
     .subtract_products = subtract_products,
     .requantize = requantize_scalar,

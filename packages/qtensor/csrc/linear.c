@@ -1,9 +1,10 @@
 /* Linear layers: rows are rows of the input, read in place or staged as unsigned bytes. */
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "gemm.h"
+#include "one_row.h"
 
 enum {
     BLOCK_BYTES = 128 << 10, /* of activations per block, a part of the L2 cache */
@@ -102,13 +103,24 @@ static row_block stage_rows(const void *context, int64_t block, void *memory) {
     return rows;
 }
 
+static int multiply_one(const source *s) {
+    void *memory = aligned_alloc(64, (stage_bytes(s) + 63) & ~(size_t)63);
+    if (!memory) return -1;
+    row_block row = stage_rows(s, 0, memory);
+    int32_t zero_point = row.zero_points ? *row.zero_points : s->product->input_zero_point;
+    int status = multiply_row(s->product, *row.bases, zero_point, row.scales ? *row.scales : 1);
+    free(memory);
+    return status;
+}
+
 int linear(const product *p, enum input_kind kind, const void *input, int64_t rows, int64_t k,
            int32_t quant_max, bool per_row) {
+    const int64_t unit = p->weights->one_row ? GROUP_BYTES : STEP;
     source s = {.product = p, .kind = kind, .input = input, .rows = rows, .k = k,
-                .pitch = divide_up(k, STEP) * STEP,
+                .pitch = divide_up(k, unit) * unit,
                 .copies = p->weights->copies,
                 .quant_max = quant_max, .per_row = per_row};
-    s.in_place = kind == INPUT_U8 && k % STEP == 0 && s.copies == 1;
+    s.in_place = kind == INPUT_U8 && k % unit == 0 && s.copies == 1;
     if (kind == INPUT_FLOAT && !per_row)
         s.finite = p->kernels->range(input, rows * k, &s.lowest, &s.highest);
 
@@ -117,6 +129,7 @@ int linear(const product *p, enum input_kind kind, const void *input, int64_t ro
         block = smaller(block, divide_up(rows, TASKS_PER_THREAD * (int64_t)p->threads));
     block = divide_up(larger(block, MIN_BLOCK_ROWS), ROW_UNIT) * ROW_UNIT;
     s.block_rows = smaller(block, larger(rows, 1));
+    if (p->weights->one_row) return multiply_one(&s);
     job j = {.product = p, .blocks = divide_up(rows, s.block_rows), .block_rows = s.block_rows,
              .stage_bytes = stage_bytes(&s), .stage = stage_rows, .source = &s};
     return run(&j);

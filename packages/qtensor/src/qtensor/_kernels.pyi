@@ -29,7 +29,9 @@ def pack_weights(
 def pack_depthwise_weights(
     weights: int, channels: int, multiplier: int, taps: Sequence[int]
 ) -> Packed: ...
+def pack_one_row(weights: int, channels: int, k: int) -> Packed: ...
 
+LONGEST_ROW: int
 PADDING_MODES: tuple[str, ...]
 
 class ConvShape:

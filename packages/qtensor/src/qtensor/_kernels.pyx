@@ -13,6 +13,9 @@ cdef extern from "dlpack.h" nogil:
     const uint8_t DLPACK_INT
 
 cdef extern from "gemm.h" nogil:
+    enum:
+        MAX_CHUNK
+
     ctypedef struct kernels:
         uint8_t (*or_bytes)(const uint8_t *, int64_t) noexcept nogil
 
@@ -107,6 +110,7 @@ cdef extern from "gemm.h" nogil:
                  int64_t run_length, int64_t group_stride, int amax, bint row_sums, bint orders)
     packed_panels *pack_depthwise(const int16_t *, int64_t channels, int64_t multiplier,
                                   const int64_t *taps)
+    packed_panels *pack_one_row_ "pack_one_row"(const int8_t *, int64_t channels, int64_t k)
     void pack_free(packed_panels *)
     int linear_ "linear"(const product *, input_kind, const void *, int64_t rows, int64_t k,
                          int32_t quant_max, bint per_row)
@@ -230,6 +234,17 @@ def pack_depthwise_weights(uintptr_t weights, int64_t channels, int64_t multipli
     return _wrap(result)
 
 
+def pack_one_row(uintptr_t weights, int64_t channels, int64_t k):
+    """See pack_one_row() in csrc/gemm.h."""
+    cdef packed_panels *result
+    with nogil:
+        result = pack_one_row_(<const int8_t *>weights, channels, k)
+    return _wrap(result)
+
+
+LONGEST_ROW = MAX_CHUNK
+"""The most weights that a channel packed by :func:`pack_one_row` may have."""
+
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 """In the order of enum padding_mode."""
 
@@ -349,7 +364,7 @@ cdef class Product:
         return copy
 
     def linear(self, forms, weight, weight_zero_points, int threads, output, residual, input):
-        """Bytes as input; contiguous tensors. ``forms``: see ``PackedForms.get``."""
+        """Bytes as input; contiguous tensors. ``forms``: a ``PackedForms``."""
         cdef dlpack_tensor x, y, added
         cdef Packed packed
         cdef product p
@@ -363,7 +378,7 @@ cdef class Product:
         if not elements(&y):
             return
         rows, k = elements(&y) // y.sizes[y.ndim - 1], x.sizes[x.ndim - 1]
-        packed = forms.get(proven_amax(&x, 0), weight, weight_zero_points)
+        packed = forms.for_rows(rows, proven_amax(&x, 0), weight, weight_zero_points)
         p = self._with(packed, threads, <uintptr_t>y.data, <uintptr_t>added.data)
         with nogil:
             status = linear_(&p, INPUT_S8 if x.code == DLPACK_INT else INPUT_U8, x.data, rows, k,

@@ -21,6 +21,9 @@ from ._qparams import check_zero_point
 AMAX = (127, 255)
 """The largest input byte that a schedule allows; the smaller one leaves more room for speed."""
 
+ONE_ROW = 0
+"""In place of one of these: a form for a single row of any bytes, which has no schedule."""
+
 Taps = tuple[tuple[int, int], ...]
 """Some taps of a kernel: for each axis the first one, and the step to the next."""
 
@@ -128,7 +131,7 @@ class PackedWeights:
 class PackedForms:
     """One weight packed for the largest input bytes that occur. Not good for any other weight."""
 
-    __slots__ = ("_layout", "_lock", "_packed", "_weight", "_zero_points")
+    __slots__ = ("_layout", "_lock", "_one_row", "_packed", "_weight", "_zero_points")
 
     def __init__(
         self, weight: Tensor, zero_points: Tensor | None, groups: int, joined: bool
@@ -139,6 +142,7 @@ class PackedForms:
             check_zero_point(zero_points, -128, 127, "weight_zero_points")
         self._zero_points = None if zero_points is None else Seen(zero_points)
         self._layout = (groups, joined)
+        self._one_row = weight.dim() == 2 and weight.shape[1] <= _kernels.LONGEST_ROW
         self._packed: dict[tuple[int, Taps | None], Packed] = {}
         self._lock = threading.Lock()
 
@@ -150,10 +154,17 @@ class PackedForms:
             same = zero_points is not None and self._zero_points.still(zero_points)
         return same and self._weight.still(weight) and self._layout == (groups, joined)
 
+    def for_rows(
+        self, rows: int, amax: int, weight: Tensor, zero_points: Tensor | None
+    ) -> Packed:
+        """The form for a linear layer's input of so many rows, of bytes up to ``amax``."""
+        one_row = rows == 1 and self._one_row
+        return self.get(ONE_ROW if one_row else amax, weight, zero_points)
+
     def get(
         self, amax: int, weight: Tensor, zero_points: Tensor | None, taps: Taps | None = None
     ) -> Packed:
-        """The form for input bytes up to ``amax``, 127 or 255.
+        """The form for input bytes up to ``amax``: 127, 255, or ``ONE_ROW``.
 
         ``weight`` and ``zero_points`` are those that were given at first; they are not kept.
         ``taps``: those of a transposed convolution's kernel to pack, in reverse order.
@@ -178,6 +189,9 @@ def _pack(
     joined: bool,
 ) -> Packed:
     weight = weight.detach()
+    if amax == ONE_ROW:
+        weight = weight.contiguous()
+        return _kernels.pack_one_row(weight.data_ptr(), *weight.shape)
     if taps is not None:
         weight = _phase(weight, groups, taps)
         zero_points = None if zero_points is None else zero_points.repeat(groups)

@@ -137,17 +137,17 @@ def prepare_linear_dynamic(
     # The kernel clamps what it quantizes to quant_max, which proves the bound.
     amax = next(amax for amax in AMAX if quant_max <= amax)
     n, k = weight_shape = tuple(weight.shape)
-    packed = cache.forms(weight, weight_zero_points).get(amax, weight, weight_zero_points)
+    forms = cache.forms(weight, weight_zero_points)
     outputs = ByLayout(lambda input: Layout(input.new_empty(linear_shape(input, weight_shape))))
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
-        input = arguments[0]
+        input, weight, _, weight_zero_points = arguments[:4]
         output = outputs.of(input).new()
         if output.numel():
             input = input.contiguous()
             rows = output.numel() // n
             call.linear_dynamic(
-                packed,
+                forms.for_rows(rows, amax, weight, weight_zero_points),
                 num_threads(),
                 output.data_ptr(),
                 input.data_ptr(),

@@ -239,7 +239,7 @@ class _Steps(NamedTuple):
         self, amax: int, given: _Arguments, first: int, hidden: Tensor, cells: Tensor, out: Tensor
     ) -> None:
         """All that ``out`` holds, beginning with step ``first`` of the input."""
-        weights = self.forms.get(amax, given.weight, given.weight_zero_points)
+        weights = self.forms.for_rows(len(hidden), amax, given.weight, given.weight_zero_points)
         input = given.input[first:]
         pointers = (tensor.data_ptr() for tensor in (input, hidden, cells, out))
         self.call.lstm(weights, self.cell, num_threads(), tuple(out.shape), *pointers)

@@ -39,6 +39,7 @@ EXTENSIONS = {
     "_fake_quantize": ("fake_quantize*.c",),
     "_pooling": ("pool*.c", "interpolate*.c"),
     "_calls": (),
+    "_recalled": (),
     "_requantize": ("requantize*.c",),
     "_statistics": ("statistics*.c", "running_range.c"),
     "_embedding": ("embedding*.c",),

@@ -18,14 +18,11 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_DECREF
 from cpython.weakref cimport PyWeakref_GetObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uintptr_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 cdef extern from "Python.h":
     bint PyType_IsSubtype(PyTypeObject *, PyTypeObject *)
-
-cdef extern from "stdlib.h" nogil:
-    int posix_memalign(void **, size_t alignment, size_t size)
 
 cdef extern from "pages.h" nogil:
     void expect_writes(void *, int64_t)
@@ -34,12 +31,6 @@ cdef extern from "dlpack.h" nogil:
     const uint32_t DLPACK_MAJOR
     const int32_t DLPACK_CPU
     const uint8_t DLPACK_UINT
-    ctypedef struct dlpack_version:
-        uint32_t major, minor
-    ctypedef struct dlpack_owned:
-        dlpack_version version
-        void (*deleter)(dlpack_owned *) noexcept nogil
-        dlpack_tensor tensor
     ctypedef struct dlpack_exchange:
         dlpack_version version
         int (*import_owned)(dlpack_owned *, void **) except -1
@@ -83,7 +74,7 @@ cpdef bint readable(objects) except -1:
     cdef dlpack_tensor described
     for x in objects:
         if _is_tensor(x):
-            if not _readable(x, &described):
+            if not readable_one(x, &described):
                 return False
         elif isinstance(x, (list, tuple)) and not readable(x):
             return False
@@ -95,7 +86,7 @@ cdef inline bint _is_tensor(x) noexcept:
     return PyType_IsSubtype(Py_TYPE(x), <PyTypeObject *>_Tensor)
 
 
-cdef bint _readable(x, dlpack_tensor *described) except -1:
+cdef bint readable_one(x, dlpack_tensor *described) except -1:
     """Describes a tensor; returns whether it is :func:`readable`."""
     kind = type(x)
     if kind is not _Tensor and kind is not _Parameter:  # it may hold no memory of its own
@@ -142,9 +133,6 @@ cdef class Prepared:
             ``None`` or one of the layout and dtype to which it is copied first.
     """
 
-    cdef object _fake, _kernel
-    cdef dict _plans
-
     def __init__(self, fake, kernel):
         self._fake, self._kernel, self._plans = fake, kernel, {}
 
@@ -164,11 +152,11 @@ cdef class Prepared:
             described = <dlpack_tensor *>PyMem_Malloc(count * sizeof(dlpack_tensor))
         try:
             for i in range(count):
-                if doubtful and not _readable(tensors[i], &described[i]):
+                if doubtful and not readable_one(tensors[i], &described[i]):
                     return None
                 if not doubtful:
                     describe(tensors[i], &described[i])
-            key.append(_layouts(described, count))
+            key.append(layouts(described, count))
             known = tuple(key)
             plan = self._plans.get(known)
             if plan is None:
@@ -177,6 +165,23 @@ cdef class Prepared:
         finally:
             if described != few:
                 PyMem_Free(described)
+
+    cdef Plan plan_of(self, tuple args, list tensors):
+        """How this call runs, and into ``tensors`` those among its arguments, which are readable."""
+        cdef list key = []
+        cdef dlpack_tensor *described
+        _gather(args, tensors, key)
+        cdef Py_ssize_t i, count = len(tensors)
+        described = <dlpack_tensor *>PyMem_Malloc(count * sizeof(dlpack_tensor))
+        try:
+            for i in range(count):
+                describe(tensors[i], &described[i])
+            key.append(layouts(described, count))
+        finally:
+            PyMem_Free(described)
+        known = tuple(key)
+        plan = self._plans.get(known)
+        return self._remember(known, args) if plan is None else plan
 
     cdef Plan _remember(self, tuple key, tuple args):
         output = self._fake(*args)
@@ -202,7 +207,7 @@ cdef int _gather(objects, list tensors, list key) except -1:
     return 0
 
 
-cdef bytes _layouts(const dlpack_tensor *described, Py_ssize_t count):
+cdef bytes layouts(const dlpack_tensor *described, Py_ssize_t count):
     """The dtypes, sizes and strides of some tensors."""
     cdef Py_ssize_t i, words = 0
     cdef const dlpack_tensor *x
@@ -220,12 +225,6 @@ cdef bytes _layouts(const dlpack_tensor *described, Py_ssize_t count):
 
 
 cdef class Plan:
-    """How calls that are alike run."""
-
-    cdef Kernel _kernel
-    cdef bint _copies
-    cdef Layout _output
-
     def __cinit__(self, Kernel kernel, output):
         self._kernel = kernel
         self._copies = any([like is not None for like in kernel.copied])
@@ -333,7 +332,7 @@ cdef class Arguments:
             if type(value) is Seen:
                 if (<Seen>value).needs_gradient(given):
                     return False
-            elif _is_tensor(given) and not _readable(given, &described):
+            elif _is_tensor(given) and not readable_one(given, &described):
                 return False
         return True
 
@@ -413,15 +412,11 @@ cdef class Eager:
 cdef class Layout:
     """The dtype, sizes and strides of a tensor, to make others like it in half of torch's time."""
 
-    cdef dlpack_owned *_owned  # a description; the sizes and strides lie behind it
-    cdef size_t _described, _place, _size  # bytes: of all that, until the memory begins, and of it
-
     def __cinit__(self, tensor):
         cdef dlpack_tensor x
         describe(tensor, &x)
         cdef size_t dims = x.ndim * sizeof(int64_t)
         self._described = sizeof(dlpack_owned) + 2 * dims
-        self._place = (self._described + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
         self._size = tensor.untyped_storage().nbytes()
         self._owned = <dlpack_owned *>PyMem_Malloc(self._described)
         if self._owned == NULL:
@@ -442,14 +437,18 @@ cdef class Layout:
 
     cdef dlpack_owned *allocate(self) except NULL:
         """A tensor's description, with its memory behind it."""
-        cdef void *memory
-        if posix_memalign(&memory, _ALIGNMENT, self._place + self._size):
+        # Not posix_memalign, which cuts its blocks out of larger ones and so takes far longer.
+        cdef void *memory = malloc(self._described + _ALIGNMENT - 1 + self._size)
+        if memory == NULL:
             raise MemoryError(f"not enough memory for an output of {self._size} bytes")
+        expect_writes(memory, self._size)
         memcpy(memory, self._owned, self._described)
         cdef dlpack_owned *owned = <dlpack_owned *>memory
         owned.tensor.sizes = <int64_t *>(owned + 1)
         owned.tensor.strides = owned.tensor.sizes + owned.tensor.ndim
-        owned.tensor.data = <char *>memory + self._place if self._size else NULL
+        cdef uintptr_t end = <uintptr_t>memory + self._described
+        cdef uintptr_t data = (end + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
+        owned.tensor.data = <void *>data if self._size else NULL
         return owned
 
 
@@ -484,7 +483,7 @@ cdef class ByLayout:
         """What ``make`` returned for a tensor like this."""
         cdef dlpack_tensor described
         describe(tensor, &described)
-        key = _layouts(&described, 1)
+        key = layouts(&described, 1)
         made = self._known.get(key)
         if made is None:
             if len(self._known) >= _MOST_PLANS:
@@ -500,15 +499,21 @@ cdef object _float32 = torch.float32, _strided = torch.strided
 def wrap(kind, data, dict attributes):
     """A tensor of a wrapper subclass, float32 to others, of the layout of ``data``."""
     cdef dlpack_tensor x
-    if _readable(data, &x):  # then most of these are the defaults
+    if readable_one(data, &x):  # then most of what describes a wrapper are the defaults
         strides = None if _is_contiguous(&x) else data.stride()
-        wrapper = _make_wrapper(kind, data.shape, strides, None, None, _float32)
-    else:
-        wrapper = _make_wrapper(
-            kind, data.shape, data.stride(), None, None, _float32, _strided, data.device
-        )
-    wrapper.__dict__ = attributes
-    return wrapper
+        return wrapper(kind, data.shape, strides, attributes)
+    wrapped = _make_wrapper(
+        kind, data.shape, data.stride(), None, None, _float32, _strided, data.device
+    )
+    wrapped.__dict__ = attributes
+    return wrapped
+
+
+cdef wrapper(kind, sizes, strides, dict attributes):
+    """A wrapper for a tensor of the CPU; ``strides`` may be ``None`` where it is contiguous."""
+    wrapped = _make_wrapper(kind, sizes, strides, None, None, _float32)
+    wrapped.__dict__ = attributes
+    return wrapped
 
 
 cdef bint _is_contiguous(const dlpack_tensor *x) noexcept:

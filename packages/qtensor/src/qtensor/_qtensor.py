@@ -16,9 +16,11 @@ from ._fallback import report_fallback
 from ._ops.pack_bits import pack_bits, unpack_bits
 from ._ops.quantize import dequantize_per_channel, dequantize_per_tensor
 from ._qparams import QParams, qparams_of
+from ._recalled import Recalled
 
-# What torch's functions do with a QTensor; ``_functions`` fills all three.
+# What torch's functions do with a QTensor; ``_functions`` and ``_overrides`` fill these.
 functions: dict[Any, Callable[..., Any]] = {}  # a function of torch → its integer counterpart
+recalled: dict[Any, Recalled] = {}  # of those that are one call of an operator, the short way
 metadata: dict[Any, bool] = {}  # functions that only ask for shape, device and the like
 dispatched: dict[str, Callable[..., Any]] = {}  # an aten operator's name → (op, *args) -> result
 
@@ -176,6 +178,8 @@ class QTensor(Tensor):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func in recalled and "out" not in kwargs and not is_dynamo_compiling():
+            return recalled[func](args, kwargs)
         on_integers = functions.get(func)
         if on_integers is not None:
             if kwargs.get("out") is not None:
@@ -286,6 +290,15 @@ class PackedQTensor(QTensor):
         shape = tuple(self.shape)
         parameters = self._scale, self._zero_point, self._axis, *self._format
         return rebuild_packed, (self._packed, shape, *parameters)
+
+
+def described(x: Any) -> str:
+    """What ``x`` is, for errors: ``a QTensor of qtensor.quint8``, ``a torch.float32 tensor``."""
+    if isinstance(x, QTensor):
+        return f"a QTensor of {x.qdtype}"
+    if not isinstance(x, Tensor):
+        return f"a {type(x).__name__}"
+    return f"a {x.dtype} tensor" + ("" if x.layout == torch.strided else f" of layout {x.layout}")
 
 
 def wrapped(data: Tensor, qparams: QParams) -> QTensor:

@@ -5,7 +5,8 @@ from functools import wraps
 from typing import Any
 
 from .._functions import found
-from .._qtensor import QTensor, dispatched, functions, in_float
+from .._one_call import finished, one_call, remembering
+from .._qtensor import QTensor, dispatched, functions, in_float, recalled
 
 Function = Callable[..., Any]
 
@@ -15,18 +16,26 @@ def stands_for(*names: str, per_tensor: bool = False) -> Callable[[Function], Fu
 
     Args:
         names: as in torch, ``torch.Tensor``, ``torch.nn.functional`` and ``torch.ops.aten``.
-        per_tensor: it only knows a first argument that is quantized per tensor; torch's own
-            function is computed in float for others.
+        per_tensor: it only knows a first argument that is quantized per tensor, and returns the
+            ``Call`` it comes to; torch's own function is computed in float for others.
     """
 
     def register(on_integers: Function) -> Function:
         for name in names:
             for func in found(name):
-                functions[func] = _guarded(on_integers, func) if per_tensor else on_integers
+                if per_tensor:
+                    _register_call(func, _guarded(on_integers, func))
+                else:
+                    functions[func] = on_integers
             dispatched[name] = _from_dispatcher(on_integers, per_tensor)
         return on_integers
 
     return register
+
+
+def _register_call(func: Function, on_integers: Function) -> None:
+    functions[func] = one_call(on_integers)
+    recalled[func] = remembering(on_integers)
 
 
 def _guarded(on_integers: Function, func: Function) -> Function:
@@ -45,6 +54,6 @@ def _guarded(on_integers: Function, func: Function) -> Function:
 def _from_dispatcher(on_integers: Function, per_tensor: bool) -> Function:
     def call(func: Any, *args: Any, **kwargs: Any) -> Any:
         counterpart = _guarded(on_integers, func) if per_tensor else on_integers
-        return counterpart(*args, **kwargs)
+        return finished(counterpart(*args, **kwargs))
 
     return call

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch.nn.functional as F
 
+from .._one_call import Call
 from .._ops.interpolate import interpolate_linear, interpolate_nearest
 from .._ops.pool import adaptive_avg_pool
-from .._qtensor import QTensor, in_float, parameters, wrapped
+from .._qtensor import QTensor, in_float, parameters
 from ._register import stands_for
 
 _LINEAR = ("linear", "bilinear", "trilinear")
@@ -27,7 +28,8 @@ def _interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Any:
-    spatial = input.dim() - 2
+    data, output = input._data, parameters(input)
+    spatial = data.dim() - 2
     known = ("nearest", "nearest-exact", "area", *_LINEAR[spatial - 1 : spatial])
     if antialias or mode not in known or not 1 <= spatial <= 3:
         options = {"antialias": antialias, "recompute_scale_factor": recompute_scale_factor}
@@ -42,16 +44,14 @@ def _interpolate(
     factors: list[float] | None = None
     if scale_factor is not None:
         factors = _each(scale_factor, spatial)
-        sizes = [int(n * factor) for n, factor in zip(input.shape[2:], factors, strict=True)]
+        sizes = [int(n * factor) for n, factor in zip(data.shape[2:], factors, strict=True)]
         if recompute_scale_factor:
             factors = None
     else:
         sizes = _each(size, spatial)
     if mode == "area":
-        data = adaptive_avg_pool(input._data, sizes, input.q_zero_point())
-    elif mode in _LINEAR:
-        zero_point = input.q_zero_point()
-        data = interpolate_linear(input._data, zero_point, sizes, factors, bool(align_corners))
-    else:
-        data = interpolate_nearest(input._data, sizes, factors, mode == "nearest-exact")
-    return wrapped(data, parameters(input))
+        return Call(adaptive_avg_pool, (data, sizes, input._zero_point), output)
+    if mode in _LINEAR:
+        rule = sizes, factors, bool(align_corners)
+        return Call(interpolate_linear, (data, input._zero_point, *rule), output)
+    return Call(interpolate_nearest, (data, sizes, factors, mode == "nearest-exact"), output)

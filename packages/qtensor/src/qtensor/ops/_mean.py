@@ -1,20 +1,22 @@
 """Means of quantized tensors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from .._arguments import quantized
+from .._one_call import Call, one_call
 from .._ops import mean as _mean
 from .._ops._checks import RANGES
-from .._qtensor import QTensor, parameters, wrapped
+from .._qtensor import QTensor, parameters
 
 
-def mean(
+def mean_call(
     qx: QTensor,
     dim: int | Sequence[int] | None = None,
     keepdim: bool = False,
     scale: float | None = None,
     zero_point: int | None = None,
-) -> QTensor:
+) -> Any:
     """The mean over some dimensions; sums are exact, and rounded once.
 
     Args:
@@ -47,7 +49,7 @@ def mean(
     # What keeps its parameters stays within the range that it came from.
     bounds = RANGES[x._data.dtype] if output is given else (output.quant_min, output.quant_max)
     dims = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
-    data = _mean.mean(
+    arguments = (
         x._data,
         list(dims) or list(range(x.dim())),
         keepdim,
@@ -57,4 +59,7 @@ def mean(
         output.zero_point,
         *bounds,
     )
-    return wrapped(data, output)
+    return Call(_mean.mean, arguments, output)
+
+
+mean = one_call(mean_call)

@@ -1,15 +1,12 @@
 """Pooling and dropout of quantized tensors, under their old names."""
 
-from typing import Any
-
-import torch.nn.functional as F
-
 from .._arguments import quantized
+from .._pools import Ints, pooling
 from .._qparams import QParams
 from .._qtensor import QTensor, parameters
 from ._requantize import requantize
 
-Ints = int | list[int] | tuple[int, ...]
+_max_pool1d, _max_pool2d = pooling("max_pool1d"), pooling("max_pool2d")
 
 
 def max_pool1d(
@@ -21,9 +18,7 @@ def max_pool1d(
     ceil_mode: bool,
 ) -> QTensor:
     """See :func:`torch.nn.functional.max_pool1d`; with the parameters of ``qx``."""
-    q = quantized(qx, "max_pool1d", "qx")
-    pooled: Any = F.max_pool1d(q, kernel_size, stride, padding, dilation, ceil_mode)
-    return pooled  # type: ignore[no-any-return]  # torch's function on a QTensor gives one
+    return _max_pool1d(qx, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def max_pool2d(
@@ -35,9 +30,7 @@ def max_pool2d(
     ceil_mode: bool,
 ) -> QTensor:
     """See :func:`torch.nn.functional.max_pool2d`; with the parameters of ``qx``."""
-    q = quantized(qx, "max_pool2d", "qx")
-    pooled: Any = F.max_pool2d(q, kernel_size, stride, padding, dilation, ceil_mode)
-    return pooled  # type: ignore[no-any-return]  # torch's function on a QTensor gives one
+    return _max_pool2d(qx, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def dropout(

@@ -32,3 +32,12 @@ from ._functional import FXFloatFunctional as FXFloatFunctional
 from ._functional import QFunctional as QFunctional
 from ._linear import Linear as Linear
 from ._lstm import LSTM as LSTM
+from ._pooling import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+from ._pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from ._pooling import AdaptiveAvgPool3d as AdaptiveAvgPool3d
+from ._pooling import AvgPool1d as AvgPool1d
+from ._pooling import AvgPool2d as AvgPool2d
+from ._pooling import AvgPool3d as AvgPool3d
+from ._pooling import MaxPool1d as MaxPool1d
+from ._pooling import MaxPool2d as MaxPool2d
+from ._pooling import MaxPool3d as MaxPool3d

@@ -1,0 +1,57 @@
+"""Functions on quantized tensors that come to one call of an operator.
+
+What such a function does, to check its arguments and to find those of the operator, takes as long
+as the work on a small tensor. So it only says which call it comes to; that is remembered, and calls
+like one before go straight to the kernel.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec
+
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+
+from ._dtypes import QDType
+from ._qparams import QParams
+from ._qtensor import QTensor, wrapped
+from ._recalled import Recalled
+
+P = ParamSpec("P")
+
+
+class Call(NamedTuple):
+    """``operator(*arguments)``, whose result has the parameters ``output``, of whole bytes.
+
+    The arguments are the tensors of the function's own, in the same order, and what follows from
+    their dtypes, layouts and parameters and from its other arguments.
+    """
+
+    operator: Callable[..., Tensor]
+    arguments: tuple[Any, ...]
+    output: QParams
+
+
+def one_call(function: Callable[P, Any]) -> Callable[P, Any]:
+    """Makes a function that returns a :class:`Call` return the result; others' results stay."""
+    recalled = remembering(function)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_dynamo_compiling():  # it sees nothing of what follows
+            return finished(function(*args, **kwargs))
+        return recalled(args, kwargs)
+
+    return call
+
+
+def remembering(function: Callable[..., Any]) -> Recalled:
+    """What :func:`one_call` calls where no compiler looks on; takes a tuple and a dictionary."""
+    return Recalled(function, finished, Call, QTensor, QParams, QDType)
+
+
+def finished(made: Any) -> Any:
+    """The result of what a function returned: of a :class:`Call`, or itself."""
+    if isinstance(made, Call):
+        return wrapped(made.operator(*made.arguments), made.output)
+    return made

@@ -179,23 +179,12 @@ def embedding_bag_cpu(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    check_embedding_bag(
-        weight,
-        scales,
-        zero_points,
-        indices,
-        offsets,
-        dimension,
-        bits,
-        mode,
-        per_sample_weights,
-        include_last_offset,
-    )
+    tensors = weight, scales, zero_points, indices, offsets
+    options = dimension, bits, mode, per_sample_weights, include_last_offset
+    output = embedding_bag_fake(*tensors, *options)
     weight, scales, zero_points = weight.contiguous(), scales.contiguous(), zero_points.contiguous()
     indices, offsets = indices.long().contiguous(), offsets.long().contiguous()
     factors = None if per_sample_weights is None else per_sample_weights.contiguous()
-    bags = len(offsets) - include_last_offset
-    output = scales.new_empty((bags, dimension))
     status = _embedding.embedding_bag(
         weight.data_ptr(),
         scales.data_ptr(),
@@ -207,7 +196,7 @@ def embedding_bag_cpu(
         len(indices),
         offsets.data_ptr(),
         len(offsets),
-        bags,
+        len(output),
         0 if factors is None else factors.data_ptr(),
         -1 if padding_idx is None else padding_idx,
         MODES.index(mode),

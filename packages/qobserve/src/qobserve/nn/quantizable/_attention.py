@@ -53,38 +53,11 @@ class MultiheadAttention(MultiheadAttentionBase):
     observes_itself: ClassVar[bool] = True
     """Observers are on its parts, so ``prepare`` puts none on its output."""
 
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        dropout: float = 0.0,
-        bias: bool = True,
-        add_bias_kv: bool = False,
-        add_zero_attn: bool = False,
-        kdim: int | None = None,
-        vdim: int | None = None,
-        batch_first: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            embed_dim,
-            num_heads,
-            dropout,
-            bias,
-            add_bias_kv,
-            add_zero_attn,
-            kdim,
-            vdim,
-            batch_first,
-            device,
-            dtype,
-        )
-        self.quant_attn_output = QuantStub()
-        self.quant_attn_output_weights = QuantStub()
-
     def _linear(self, inputs: int, outputs: int, bias: bool, **factory: Any) -> nn.Module:
         return nn.Linear(inputs, outputs, bias=bias, **factory)
+
+    def _boundary(self, scale: float) -> QuantStub:
+        return QuantStub()
 
     def _add_key_or_value(self, name: str, value: Tensor | None) -> None:
         self.register_parameter(name, None if value is None else nn.Parameter(value))
@@ -112,19 +85,8 @@ class MultiheadAttention(MultiheadAttentionBase):
             ValueError: it has no qconfig.
         """
         qconfig = qconfig_of(other, cls._FLOAT_MODULE)
-        attention: Any = other
-        made = cls(
-            attention.embed_dim,
-            attention.num_heads,
-            attention.dropout,
-            attention.in_proj_bias is not None,
-            attention.bias_k is not None,
-            attention.add_zero_attn,
-            attention.kdim,
-            attention.vdim,
-            attention.batch_first,
-        )
-        made._take(attention)
+        made = cls._like(other)
+        made._take(other)
         made.qconfig = qconfig
         observed(made, other.training)
         return made

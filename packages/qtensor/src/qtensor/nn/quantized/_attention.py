@@ -26,7 +26,7 @@ class MultiheadAttention(MultiheadAttentionBase):
             :class:`torch.nn.MultiheadAttention`. What is added to keys and values is quantized as
             they are.
         dropout: kept as an attribute; quantized modules drop nothing.
-        device, dtype: ignored.
+        device, dtype: of what is added to keys and values.
 
     Shape:
         As :class:`torch.nn.MultiheadAttention`: query, key, value and both results quantized per
@@ -45,36 +45,11 @@ class MultiheadAttention(MultiheadAttentionBase):
         (torch.Size([5, 3, 8]), torch.Size([3, 5, 5]), qtensor.quint8)
     """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        dropout: float = 0.0,
-        bias: bool = True,
-        add_bias_kv: bool = False,
-        add_zero_attn: bool = False,
-        kdim: int | None = None,
-        vdim: int | None = None,
-        batch_first: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            embed_dim,
-            num_heads,
-            dropout,
-            bias,
-            add_bias_kv,
-            add_zero_attn,
-            kdim,
-            vdim,
-            batch_first,
-        )
-        self.quant_attn_output = Quantize(1.0, 0, quint8)
-        self.quant_attn_output_weights = Quantize(1 / 256, 0, quint8)
-
     def _linear(self, inputs: int, outputs: int, bias: bool, **factory: Any) -> Linear:
         return Linear(inputs, outputs, bias)
+
+    def _boundary(self, scale: float) -> Quantize:
+        return Quantize(scale, 0, quint8)
 
     def _add_key_or_value(self, name: str, value: Tensor | None) -> None:
         self.register_buffer(name, value)
@@ -108,17 +83,7 @@ class MultiheadAttention(MultiheadAttentionBase):
                 f"{cls.__name__} is made from an observed one, got a {type(other).__name__}; make "
                 "it with qobserve.nn.quantizable.MultiheadAttention.from_float, and calibrate it"
             )
-        made = cls(
-            other.embed_dim,
-            other.num_heads,
-            other.dropout,
-            getattr(other.out_proj, "bias", None) is not None,
-            other.bias_k is not None,
-            other.add_zero_attn,
-            other.kdim,
-            other.vdim,
-            other.batch_first,
-        )
+        made = cls._like(other)
         take_parts(made, other)
         for name in ("bias_k", "bias_v"):
             added = getattr(other, name)

@@ -1,7 +1,7 @@
 """Attention made of modules, which the observed form and the quantized one share."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +62,31 @@ class MultiheadAttentionBase(nn.Module):
         for name in ("bias_k", "bias_v"):
             one = nn.init.xavier_normal_(torch.empty(1, 1, embed_dim, **factory))
             self._add_key_or_value(name, one if add_bias_kv else None)
+        self.quant_attn_output = self._boundary(1.0)
+        self.quant_attn_output_weights = self._boundary(1 / 256)
+
+    @classmethod
+    def _like(cls, attention: Any) -> Self:
+        """With the sizes and options of ``attention``, float or taken apart."""
+        return cls(
+            attention.embed_dim,
+            attention.num_heads,
+            attention.dropout,
+            getattr(attention.out_proj, "bias", None) is not None,
+            attention.bias_k is not None,
+            attention.add_zero_attn,
+            attention.kdim,
+            attention.vdim,
+            attention.batch_first,
+        )
 
     @abstractmethod
     def _linear(self, inputs: int, outputs: int, bias: bool, **factory: Any) -> nn.Module:
         """A projection; ``factory``: the device and dtype of its parameters."""
+
+    @abstractmethod
+    def _boundary(self, scale: float) -> nn.Module:
+        """Where floats become quantized, with this scale until there is a better one."""
 
     @abstractmethod
     def _get_name(self) -> str:

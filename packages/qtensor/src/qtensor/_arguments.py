@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ._direct import direct
 from ._qparams import QParams, per_tensor_qparams
-from ._qtensor import QTensor, parameters
+from ._qtensor import QTensor, described, parameters
 
 
 def quantized(x: Any, caller: str, argument: str = "input") -> QTensor:
@@ -17,16 +17,26 @@ def quantized(x: Any, caller: str, argument: str = "input") -> QTensor:
         TypeError: it is not; the message names ``caller`` and ``argument``.
     """
     if not isinstance(x, QTensor):
-        kind = f"a {x.dtype} tensor" if isinstance(x, Tensor) else f"a {type(x).__name__}"
         raise TypeError(
-            f"{caller} expects a quantized tensor as {argument}, got {kind}; quantize it with "
-            "qtensor.quantize_per_tensor(...), or put a QuantStub or Quantize module before it"
+            f"{caller} expects a quantized tensor as {argument}, got {described(x)}; quantize it "
+            "with qtensor.quantize_per_tensor(...), or put a QuantStub or Quantize module before it"
         )
     if x._axis is not None:
         raise TypeError(
             f"{caller} expects {argument} to be quantized per tensor, got one quantized per "
             f"channel along axis {x._axis}"
         )
+    return x
+
+
+def tensor(x: Any, caller: str, argument: str = "input") -> Tensor:
+    """``x``, checked to be a dense tensor.
+
+    Raises:
+        TypeError: it is not; the message names ``caller`` and ``argument``.
+    """
+    if not isinstance(x, Tensor) or x.layout != torch.strided:
+        raise TypeError(f"{caller} expects a dense tensor as {argument}, got {described(x)}")
     return x
 
 

@@ -10,7 +10,7 @@ from ._dtypes import QDType, as_qdtype
 from ._ops import quantize as _ops
 from ._ops.decomposed import choose_qparams
 from ._qparams import QParams, per_tensor_qparams
-from ._qtensor import QTensor, wrapped
+from ._qtensor import QTensor, described, wrapped
 
 _EPS = torch.finfo(torch.float32).eps
 
@@ -171,7 +171,7 @@ def quantize(input: Tensor, qparams: QParams) -> QTensor:
     """Quantizes ``input`` (float32) as ``qparams`` say."""
     if isinstance(input, QTensor):
         raise TypeError(
-            f"expected a float32 tensor, got a QTensor of {input.qdtype}: it is quantized already; "
+            f"expected a float32 tensor, got {described(input)}: it is quantized already; "
             "dequantize() it first to quantize it differently"
         )
     bounds = qparams.quant_min, qparams.quant_max, qparams.dtype.storage
@@ -193,6 +193,11 @@ def quantize_value(value: float, qparams: QParams) -> int:
 def dequantize(input: Any) -> Any:
     """The real values of a quantized tensor; of every one in a list or tuple of them.
 
+    A float tensor is what it stands for; it is converted to float32.
+
+    Raises:
+        TypeError: ``input`` is neither.
+
     Example:
         >>> import torch, qtensor
         >>> qtensor.dequantize(qtensor.quantize_per_tensor(torch.ones(2), 0.5, 0, qtensor.quint8))
@@ -200,6 +205,8 @@ def dequantize(input: Any) -> Any:
     """
     if isinstance(input, (list, tuple)):
         return type(input)(dequantize(x) for x in input)
-    if not isinstance(input, QTensor) and input.is_floating_point():
-        return input.to(torch.float32)  # torch's own dequantize() is one of the parts that go
-    return input.dequantize()
+    if isinstance(input, QTensor):
+        return input.dequantize()
+    if not isinstance(input, Tensor) or not input.is_floating_point():
+        raise TypeError(f"dequantize expects a quantized or float tensor, got {described(input)}")
+    return input.to(torch.float32)  # torch's own dequantize() is one of the parts that go

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -86,9 +87,9 @@ def test_copies_and_files(module):
     file.seek(0)
     loaded = module.make()
     for buffer in loaded.buffers():
-        buffer.zero_()
-    if loaded.state_dict():
-        result(loaded, module) if hasattr(loaded, "qweight") else None
+        buffer.fill_(1)
+    if hasattr(loaded, "qweight"):
+        result(loaded, module)  # what it packs is of no use after loading
     loaded.load_state_dict(torch.load(file, weights_only=True))
     assert_same(result(loaded, module), expected)
 
@@ -151,6 +152,19 @@ def test_changed_weights_are_packed_anew(module, inference):
 
 
 @each_weighted
+@pytest.mark.parametrize("scale", [math.nan, math.inf, 0.0, -1.0])
+def test_scales_that_are_none_are_refused(module, scale):
+    layer, other = module.make(), module.make()
+    result(layer, module)
+    layer.weight_scales[-1] = scale
+    with pytest.raises(ValueError, match="positive, finite weight_scales") as refused:
+        result(layer, module)
+    assert layer._get_name() in str(refused.value)
+    with pytest.raises(RuntimeError, match="positive, finite weight_scales"):
+        other.load_state_dict(layer.state_dict())
+
+
+@each_weighted
 def test_functional_call(module):
     layer, inputs = module.make(), module.inputs()
     before = result(layer, module)
@@ -162,12 +176,20 @@ def test_functional_call(module):
     assert_same(result(layer, module), before)
 
 
-@each_weighted
-def test_a_module_moved_away_does_not_compute_here(module):
+def tensors_of(layer):
+    return [*layer.parameters(), *layer.buffers()]
+
+
+@pytest.mark.parametrize("module", [m for m in KERNELS if tensors_of(m.make())], ids=str)
+def test_a_tensor_on_another_device_is_refused_by_name(module):
     layer, inputs = module.make(), module.inputs()
     result(layer, module)
-    with pytest.raises((ValueError, RuntimeError), match=r"device|on cpu"):
-        layer.to("meta")(*inputs)
+    moved = [module.make().to("meta"), inputs], [layer, [x.to("meta") for x in inputs]]
+    for called, given in moved:
+        with pytest.raises(ValueError, match=r"one device, .* torch\.\w+ on cpu.*move") as refused:
+            called(*given)
+        message = str(refused.value)
+        assert layer._get_name() in message and "on meta" in message
 
 
 class Negated(nn.Module):
@@ -232,14 +254,46 @@ def test_a_float_tensor_is_refused_by_name(module):
     assert layer._get_name() in message
 
 
+NO_TENSORS = {
+    "None": lambda x: None,
+    "numbers": lambda x: [1.0, 2.0],
+    "an array": lambda x: x.detach().numpy(),
+    "sparse": lambda x: x.to_sparse(),
+}
+# These take what they get, as those of torch do.
+STRICT = [m for m in KERNELS if m.name not in ("ReLU6", "Dropout", "DeQuantize")]
+
+
+@pytest.mark.parametrize("module", STRICT, ids=str)
+def test_what_is_no_dense_tensor_is_refused_by_name(module):
+    layer, inputs = module.make(), floats(module.inputs())
+    for bad in NO_TENSORS.values():
+        with pytest.raises(TypeError, match=r"expect.* tensor.*, got") as refused:
+            layer(*map(bad, inputs))
+        assert layer._get_name() in str(refused.value)
+
+
 @each_weighted
 def test_backward_is_refused(module):
     layer = module.make()
     inputs = module.inputs()
     if module.quantized_input:
-        with pytest.raises(RuntimeError, match=r"backward\(\) through a QTensor"):
+        with pytest.raises(RuntimeError, match=r"backward\(\) through a QTensor of qtensor.quint8"):
             layer(*inputs).backward()
-    elif not module.indices:
-        inputs = tuple(x.requires_grad_() for x in inputs)
-        with pytest.raises(RuntimeError, match="has no gradient"):
-            layer(*inputs).sum().backward()
+        return
+    inputs = tuple(x.requires_grad_() for x in inputs)
+    name = layer._get_name()
+    with pytest.raises(RuntimeError, match=rf"in {name} \(of torch.int8\) has no gradient"):
+        layer(*inputs).sum().backward()
+    with pytest.raises(RuntimeError, match=rf"in {name} cannot be differentiated by torch.func"):
+        torch.func.grad(lambda x: layer(x).sum())(*inputs)
+
+
+@each_of_kernels
+def test_vmap_calls_the_kernel_for_each_sample(module):
+    if module.name.startswith(("Conv", "BatchNorm", "BNReLU")) and "2d" not in module.name:
+        return  # as those of two axes
+    model, inputs = Floats(module), floats(module.inputs())
+    every = [torch.stack([x, x.flip(0)]) for x in inputs]
+    expected = torch.stack([model(*each) for each in zip(*every, strict=True)])
+    assert_same(torch.func.vmap(model)(*every), expected, strides=False)

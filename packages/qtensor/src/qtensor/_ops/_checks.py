@@ -125,9 +125,19 @@ def check_channel_values(
     scales: Tensor, zero_points: Tensor, quant_min: int, quant_max: int
 ) -> None:
     """:func:`check_parameters` of every channel; reads the tensors."""
-    if not bool(((scales >= _SMALLEST_SCALE) & (scales <= _LARGEST_SCALE)).all()):
-        raise ValueError(f"expected positive, finite scales, got {scales}")
+    check_scales(scales)
     if not zero_points.is_floating_point():
         check_zero_point(zero_points, quant_min, quant_max, "zero_points")
     elif not bool(zero_points.isfinite().all()):
         raise ValueError(f"expected finite zero_points, got {zero_points}")
+
+
+def check_scales(scales: Tensor, name: str = "scales") -> None:
+    """Raise ``ValueError`` unless every scale can be computed with in float32; reads the tensor."""
+    sound = (scales >= _SMALLEST_SCALE) & (scales <= _LARGEST_SCALE)
+    if not bool(sound.all()):
+        first = int(sound.flatten().logical_not().nonzero()[0])
+        raise ValueError(
+            f"expected positive, finite {name} within float32's {_SMALLEST_SCALE:.3g} … "
+            f"{_LARGEST_SCALE:.3g}, got {scales.flatten()[first]} at index {first}"
+        )

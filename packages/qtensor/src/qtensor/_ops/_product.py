@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from .. import _kernels
+from .._direct import direct
 from ._activation import ACTIVATIONS, activated, check_activation
-from ._checks import RANGES, check_bounds, check_parameters, check_range
+from ._checks import RANGES, check_bounds, check_parameters, check_range, check_scales
 from ._layout import laid_out_as
 from ._requantize import integer_bounds
 
@@ -169,6 +170,8 @@ def check_weight(
         raise ValueError(f"expected weight on {input.device}, as input, got {weight.device}")
     channels = weight.shape[channel_axis]
     _check_per_channel("weight_scales", weight_scales, torch.float32, channels, weight)
+    if direct(weight_scales):  # a tracer cannot look at values
+        check_scales(weight_scales, "weight_scales")
     if weight_zero_points is not None:
         _check_per_channel("weight_zero_points", weight_zero_points, torch.int64, channels, weight)
     if bias is not None:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..._arguments import weight_arguments
+from ..._direct import direct
 from ..._dtypes import QDTYPES, as_qdtype, as_qscheme, qint8
+from ..._ops._checks import check_scales
 from ..._packing import PackedWeights
 from ..._qparams import QParams
 from ..._qtensor import QTensor
@@ -239,6 +241,7 @@ class WeightModule(KeepsDtypes):
             channels = (self.qweight.shape[self._channel_axis],)
             if loaded is not None and loaded.shape in ((1,), channels):
                 setattr(self, name, torch.empty_like(loaded, device=self.qweight.device))
+        report_scales(state_dict, prefix, *rest)
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._keep_versions()
 
@@ -246,6 +249,16 @@ class WeightModule(KeepsDtypes):
         super()._apply(fn, recurse)
         self._keep_versions()
         return self
+
+
+def report_scales(state_dict: State, prefix: str, *rest: Any) -> None:
+    """Adds an error to those of loading (the last argument) if a weight's scales are unsound."""
+    scales = state_dict.get(prefix + "weight_scales")
+    if scales is not None and direct(scales):
+        try:
+            check_scales(scales, f"{prefix}weight_scales")
+        except ValueError as error:
+            rest[-1].append(str(error))
 
 
 def repack(module: nn.Module) -> nn.Module:

@@ -6,13 +6,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ..._arguments import tensor
 from ..._dtypes import QDType, as_qdtype, quint4x2, quint8
 from ..._ops.embedding import embedding
 from ..._ops.embedding_bag import MODES, embedding_bag
 from ..._ops.pack_bits import unpack_bits
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ._base import KeepsDtypes, quantized_weight
+from ._base import KeepsDtypes, State, quantized_weight, report_scales
 
 
 class _Table(KeepsDtypes):
@@ -81,6 +82,10 @@ class _Table(KeepsDtypes):
         self.qweight = w._stored().detach()
         self.weight_scales = w.q_per_channel_scales().to(torch.float32)
         self.weight_zero_points = w.q_per_channel_zero_points().to(torch.float32)
+
+    def _load_from_state_dict(self, state_dict: State, prefix: str, *rest: Any) -> None:
+        report_scales(state_dict, prefix, *rest)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _parameters_of_rows(self) -> tuple[Tensor, Tensor]:
         return self.weight_scales, self.weight_zero_points
@@ -155,6 +160,7 @@ class Embedding(_Table):
 
     def forward(self, indices: Tensor) -> Tensor:
         """Shape ``(*)`` to ``(*, embedding_dim)``, float32."""
+        indices = tensor(indices, self._get_name(), "indices")
         if self.dtype == quint8:
             return embedding(self.qweight, *self._parameters_of_rows(), indices)
         flat = indices.reshape(-1)
@@ -227,17 +233,18 @@ class EmbeddingBag(_Table):
         per_sample_weights: Tensor | None = None,
     ) -> Tensor:
         """Shape ``(bags, length)``, or ``(indices,)`` with ``offsets``, to ``(bags, dim)``."""
-        last = self.include_last_offset
+        last, name = self.include_last_offset, self._get_name()
+        indices = tensor(indices, name, "indices")
         if indices.ndim == 2:
             if offsets is not None:
-                raise ValueError("expected no offsets with indices of two dimensions")
+                raise ValueError(f"{name} expects no offsets with indices of two dimensions")
             bags, length = indices.shape
             offsets, last = torch.arange(bags, device=indices.device) * length, False
             indices = indices.reshape(-1)
             if per_sample_weights is not None:
                 per_sample_weights = per_sample_weights.reshape(-1)
         elif offsets is None:
-            raise ValueError("expected offsets with indices of one dimension")
+            raise ValueError(f"{name} expects offsets with indices of one dimension")
         return embedding_bag(
             self.qweight,
             *self._parameters_of_rows(),

@@ -5,7 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ..._qtensor import QTensor
+from ..._qtensor import QTensor, described
 from ._base import WeightedLayer, unfused
 
 
@@ -13,9 +13,8 @@ class FloatLayer(WeightedLayer):
     """A layer with an int8 weight that takes and gives float32."""
 
     def _checked(self, x: Tensor) -> Tensor:
-        if isinstance(x, QTensor) or x.dtype != torch.float32:
-            given = f"a QTensor of {x.qdtype}" if isinstance(x, QTensor) else f"{x.dtype}"
-            raise TypeError(f"{self._name} expects a float32 tensor, got {given}")
+        if isinstance(x, QTensor) or getattr(x, "dtype", None) != torch.float32:
+            raise TypeError(f"{self._name} expects a float32 tensor, got {described(x)}")
         return x
 
     def _finish_arguments(self) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from qgraph.passes.fuse import fuse as fuse_pass
 from qgraph.passes.trace import trace
 from qobserve import QConfig, default_dynamic_qconfig
 from qtensor.nn import intrinsic as nni
+from qtensor.nn.quantized import FloatFunctional
 
 
 def fused(model: nn.Module, backend: BackendConfig, *inputs: Tensor) -> GraphModule:
@@ -82,6 +83,23 @@ def test_in_place_forms_fuse_as_well(backend: BackendConfig) -> None:
         return F.relu(y, inplace=True)
 
     assert kinds(fused(Calls(forward).eval(), backend, X)) == ["ConvAddReLU2d"]
+
+
+def test_identities_are_not_in_the_way(backend: BackendConfig) -> None:
+    functional, path = FloatFunctional(), nn.Identity()
+
+    def forward(m: Calls, x: Tensor) -> Tensor:
+        return F.relu(functional.add(path(m.conv(x)), x))
+
+    model = Calls(forward).eval()
+    model.functional, model.path = functional, path
+    assert kinds(fused(model, backend, X)) == ["ConvAddReLU2d"]
+
+
+def test_an_identity_with_a_hook_stays(backend: BackendConfig) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Identity(), nn.ReLU()).eval()
+    model[1].register_forward_hook(lambda module, args, output: output * 2)
+    assert kinds(fused(model, backend, X)) == ["Conv2d", "Identity", "ReLU"]
 
 
 def test_a_module_called_twice_keeps_its_other_call(backend: BackendConfig) -> None:

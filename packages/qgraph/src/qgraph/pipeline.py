@@ -1,6 +1,7 @@
 """The passes in their order.
 
-    trace → in_place → functional → fuse → plan → observe ┆ calibrate ┆ reference → lower → cleanup
+    trace → in_place → identity → functional → fuse → plan → observe
+        ┆ calibrate ┆ reference → lower → cleanup
 
 Tracing comes before all of them (``passes/trace.py``), since how a model is traced decides
 whether it is prepared as a whole or in parts (``_prepare.py``).
@@ -15,6 +16,7 @@ from ._rows import Rows
 from .passes.cleanup import clean_up
 from .passes.functional import functional_to_module
 from .passes.fuse import fuse
+from .passes.identity import remove_identities
 from .passes.in_place import remove_in_place
 from .passes.lower import lower
 from .passes.observe import observe
@@ -28,6 +30,7 @@ Observers = tuple[str | None, ...]
 def fused(model: GraphModule, rows: Rows, is_qat: bool) -> GraphModule:
     """A traced model with its sequences of operators fused."""
     model = remove_in_place(model)
+    model = remove_identities(model)
     model = functional_to_module(model, rows)
     model = fuse(model, rows, is_qat)
     return clean_up(model)

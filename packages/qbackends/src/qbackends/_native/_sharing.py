@@ -58,7 +58,6 @@ def moving_values() -> Iterator[BackendPatternConfig]:
     yield sharing(nn.PixelUnshuffle, F.pixel_unshuffle, torch.pixel_unshuffle)
     yield sharing(nn.ChannelShuffle, F.channel_shuffle, torch.channel_shuffle)
     yield sharing(*_PADS, F.pad)
-    yield sharing(nn.Identity)
     yield sharing(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, F.dropout).set_refusal(
         calls.dropout_refusal
     )

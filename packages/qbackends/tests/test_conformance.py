@@ -190,6 +190,41 @@ def test_static(row: BackendPatternConfig) -> None:
     assert torch.equal(program.module()(x), actual)
 
 
+WRITTEN: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "F.relu": ("ReLU", F.relu),
+    "relu()": ("ReLU", lambda y: y.relu()),
+    "relu_()": ("ReLU", lambda y: y.relu_()),
+    "F.relu6": ("Hardtanh", F.relu6),
+    "F.hardtanh": ("Hardtanh", lambda y: F.hardtanh(y, -0.5, 0.7)),
+    "clamp()": ("Hardtanh", lambda y: y.clamp(max=0.5)),
+    "clip": ("Hardtanh", lambda y: torch.clip(y, 0.0, 0.5)),
+    "F.leaky_relu": ("LeakyReLU", lambda y: F.leaky_relu(y, 0.2)),
+    "F.leaky_relu_": ("LeakyReLU", lambda y: F.leaky_relu_(y, 0.2)),
+    "tanh()": ("Tanh", lambda y: y.tanh()),
+    "torch.tanh": ("Tanh", torch.tanh),
+    "F.gelu": ("GELU", F.gelu),
+    "F.gelu of tanh": ("GELU", lambda y: F.gelu(y, approximate="tanh")),
+}
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("way", WRITTEN)
+def test_what_follows_a_layer_is_fused_however_it_is_written(way: str, dynamic: bool) -> None:
+    after, function = WRITTEN[way]
+    model, x = Example([nn.Linear, function]).eval(), torch.randn(SHAPES[0])
+    static = QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    mapping = QConfigMapping().set_global(default_dynamic_qconfig if dynamic else static)
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    prepared(x)
+    quantized = convert(prepared)
+    package = qtensor.nn.intrinsic.quantized
+    kind = getattr(package.dynamic if dynamic else package, f"Linear{after}")
+    assert any(type(module) is kind for module in quantized.modules())
+    assert sum(node.op == "call_module" for node in quantized.graph.nodes) == (2 if dynamic else 3)
+    with qtensor.fallback("error"), torch.no_grad():
+        assert _close(quantized(x), model(x), 0.05)
+
+
 DYNAMIC = [row for row in ROWS if any(config.is_dynamic for config in row.dtype_configs)]
 
 

@@ -7,6 +7,7 @@ like one before go straight to the kernel.
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Any, NamedTuple, ParamSpec
 
 from torch import Tensor
@@ -32,8 +33,11 @@ class Call(NamedTuple):
     output: QParams
 
 
-def one_call(function: Callable[P, Any]) -> Callable[P, Any]:
-    """Makes a function that returns a :class:`Call` return the result; others' results stay."""
+def one_call(function: Callable[P, Call | QTensor]) -> Callable[P, QTensor]:
+    """Makes a function return the result of the :class:`Call` that it returns.
+
+    It may return the result itself instead, and is then asked again the next time.
+    """
     recalled = remembering(function)
 
     @wraps(function)
@@ -42,6 +46,7 @@ def one_call(function: Callable[P, Any]) -> Callable[P, Any]:
             return finished(function(*args, **kwargs))
         return recalled(args, kwargs)
 
+    call.__signature__ = signature(function).replace(return_annotation=QTensor)  # type: ignore[attr-defined]  # functions take attributes, mypy knows not
     return call
 
 

@@ -16,14 +16,14 @@ from ._qtensor import QTensor, parameters, wrapped
 
 Ints = int | Sequence[int]
 
-POOLS: dict[str, Callable[..., Any]] = {}
+POOLS: dict[str, Callable[..., Call | QTensor]] = {}
 
 
 def pooling(name: str) -> Callable[..., QTensor]:
     """The function ``name``, without what torch's own does first; it checks what it is given."""
     pool_call = POOLS[name]
 
-    def checked(input: Any, *args: Any, **kwargs: Any) -> Any:
+    def checked(input: Any, *args: Any, **kwargs: Any) -> Call | QTensor:
         return pool_call(quantized(input, name), *args, **kwargs)
 
     return one_call(checked)
@@ -40,13 +40,15 @@ def _define(dims: int) -> None:
         dilation: Ints = 1,
         ceil_mode: bool = False,
         return_indices: bool = False,
-    ) -> Any:
+    ) -> Call | QTensor:
         if return_indices:
             raise _no_indices(f"max_pool{dims}d")
         windows = _windows(dims, kernel_size, stride, padding, dilation)
         return _pooled(input, dims, pool.max_pool, *windows, ceil_mode)
 
-    def adaptive_max_pool(input: QTensor, output_size: Any, return_indices: bool = False) -> Any:
+    def adaptive_max_pool(
+        input: QTensor, output_size: Any, return_indices: bool = False
+    ) -> Call | QTensor:
         if return_indices:
             raise _no_indices(f"adaptive_max_pool{dims}d")
         return _pooled(input, dims, pool.adaptive_max_pool, _full_size(input, dims, output_size))
@@ -59,12 +61,12 @@ def _define(dims: int) -> None:
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
-    ) -> Any:
+    ) -> Call | QTensor:
         windows = _windows(dims, kernel_size, stride, padding)
         rule = ceil_mode, count_include_pad, divisor_override
         return _pooled(input, dims, pool.avg_pool, input._zero_point, *windows, *rule)
 
-    def adaptive_avg_pool(input: QTensor, output_size: Any) -> Any:
+    def adaptive_avg_pool(input: QTensor, output_size: Any) -> Call | QTensor:
         size = _full_size(input, dims, output_size)
         return _pooled(input, dims, pool.adaptive_avg_pool, size, input._zero_point)
 
@@ -72,7 +74,9 @@ def _define(dims: int) -> None:
         POOLS[f"{function.__name__}{dims}d"] = function
 
 
-def _pooled(input: QTensor, dims: int, operator: Callable[..., Tensor], *args: Any) -> Any:
+def _pooled(
+    input: QTensor, dims: int, operator: Callable[..., Tensor], *args: Any
+) -> Call | QTensor:
     """``operator`` on images of ``dims`` dimensions, which may come without a batch."""
     data, output = input._data, parameters(input)
     if data.dim() == dims + 2:

@@ -22,6 +22,7 @@ from .._functions import found
 from .._qparams import QParams, per_tensor_qparams
 from .._qtensor import QTensor, in_float, parameters, wrapped
 from .._quantize import quantize_value
+from ..ops._unary import apply_call
 from ._register import stands_for
 
 
@@ -130,13 +131,12 @@ def _table(
     rule: Rule,
     inplace: bool,
 ) -> Any:
-    if not isinstance(input, QTensor) or input._axis is not None or input.qdtype.name == "qint32":
+    if not isinstance(input, QTensor) or parameters(input).dtype.name == "qint32":
         kwargs = {"inplace": True} if inplace else {}
         return in_float(torch_function, function, (input, *arguments), kwargs)
-    output = parameters(input) if inplace else rule(input, function, arguments)
-    result = ops.apply(input, function, output, *arguments)
     if not inplace:
-        return result
+        return apply_call(input, function, rule(input, function, arguments), *arguments)
+    result = ops.apply(input, function, parameters(input), *arguments)
     input._writable().copy_(result.int_repr())
     return input
 
@@ -148,7 +148,7 @@ def _register(name: str, rule: Rule, **defaults: float | None) -> None:
     def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         return {**defaults, **dict(zip((*defaults, "inplace"), args, strict=False)), **kwargs}
 
-    @stands_for(name)
+    @stands_for(name, per_tensor=True)
     def function(input: Any, *args: Any, **kwargs: Any) -> Any:
         given = arguments_of(args, kwargs)
         inplace = given.pop("inplace", False)
@@ -156,7 +156,7 @@ def _register(name: str, rule: Rule, **defaults: float | None) -> None:
             return in_float(torch_function, name, (input, *args), kwargs)
         return _table(input, torch_function, name, tuple(map(float, given.values())), rule, inplace)
 
-    @stands_for(f"{name}_")
+    @stands_for(f"{name}_", per_tensor=True)
     def in_place(input: Any, *args: Any, **kwargs: Any) -> Any:
         return function(input, inplace=True, **arguments_of(args, kwargs))
 
@@ -187,7 +187,7 @@ _register("tanhshrink", _fitted)
 _register("threshold", _kept, threshold=None, value=None)
 
 
-@stands_for("elu")
+@stands_for("elu", per_tensor=True)
 def elu(
     input: QTensor,
     alpha: float = 1.0,
@@ -201,12 +201,12 @@ def elu(
     return _table(input, F.elu, "elu", arguments, _fitted, inplace)
 
 
-@stands_for("elu_")
+@stands_for("elu_", per_tensor=True)
 def elu_(input: QTensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
     return elu(input, alpha, float(scale), input_scale, True)
 
 
-@stands_for("gelu")
+@stands_for("gelu", per_tensor=True)
 def gelu(input: QTensor, approximate: str = "none") -> Any:
     if approximate not in ("none", "tanh"):
         raise ValueError(f"expected approximate to be 'none' or 'tanh', got {approximate!r}")

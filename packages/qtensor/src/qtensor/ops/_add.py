@@ -2,10 +2,12 @@
 
 import torch
 
-from .._arguments import operands, output_like, quantized
+from .._arguments import quantized
+from .._one_call import Call, one_call
 from .._ops.add import add as _add
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters, wrapped
+from .._qtensor import QTensor, parameters
+from ._binary import binary_call, of_tensors_or_number
 from ._unary import apply
 
 
@@ -31,33 +33,25 @@ def add(
         >>> qtensor.ops.add(q, q, 0.5, 0).dequantize()
         tensor([2., 2.])
     """
-    if isinstance(qa, int | float):
-        qa, qb = qb, qa
-    if isinstance(qb, int | float):
-        return add_scalar(qa, qb)  # type: ignore[arg-type]  # checked there
-    output = output_like(qa, scale, zero_point, "add", "qa")
-    return add_to(qa, qb, output)  # type: ignore[arg-type]  # likewise
+    return of_tensors_or_number(add_to, add_scalar, "add", qa, qb, scale, zero_point)
 
 
 def add_relu(
     qa: QTensor | float, qb: QTensor | float, scale: float = 1.0, zero_point: int = 0
 ) -> QTensor:
     """:func:`add` followed by ReLU, in one pass."""
-    if isinstance(qa, int | float):
-        qa, qb = qb, qa
-    if isinstance(qb, int | float):
-        return add_scalar_relu(qa, qb)  # type: ignore[arg-type]  # checked there
-    output = output_like(qa, scale, zero_point, "add_relu", "qa")
-    return add_to(qa, qb, output, 0.0)  # type: ignore[arg-type]  # likewise
+    given = qa, qb, scale, zero_point
+    return of_tensors_or_number(add_to, add_scalar_relu, "add_relu", *given, 0.0)
 
 
+@one_call
 def add_to(
     qa: QTensor,
     qb: QTensor,
     output: QParams,
     activation_min: float | None = None,
     activation_max: float | None = None,
-) -> QTensor:
+) -> Call:
     """:func:`add` with all of the output's parameters, and bounds on its real values.
 
     Args:
@@ -65,9 +59,7 @@ def add_to(
         output: the output's parameters, per tensor.
         activation_min, activation_max: bounds on the real sum, such as 0 for ReLU.
     """
-    bounds = output.quant_min, output.quant_max, activation_min, activation_max
-    data = _add(*operands(qa, qb, "add"), output.scale, output.zero_point, *bounds)
-    return wrapped(data, output)
+    return binary_call(_add, "add", qa, qb, output, activation_min, activation_max)
 
 
 def add_scalar(qa: QTensor, b: float) -> QTensor:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from .._arguments import quantized
+from .._one_call import Call, one_call
 from .._ops.cat import cat as _cat
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters, wrapped
+from .._qtensor import QTensor, parameters
 
 
 def cat(
@@ -51,16 +52,17 @@ def cat_relu(
     return cat_to(tensors, dim, _output(tensors, scale, zero_point), 0.0)
 
 
+@one_call
 def cat_to(
     tensors: Sequence[QTensor],
     dim: int,
     output: QParams,
     activation_min: float | None = None,
     activation_max: float | None = None,
-) -> QTensor:
+) -> Call:
     """:func:`cat` with all of the output's parameters, and bounds on its real values."""
     parts = [quantized(x, "cat", f"tensors[{i}]") for i, x in enumerate(tensors)]
-    data = _cat(
+    arguments = (
         [x._data for x in parts],
         [x._scale for x in parts],
         [x._zero_point for x in parts],
@@ -73,7 +75,7 @@ def cat_to(
         activation_min,
         activation_max,
     )
-    return wrapped(data, output)
+    return Call(_cat, arguments, output)
 
 
 def stack(

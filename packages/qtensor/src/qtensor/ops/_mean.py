@@ -1,7 +1,6 @@
 """Means of quantized tensors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from .._arguments import quantized
 from .._one_call import Call, one_call
@@ -16,7 +15,7 @@ def mean_call(
     keepdim: bool = False,
     scale: float | None = None,
     zero_point: int | None = None,
-) -> Any:
+) -> Call:
     """The mean over some dimensions; sums are exact, and rounded once.
 
     Args:

@@ -4,13 +4,15 @@ import torch
 from torch import Tensor
 
 from .._arguments import requantization
+from .._one_call import Call, one_call
 from .._ops.requantize import requantize as _per_tensor
 from .._ops.requantize_per_channel import requantize_per_channel as _per_channel
 from .._qparams import QParams
-from .._qtensor import QTensor, parameters, wrapped
+from .._qtensor import QTensor, parameters
 
 
-def requantize(q: QTensor, output: QParams) -> QTensor:
+@one_call
+def requantize(q: QTensor, output: QParams) -> Call | QTensor:
     """The same values with other parameters, rounded to the nearest integer, ties to even.
 
     Args:
@@ -43,8 +45,8 @@ def requantize(q: QTensor, output: QParams) -> QTensor:
             f"requantize expects an output of qtensor.quint8, qint8 or qint32, got {output.dtype}"
         )
     if given.axis is None and output.axis is None and given.dtype.bits == output.dtype.bits == 8:
-        data = _per_tensor(q._data, q._scale, q._zero_point, *requantization(output))
-        return wrapped(data, output)
+        integers = q._data, q._scale, q._zero_point
+        return Call(_per_tensor, (*integers, *requantization(output)), output)
     axes = {qparams.axis for qparams in (given, output) if qparams.axis is not None}
     if len(axes) > 1:
         raise ValueError(

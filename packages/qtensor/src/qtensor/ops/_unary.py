@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from .._arguments import output_like, quantized, requantization
 from .._compiler import constant_result
+from .._one_call import Call, one_call
 from .._ops.prelu import prelu as _prelu
 from .._ops.softmax import softmax as _softmax
 from .._ops.unary import unary, values_of
@@ -15,7 +16,7 @@ from .._qparams import QParams
 from .._qtensor import QTensor, parameters, wrapped
 
 
-def apply(q: QTensor, function: str, output: QParams, *arguments: float) -> QTensor:
+def apply_call(q: QTensor, function: str, output: QParams, *arguments: float) -> Call:
     """A function of each value of a quantized tensor.
 
     Args:
@@ -38,10 +39,11 @@ def apply(q: QTensor, function: str, output: QParams, *arguments: float) -> QTen
         tensor([1., 1.])
     """
     x = quantized(q, function, "q")
-    data = unary(
-        x._data, x._scale, x._zero_point, function, list(arguments), *requantization(output)
-    )
-    return wrapped(data, output)
+    given = x._data, x._scale, x._zero_point
+    return Call(unary, (*given, function, arguments, *requantization(output)), output)
+
+
+apply = one_call(apply_call)
 
 
 @constant_result

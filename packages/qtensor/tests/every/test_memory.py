@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from .kernels import tensors
-from .operators import QUINT8, Random, examples
+from .operators import QUINT8, Random, examples, registered
 
 OF_OPERATOR = {example.operator: example for example in examples()}
 # Operators of one and three axes run the code of those of two.
@@ -52,45 +53,128 @@ def test_nothing_leaks_over_ten_thousand_calls(example, one_thread):
 
 
 def large() -> dict[str, tuple]:
+    """Of every operator; what follows a comma in a name tells two calls of one apart."""
     r = Random(0)
     image = torch.zeros(4, 64, 400, 400, dtype=torch.uint8)
     last = image.contiguous(memory_format=torch.channels_last)
-    rows, real = image.view(-1, 512), torch.zeros(20_000, 512)
-    to_8 = (0.02, 7), (r.int8(8, 64, 1, 1), r.scales(8), r.zero_points(8), r.float(8))
-    depthwise = r.int8(64, 1, 3, 3), r.scales(64), r.zero_points(64), r.float(64)
+    rows, real, floats = image.view(-1, 512), torch.zeros(20_000, 512), torch.zeros(4, 64, 200, 200)
+    return {
+        **_products(r, image, rows, real),
+        **_convolutions(r, image, last, floats),
+        **_images(r, image, last, rows),
+        **_conversions(r, image, floats, real),
+        **_lookups(r),
+    }
+
+
+def _products(r: Random, image: Tensor, rows: Tensor, real: Tensor) -> dict[str, tuple]:
     to_16 = r.int8(16, 512), r.scales(16), r.zero_points(16), r.float(16)
-    grouped = [3, 3], [1, 1], [1, 1], 64, "zeros"
-    one, none = [1, 1], [0, 0]
-    limits = QUINT8[:4]
-    channels = r.scales(64), r.zero_points(64, low=0)
-    floats = torch.zeros(4, 64, 200, 200)
+    gates, state = r.uint8(20, 1000, 512), torch.zeros(1000, 128, dtype=torch.uint8)
+    recurrent = r.int8(512, 128), r.scales(512), r.zero_points(512), r.float(512)
+    stages = [0.02] * 10, [100] * 10, [0] * 10, [255] * 10
+    of_each = (0.02, 100)
     return {
         "linear": (rows, 0.02, 7, *to_16, *QUINT8),
         "linear_dynamic": (real, *to_16),
         "linear_weight_only": (real, *to_16),
-        "conv2d": (last, *to_8[0], *to_8[1], one, none, one, 1, "zeros", *QUINT8),
-        "conv2d of planes": (image, *to_8[0], *to_8[1], one, none, one, 1, "zeros", *QUINT8),
+        "matmul": (rows, 0.02, 7, r.uint8(512, 16), 0.03, 100, *QUINT8),
+        "matmul_int32": (rows, 7, r.uint8(512, 16), 100),
+        "attention_weights": (torch.zeros(40, 512, 512, dtype=torch.int32), 0.002),
+        "lstm": (gates, *of_each, state, *of_each, state, *of_each, *recurrent, *stages),
+    }
+
+
+def _convolutions(r: Random, image: Tensor, last: Tensor, floats: Tensor) -> dict[str, tuple]:
+    depthwise = r.int8(64, 1, 3, 3), r.scales(64), r.zero_points(64), r.float(64)
+    quantized = {1: image.view(4, 64, -1), 2: last, 3: image.view(4, 64, 16, 100, 100)}
+    real = {1: floats.view(4, 64, -1), 2: floats, 3: floats.view(4, 64, 4, 50, 200)}
+    grouped = [3, 3], [1, 1], [1, 1], 64, "zeros"
+    table = {
+        "conv2d, of planes": None,  # below
         "conv2d, depthwise": (last, 0.02, 7, *depthwise, *grouped, *QUINT8),
-        "conv2d_dynamic": (floats, *to_8[1], one, none, one, 1, "zeros"),
+    }
+    for axes in (1, 2, 3):
+        one, none = [1] * axes, [0] * axes
+        for name, shape, geometry in (
+            (f"conv{axes}d", (8, 64), (one, none, one, 1, "zeros")),
+            (f"conv_transpose{axes}d", (64, 8), (one, none, none, 1, one)),
+        ):
+            to_8 = r.int8(*shape, *one), r.scales(8), r.zero_points(8), r.float(8)
+            table[name] = (quantized[axes], 0.02, 7, *to_8, *geometry, *QUINT8)
+            table[f"{name}_dynamic"] = (real[axes], *to_8, *geometry)
+    table["conv2d, of planes"] = (image, *table["conv2d"][1:])
+    return table
+
+
+def _images(r: Random, image: Tensor, last: Tensor, rows: Tensor) -> dict[str, tuple]:
+    limits, one = QUINT8[:4], [1, 1]
+    norm = (*(r.scales(64) for _ in range(4)), 1e-5)
+    volume = image.view(4, 64, 16, 100, 100)
+    channels = r.scales(64), r.zero_points(64, low=0)
+    return {
         "add": (image, 0.02, 7, image, 0.03, 100, *limits),
+        "add, of two layouts": (image, 0.02, 7, last, 0.03, 100, *limits),
         "mul": (image, 0.02, 7, image, 0.03, 100, *limits),
         "cat": ([image, image], [0.02, 0.03], [7, 100], 1, *QUINT8),
         "requantize": (image, 0.02, 7, *QUINT8),
+        "requantize_per_channel": (image, *channels, r.scales(64), channels[1], 1, *QUINT8[2:]),
         "unary": (image, 0.02, 7, "gelu", [], *QUINT8),
         "prelu": (image, 0.02, 7, r.float(64), *limits),
         "softmax": (rows, 0.02, -1, 1 / 256, 0, 0, 255),
-        "max_pool": (last, [3, 3], [2, 2], [1, 1], one, False),
-        "avg_pool": (last, 7, [3, 3], [2, 2], [1, 1], False, True),
+        "softmax, across rows": (image, 0.02, 1, 1 / 256, 0, 0, 255),
+        "max_pool": (last, [3, 3], [2, 2], one, one, False),
+        "avg_pool": (last, 7, [3, 3], [2, 2], one, False, True),
+        "adaptive_max_pool": (last, [7, 7]),
         "adaptive_avg_pool": (last, [7, 7], 7),
         "mean": (last, [2, 3], False, 0.02, 7, *limits),
         "interpolate_nearest": (last, [300, 300], None, False),
         "interpolate_linear": (last, 7, [300, 300], None, False),
-        "quantize_per_tensor": (floats, 0.02, 7, 0, 255, torch.uint8),
+        "batch_norm1d": (image.view(4, 64, -1), 0.02, 7, *norm, *QUINT8),
+        "batch_norm2d": (last, 0.02, 7, *norm, *QUINT8),
+        "batch_norm3d": (volume, 0.02, 7, *norm, *QUINT8),
+    }
+
+
+def _conversions(r: Random, image: Tensor, floats: Tensor, real: Tensor) -> dict[str, tuple]:
+    channels = r.scales(64), r.zero_points(64, low=0)
+    byte, one, seven = (0, 255, torch.uint8), torch.tensor(0.02), torch.tensor(7)
+    ends = torch.tensor(0), torch.tensor(255), torch.uint8
+    runs = real.view(-1, 128)
+    of_runs = r.scales(len(runs), 1), r.zero_points(len(runs), 1, low=0)
+    learned = torch.tensor([0.1]), torch.tensor([7.0])
+    faked = floats, torch.tensor([0.1]), torch.tensor([7]), None, 0, 255
+    choose = floats, 0, 255, 1e-6, torch.uint8
+    return {
+        "quantize_per_tensor": (floats, 0.02, 7, *byte),
+        "quantize_per_tensor.tensor": (floats, one, seven, *byte),
+        "quantize_per_tensor.tensor2": (floats, one, seven, *ends),
+        "quantize_per_channel": (floats, *channels, 1, *byte),
+        "quantize_per_token": (runs, *of_runs, *byte),
+        "quantize_per_channel_group": (runs, *of_runs, *byte),
         "dequantize_per_tensor": (image, 0.02, 7),
-        "quantize_per_channel": (floats, *channels, 1, 0, 255, torch.uint8),
+        "dequantize_per_tensor.tensor": (image, one, seven, *byte),
+        "dequantize_per_tensor.tensor2": (image, one, seven, *ends),
         "dequantize_per_channel": (image, *channels, 1),
-        "batch_norm2d": (last, 0.02, 7, *(r.scales(64) for _ in range(4)), 1e-5, *QUINT8),
-        "fake_quantize": (floats, torch.tensor([0.1]), torch.tensor([7]), None, 0, 255),
+        "dequantize_per_token": (runs.byte(), *of_runs, *byte),
+        "dequantize_per_channel_group": (runs.byte(), *of_runs, *byte),
+        "choose_qparams.tensor": choose,
+        "choose_qparams_symmetric.tensor": choose,
+        "choose_qparams_per_token": (real, torch.int8),
+        "choose_qparams_per_token_asymmetric": (real, torch.int8),
+        "convert_element_type.no_fuse": (floats, torch.float16),
+        "fake_quantize": faked,
+        "fake_quantize_backward": (floats, *faked),
+        "fake_quantize_learnable": (floats, *learned, None, 0, 255),
+        "fake_quantize_learnable_backward": (floats, floats, *learned, None, 0, 255),
+        "fake_quant_per_channel": (floats, *channels, 1, 0, 255),
+    }
+
+
+def _lookups(r: Random) -> dict[str, tuple]:
+    table, indices = (r.uint8(1000, 256), r.scales(1000), r.float(1000)), torch.zeros(80_000).long()
+    return {
+        "embedding": (*table, indices),
+        "embedding_bag": (*table, indices, torch.arange(0, 80_000, 2), 256),
     }
 
 
@@ -108,11 +192,15 @@ def test_a_float_copy_of_the_input_would_be_seen(one_thread):
     assert peak_of(lambda: OF_OPERATOR["add"].reference(*arguments)) > 4 * arguments[0].numel()
 
 
+def test_every_operator_is_measured():
+    assert {name.partition(",")[0] for name in large()} == registered()
+
+
 def test_an_operator_takes_its_output_and_a_scratch(one_thread):
     scratch = 4 << 20  # twice an L2 cache: with the pages of a call's own code
     greedy = {}
     for name, arguments in large().items():
-        op = OF_OPERATOR[name.partition(",")[0].split()[0]].op
+        op = OF_OPERATOR[name.partition(",")[0]].op
         output = sum(t.numel() * t.element_size() for t in tensors(op(*arguments)))
         extra = peak_of(lambda op=op, arguments=arguments: op(*arguments)) - output
         print(f"{name}: output {output >> 10} KiB, and {max(extra, 0) >> 10} KiB")

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from ._dtypes import QDType, as_qdtype
+from ._one_call import Call, one_call
 from ._ops import quantize as _ops
 from ._ops.decomposed import choose_qparams
 from ._qparams import QParams, per_tensor_qparams
-from ._qtensor import QTensor, described, wrapped
+from ._qtensor import QTensor, described
 
 _EPS = torch.finfo(torch.float32).eps
 
@@ -71,6 +72,17 @@ def quantize_per_tensor(
         >>> q.int_repr()
         tensor([10, 20], dtype=torch.uint8)
     """
+    return _quantized_per_tensor(input, scale, zero_point, dtype, quant_min, quant_max)
+
+
+def _quantize_per_tensor_call(
+    input: Any,
+    scale: Any,
+    zero_point: Any,
+    dtype: QDType,
+    quant_min: int | None,
+    quant_max: int | None,
+) -> Any:
     if isinstance(input, (list, tuple)):
         if not len(input) == len(scale) == len(zero_point):
             raise ValueError(
@@ -81,7 +93,10 @@ def quantize_per_tensor(
             quantize_per_tensor(*each, dtype, quant_min, quant_max)
             for each in zip(input, scale, zero_point, strict=True)
         ]
-    return quantize(input, per_tensor_qparams(scale, zero_point, dtype, quant_min, quant_max))
+    return quantize_call(input, per_tensor_qparams(scale, zero_point, dtype, quant_min, quant_max))
+
+
+_quantized_per_tensor = one_call(_quantize_per_tensor_call)
 
 
 def quantize_per_tensor_dynamic(
@@ -167,7 +182,7 @@ def quantize_per_channel(
     return quantize(input, qparams)
 
 
-def quantize(input: Tensor, qparams: QParams) -> QTensor:
+def quantize_call(input: Tensor, qparams: QParams) -> Call | QTensor:
     """Quantizes ``input`` (float32) as ``qparams`` say."""
     if isinstance(input, QTensor):
         raise TypeError(
@@ -177,10 +192,15 @@ def quantize(input: Tensor, qparams: QParams) -> QTensor:
     bounds = qparams.quant_min, qparams.quant_max, qparams.dtype.storage
     scale, zero_point = qparams.scale, qparams.zero_point
     if qparams.axis is None:
-        data = _ops.quantize_per_tensor(input, scale, zero_point, *bounds)
+        call = Call(_ops.quantize_per_tensor, (input, scale, zero_point, *bounds), qparams)
     else:
-        data = _ops.quantize_per_channel(input, scale, zero_point, qparams.axis, *bounds)
-    return QTensor(data, qparams) if qparams.dtype.bits < 8 else wrapped(data, qparams)
+        arguments = input, scale, zero_point, qparams.axis, *bounds
+        call = Call(_ops.quantize_per_channel, arguments, qparams)
+    packed = qparams.dtype.bits < 8
+    return QTensor(call.operator(*call.arguments), qparams) if packed else call
+
+
+quantize = one_call(quantize_call)
 
 
 def quantize_value(value: float, qparams: QParams) -> int:

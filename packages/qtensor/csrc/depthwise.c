@@ -1,10 +1,10 @@
 /* Runs the depthwise kernels over images: joins lines of input, shares the work among threads.
  *
- * A task is a BAND of output lines of one panel, cut to a length at which the joined lines that are
- * needed at once stay in the L1 cache. Each is made just before the first output line that needs
- * it; where memory ends, those still needed move to its beginning. Input whose pixels hold a
- * panel's channels side by side is read where it is, except the padding; any other is copied to
- * bytes first.
+ * A task is a BAND of output lines of one panel, which lie in one FIELD, cut to a length at which
+ * the joined lines that are needed at once stay in the L1 cache. Each is made just before the first
+ * output line that needs it; where memory ends, those still needed move to its beginning. Input
+ * whose pixels hold a panel's channels side by side is read where it is, except the padding; any
+ * other is copied to bytes first.
  */
 #include "depthwise.h"
 
@@ -26,10 +26,11 @@ typedef struct {
     const product *product;
     const image_source *image;
     const struct depthwise_weights *weights;
-    conv_axis axes[AXES];  /* the image's, but with the taps of the weights */
+    conv_axis axes[AXES];  /* the image's, but with the taps of the weights, and y of a field */
     int64_t channels;      /* of the output */
     int64_t panels;
-    int64_t lines, bands;  /* of a band; of an image, along y */
+    int64_t fields, bands; /* of an image, along y; of a field */
+    int64_t lines;         /* of a band */
     int64_t columns, cuts; /* outputs of a line, and pieces that it is cut to */
     int64_t width;         /* pixels of a joined line */
     int64_t needed, kept;  /* joined lines: at once, and in memory; for each tap along z */
@@ -51,7 +52,7 @@ typedef struct {
     scratch memory;
     int64_t first_channel, skip, channels; /* of the panel; how many of them are another's too; the rest */
     int64_t image, z;                      /* output plane */
-    int64_t top, lines;                    /* output lines */
+    int64_t top, lines;                    /* output lines: the first, how many of its field */
     int64_t left, columns;                 /* outputs of each */
     line line;
     const int16_t *weights; /* of the panel */
@@ -136,32 +137,29 @@ static void join_columns(const task *t, const line *const lines[2], int16_t *to)
     join_padding(t, lines, first + end, count - end, to + end * JOINED);
 }
 
-/* Line `y` of the task's input, counted from the first tap of its first output; false if it is
- * padding, or if no output needs it. */
-static bool find_line(const task *t, int64_t tap, int64_t y, line *found) {
-    const conv_axis *axes = t->plan->axes;
+/* Line `i` of the task's input, counted in its field from the first tap of its first output; false
+ * if it is padding, or if no output needs it. */
+static bool find_line(const task *t, int64_t tap, int64_t i, line *found) {
+    const conv_axis *axes = t->plan->axes, *y = &t->plan->image->shape->axes[1];
     const enum padding_mode mode = t->plan->image->shape->padding_mode;
-    if (y >= extent(&axes[1], t->lines)) return false;
+    if (i >= extent(&axes[1], t->lines)) return false;
     int64_t plane = axes[0].first + t->z * axes[0].stride + tap * axes[0].dilation;
     plane = located(&axes[0], plane, mode);
-    y = located(&axes[1], axes[1].first + t->top * axes[1].stride + y, mode);
-    if (plane < 0 || y < 0) return false;
+    i = located(y, y->first + t->top * y->stride + i * y->dilation, mode);
+    if (plane < 0 || i < 0) return false;
     *found = t->line;
-    found->from = pixel(t->plan->image, t->image, plane, y, 0);
+    found->from = pixel(t->plan->image, t->image, plane, i, 0);
     return true;
 }
 
-/* Joined line 0 is made of lines 0 and d, line 1 of 1 and d + 1, ..., line d of 2d and 3d and so
- * on, for a dilation of d. */
 static void join_line(const task *t, int64_t index) {
     const plan *p = t->plan;
-    const int64_t dilation = p->axes[1].dilation, upper = index + index / dilation * dilation;
     for (int64_t tap = 0; tap < p->axes[0].taps; tap++) {
         const int64_t slot = tap * p->kept + index - t->origin;
         line found[2];
         const line *lines[2];
         for (int i = 0; i < 2; i++)
-            lines[i] = find_line(t, tap, upper + i * dilation, &found[i]) ? &found[i] : NULL;
+            lines[i] = find_line(t, tap, 2 * index + i, &found[i]) ? &found[i] : NULL;
         join_columns(t, lines, t->memory.joined + slot * p->width * JOINED);
     }
 }
@@ -184,13 +182,11 @@ static void make_room(task *t, int64_t first, int64_t last) {
 /* Makes what output line `y` of the task needs, and finds it. */
 static depthwise_line stage_line(task *t, int64_t y) {
     const plan *p = t->plan;
-    const conv_axis *axis = &p->axes[1];
     const struct depthwise_weights *w = p->weights;
-    const int64_t top = y * axis->stride, index = top / axis->dilation;
-    const int64_t block = index / 2 * axis->dilation, first = block + top % axis->dilation;
-    const int parity = index % 2;
-    const int64_t last = first + (joined_lines(axis->taps, parity) - 1) * axis->dilation;
-    make_room(t, block, last);
+    const int64_t top = y * p->axes[1].stride, first = top / 2;
+    const int parity = top % 2;
+    const int64_t last = first + joined_lines(p->axes[1].taps, parity) - 1;
+    make_room(t, first, last);
     while (t->next <= last) join_line(t, t->next++);
     return (depthwise_line){
         .staged = t->memory.joined + (first - t->origin) * p->width * JOINED,
@@ -253,7 +249,7 @@ static void run_lines(task *t) {
             put_bytes(t, &line, at);
         else
             put_sums_of(t, line, at);
-        at += axes[1].spacing * axes[2].out_size * p->channels;
+        at += p->fields * axes[1].spacing * axes[2].out_size * p->channels;
     }
 }
 
@@ -295,14 +291,17 @@ static void run_task(const plan *p, const scratch *memory, int64_t index) {
     t.origin = t.next = 0;
     const int64_t panel = index % p->panels, cut = index / p->panels % p->cuts;
     index /= p->panels * p->cuts;
-    const int64_t band = index % p->bands, plane = index / p->bands;
+    const int64_t band = index % p->bands, field = index / p->bands % p->fields;
+    const int64_t plane = index / p->bands / p->fields;
+    const int64_t above = band * p->lines; /* lines of the field */
     t.first_channel = first_channel(panel, p->channels);
     t.skip = panel * LANES - t.first_channel;
     t.channels = smaller(p->channels - panel * LANES, LANES);
     t.image = plane / p->axes[0].outputs;
     t.z = plane % p->axes[0].outputs;
-    t.top = band * p->lines;
-    t.lines = smaller(p->axes[1].outputs - t.top, p->lines);
+    t.top = field + above * p->fields;
+    t.lines = smaller(divide_up(p->axes[1].outputs - field, p->fields) - above, p->lines);
+    if (t.lines <= 0) return; /* fields may differ by a line */
     t.left = cut * p->columns;
     t.columns = smaller(p->axes[2].outputs - t.left, p->columns);
     t.line = lines_of(p->image, t.image, memory->floats);
@@ -342,7 +341,7 @@ static void find_offsets(const plan *p, int parity, int32_t *offset) {
     for (int64_t z = 0; z < axes[0].taps; z++)
         for (int64_t j = 0; j < joined_lines(axes[1].taps, parity); j++)
             for (int64_t x = 0; x < axes[2].taps; x++)
-                *offset++ = (int32_t)(((z * p->kept + j * axes[1].dilation) * p->width +
+                *offset++ = (int32_t)(((z * p->kept + j) * p->width +
                                        x * axes[2].dilation) * JOINED);
 }
 
@@ -362,11 +361,22 @@ static bool run_tasks(const plan *p, int64_t count, int64_t *next) {
     return true;
 }
 
+/* With a dilation, lines of output that are so far apart see the same lines of input, and those in
+ * between see others. They form a FIELD, which is a convolution of its own, without a dilation. */
+static void choose_fields(plan *p) {
+    conv_axis *y = &p->axes[1];
+    int64_t common = y->dilation, rest = y->stride; /* their greatest common divisor */
+    for (int64_t next; rest; common = rest, rest = next) next = common % rest;
+    p->fields = smaller(y->dilation / common, y->outputs);
+    y->stride /= common;
+    y->dilation = 1;
+}
+
 static void choose_tasks(plan *p) {
     const conv_axis *x = &p->axes[2], *y = &p->axes[1];
     const conv_shape *shape = p->image->shape;
     p->panels = divide_up(p->channels, LANES);
-    p->needed = joined_lines(y->taps, 1) * y->dilation;
+    p->needed = joined_lines(y->taps, 1);
     const int64_t pixel_bytes = p->axes[0].taps * JOINED * (int64_t)sizeof(int16_t);
     int64_t columns = (NEEDED_BYTES / (pixel_bytes * p->needed) - extent(x, 1)) / x->stride + 1;
     p->cuts = larger(divide_up(x->outputs, larger(columns, MIN_COLUMNS)), 1);
@@ -375,14 +385,15 @@ static void choose_tasks(plan *p) {
 
     const int threads = p->product->threads;
     const int64_t wanted = threads > 1 ? TASKS_PER_THREAD * (int64_t)threads : 1;
-    const int64_t others = shape->batch * p->axes[0].outputs * p->cuts * p->panels;
+    const int64_t others = shape->batch * p->axes[0].outputs * p->cuts * p->panels * p->fields;
+    const int64_t lines = divide_up(y->outputs, p->fields);
     const int64_t line_bytes = y->stride * x->size * shape->channels;
-    const int64_t bands = larger(divide_up(y->outputs * line_bytes, BAND_BYTES),
+    const int64_t bands = larger(divide_up(lines * line_bytes, BAND_BYTES),
                                  divide_up(wanted, larger(others, 1)));
-    p->lines = larger(divide_up(y->outputs, bands), MIN_LINES);
-    p->bands = divide_up(y->outputs, p->lines);
+    p->lines = smaller(larger(divide_up(lines, bands), MIN_LINES), lines);
+    p->bands = divide_up(lines, larger(p->lines, 1));
 
-    const int64_t all = divide_up(extent(y, p->lines), 2 * y->dilation) * y->dilation;
+    const int64_t all = divide_up(extent(y, p->lines), 2);
     p->kept = smaller(larger(KEPT_BYTES / (pixel_bytes * p->width), 2 * p->needed), all);
     p->kept = larger(p->kept, p->needed);
 }
@@ -395,11 +406,12 @@ int depthwise(const product *p, const image_source *image) {
         plan.axes[a] = shape->axes[a];
         plan.axes[a].taps = plan.weights->taps[a];
     }
+    choose_fields(&plan);
     choose_tasks(&plan);
     plan.in_place = image->kind != INPUT_FLOAT && shape->channel_stride == 1 &&
                     plan.weights->multiplier == 1 && plan.channels >= LANES;
-    int64_t next = 0, count = shape->batch * plan.axes[0].outputs * plan.bands * plan.cuts *
-                              plan.panels;
+    int64_t next = 0, count = shape->batch * plan.axes[0].outputs * plan.fields * plan.bands *
+                              plan.cuts * plan.panels;
     if (count == 0) return 0;
     if (p->threads <= 1 || count == 1) return run_tasks(&plan, count, &next) ? 0 : -1;
     bool ok = true;

@@ -13,7 +13,7 @@ from qtensor._ops.conv import conv_int32
 torch.set_num_threads(1)
 channels, size = 64, 400
 w = torch.ones(channels, channels // GROUPS, 3, 3, dtype=torch.int8)
-geometry = Geometry((1, 1), (1, 1), (1, 1), GROUPS)
+geometry = Geometry((1, 1), (DILATION, DILATION), (DILATION, DILATION), GROUPS)
 
 
 def run(size):
@@ -23,15 +23,15 @@ def run(size):
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - output.nbytes
 
 
-run(8)  # packs the weights
+run(128)  # packs the weights
 print(run(size))
 """
 
 
-@pytest.mark.parametrize("groups", [1, 64])
-def test_memory_is_the_output_and_a_part_of_the_caches(groups):
+@pytest.mark.parametrize(("groups", "dilation"), [(1, 1), (64, 1), (64, 60)])
+def test_memory_is_the_output_and_a_part_of_the_caches(groups, dilation):
     """Gathering the patches would take 92 MB here, a padded copy of the image 10 MB."""
-    code = MEMORY.replace("GROUPS", str(groups))
+    code = MEMORY.replace("GROUPS", str(groups)).replace("DILATION", str(dilation))
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )

@@ -60,7 +60,7 @@ def test_panels_and_kernels(channels, kernel):
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
-@pytest.mark.parametrize("dilation", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2, 3, 7])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
 def test_lines_are_joined_by_stride_and_dilation(stride, dilation, dtype):
     rng = np.random.default_rng(stride)

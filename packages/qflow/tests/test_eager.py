@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import qflow
+import qtensor
 from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
 
@@ -166,6 +167,18 @@ def test_a_qconfig_may_fix_parameters_itself() -> None:
     prepared = qflow.prepare(model)
     prepared(torch.rand(4))
     assert qflow.convert(prepared).module.output_qparams.zero_point == 0
+
+
+def test_activations_on_both_sides_of_the_stubs(batch: Tensor) -> None:
+    model = nn.Sequential(
+        nn.SiLU(), qflow.QuantWrapper(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU())), nn.Sigmoid()
+    ).eval()
+    model.qconfig = qflow.get_default_qconfig("x86")
+    prepared = qflow.prepare(model)
+    expected = prepared(batch)
+    with qtensor.fallback("error"):
+        actual = qflow.convert(prepared)(batch)
+    assert (actual - expected).abs().max() < 0.01
 
 
 def test_custom_modules(batch: Tensor) -> None:

@@ -55,6 +55,7 @@ def test_modules(float_module, name, text):
     exact = float_module(q.dequantize()).detach().clamp(low, high)
     assert (result.dequantize() - exact).abs().max() <= expected.scale * 0.5001
 
+    assert torch.equal(made(x), float_module(x))  # on the other side of an eager model's stubs
     alike = [
         type(made).from_reference(float_module, output_qparams=expected),
         copy.deepcopy(made),

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import Node
 
 from qtensor import QParams, QTensor, ops
@@ -129,6 +129,8 @@ _BY_KIND = {function.kind: function for function in FUNCTIONS}
 class Elementwise(nnq.OutputModule):
     """A function of each value of a quantized tensor, with output parameters of its own.
 
+    A float input gives a float output, as of the float module.
+
     Args:
         function: its name, as for :func:`qtensor.ops.apply`.
         arguments: what it takes besides the input.
@@ -140,9 +142,9 @@ class Elementwise(nnq.OutputModule):
         self.function, self.arguments = function, arguments
         self.output_qparams = output
 
-    def forward(self, input: QTensor) -> QTensor:
-        """A quantized tensor of any shape to one of that shape."""
-        return ops.apply(input, self.function, self.output_qparams, *self.arguments)
+    def forward(self, input: Tensor) -> Tensor:
+        """A quantized or a float tensor of any shape to one of that kind and shape."""
+        return ops.apply_to_any(input, self.function, self.output_qparams, *self.arguments)
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:

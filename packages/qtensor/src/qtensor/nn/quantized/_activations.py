@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ... import ops
-from ..._arguments import quantized
 from ..._qparams import QParams
 from ..._qtensor import QTensor
 from ._base import KeepsDtypes, OutputModule, observed_qparams, quantize_as
 
 
 class _Activation(OutputModule):
-    """A function of each value; its arguments are attributes that the float module has too."""
+    """A function of each value; its arguments are attributes that the float module has too.
+
+    A float input gives a float output, as of the float module: an eager model may have activations
+    on both sides of its stubs.
+    """
 
     _function: ClassVar[str]
     _arguments: ClassVar[Sequence[str]] = ()
@@ -25,11 +29,10 @@ class _Activation(OutputModule):
         for name in self._arguments:
             setattr(self, name, arguments[name])
 
-    def forward(self, input: QTensor) -> QTensor:
-        """A quantized tensor of any shape to one of that shape."""
+    def forward(self, input: Tensor) -> Tensor:
+        """A quantized or a float tensor of any shape to one of that kind and shape."""
         arguments = [float(getattr(self, name)) for name in self._arguments]
-        q = quantized(input, self._get_name())
-        return ops.apply(q, self._function, self.output_qparams, *arguments)
+        return ops.apply_to_any(input, self._function, self.output_qparams, *arguments)
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
@@ -169,12 +172,14 @@ class Softmax(_Activation):
     def __init__(self, dim: int | None = None, scale: float = 1.0, zero_point: int = 0) -> None:
         super().__init__(scale, zero_point, dim=dim)
 
-    def forward(self, input: QTensor) -> QTensor:
-        """A quantized tensor of one dimension or more to one of that shape."""
-        q, dim = quantized(input, self._get_name()), self.dim
+    def forward(self, input: Tensor) -> Tensor:
+        """A quantized or a float tensor of one dimension or more to one of that kind and shape."""
+        dim = self.dim
         if dim is None:
-            dim = 0 if q.dim() in (0, 1, 3) else 1
-        return ops.softmax_to(q, dim, self.output_qparams)
+            dim = 0 if input.dim() in (0, 1, 3) else 1
+        if isinstance(input, QTensor):
+            return ops.softmax_to(input, dim, self.output_qparams)
+        return F.softmax(input, dim)
 
     @classmethod
     def _like(cls, mod: Any) -> Self:
@@ -212,9 +217,11 @@ class PReLU(_Activation, KeepsDtypes):
             )
         self.weight = (w.dequantize() if isinstance(w, QTensor) else w.detach()).float()
 
-    def forward(self, input: QTensor) -> QTensor:
-        """A quantized tensor of any shape to one of that shape."""
-        return ops.prelu_to(quantized(input, self._get_name()), self.weight, self.output_qparams)
+    def forward(self, input: Tensor) -> Tensor:
+        """A quantized or a float tensor of any shape to one of that kind and shape."""
+        if isinstance(input, QTensor):
+            return ops.prelu_to(input, self.weight, self.output_qparams)
+        return F.prelu(input, self.weight)
 
     @classmethod
     def _like(cls, mod: Any) -> Self:

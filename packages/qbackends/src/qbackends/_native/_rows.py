@@ -24,7 +24,7 @@ WEIGHT_ONLY = DTypeConfig(torch.float32, torch.float32, qint8, torch.float32)
 """Float activations, which stay as they are, and int8 weights."""
 
 TABLES = [DTypeConfig(torch.float32, torch.float32, dtype) for dtype in (quint8, quint4x2)]
-"""Float activations and 8-bit weights."""
+"""Float activations, and tables of 8 or 4 bits."""
 
 
 def folding(

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from qgraph import BackendPatternConfig
+from qobserve.nn import qat as nnqat
+from qobserve.nn.intrinsic import qat as nniqat
 from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
 
@@ -52,7 +54,7 @@ class Weighted:
 
     def alone(self) -> BackendPatternConfig:
         """The row of the layer itself."""
-        return self._row(getattr(nn, self.name.format("")))
+        return _trained(self._row(getattr(nn, self.name.format(""))), nnqat)
 
     def fused(self) -> Iterator[BackendPatternConfig]:
         """The rows of all sequences that begin with it."""
@@ -61,7 +63,7 @@ class Weighted:
         yield self._normalized(folding(self._row((layer, self.batch_norm)), container=container))
         for after, called in _AFTER:
             fused, container = getattr(nni, self.name.format(called)), self.unfolded.get(called)
-            yield self._row((layer, *after), called).set_fused_module(fused)
+            yield _trained(self._row((layer, *after), called).set_fused_module(fused), nniqat)
             row = self._row((layer, self.batch_norm, *after), called)
             yield self._normalized(folding(row, fused, container))
 
@@ -85,4 +87,16 @@ class Weighted:
         return row
 
     def _normalized(self, row: BackendPatternConfig) -> BackendPatternConfig:
-        return row.set_input_ranks(*(self.normalized_ranks or self.ranks))
+        row.set_input_ranks(*(self.normalized_ranks or self.ranks))
+        return _trained(row, nniqat)
+
+
+def _trained(row: BackendPatternConfig, modules: Any) -> BackendPatternConfig:
+    """``row`` with what stands in for its module in quantization-aware training.
+
+    That is the class of ``modules`` that has the module's name. A sequence without one is not
+    fused then; its parts are trained, and computed, one by one.
+    """
+    module: Any = row.fused_module or row.pattern
+    stand_in = getattr(modules, getattr(module, "__name__", ""), None)
+    return row if stand_in is None else row.set_qat_module(stand_in)

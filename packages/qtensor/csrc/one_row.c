@@ -91,12 +91,13 @@ static void multiply_panels(const void *context, int64_t begin, int64_t end) {
     finish_channels(t, first, last);
 }
 
-/* The row's bytes as two numbers of 4 bits. */
-static void split(const uint8_t *restrict bytes, int64_t count, uint8_t *restrict high,
-                  uint8_t *restrict low) {
-    for (int64_t i = 0; i < count; i++) {
-        high[i] = bytes[i] >> 4;
-        low[i] = bytes[i] & 15;
+/* The row's bytes as two numbers of 4 bits, group by group. */
+static void split(const uint8_t *restrict bytes, int64_t groups, uint8_t *restrict halves) {
+    for (; groups > 0; groups--, bytes += GROUP_BYTES, halves += 2 * GROUP_BYTES) {
+        for (int i = 0; i < GROUP_BYTES; i++) {
+            halves[i] = bytes[i] >> 4;
+            halves[GROUP_BYTES + i] = bytes[i] & 15;
+        }
     }
 }
 
@@ -111,10 +112,9 @@ int multiply_row(const product *p, const uint8_t *bytes, int32_t zero_point, flo
     if (!memory) return -1;
     t.sums = (int32_t *)memory;
     if (p->kernels->or_bytes(bytes, count) > 127) {
-        uint8_t *high = (uint8_t *)memory + sums_bytes, *low = high + count;
-        split(bytes, count, high, low);
-        t.row.high = high;
-        t.row.low = low;
+        uint8_t *halves = (uint8_t *)memory + sums_bytes;
+        split(bytes, groups, halves);
+        t.row.halves = halves;
     }
     for (int64_t i = 0; p->weight_zero_points && i < weights->k; i++)
         t.sum += bytes[i] - zero_point;

@@ -24,8 +24,9 @@ struct one_row_weights {
 
 struct one_row {
     int64_t groups;
-    const uint8_t *bytes;      /* [groups][GROUP_BYTES] */
-    const uint8_t *high, *low; /* the same as 16 * high + low; NULL if no byte exceeds 127 */
+    const uint8_t *bytes;  /* [groups][GROUP_BYTES] */
+    const uint8_t *halves; /* [groups][2][GROUP_BYTES]: bytes = 16 * the first + the second; or NULL
+                              if no byte exceeds 127 */
     int32_t zero_point;
 };
 

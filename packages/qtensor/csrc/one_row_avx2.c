@@ -40,14 +40,15 @@ static ALWAYS_INLINE void add_step(__m256i *acc, const uint8_t *row, const int8_
     for (int v = 0; v < VECTORS; v++) acc[v] = widen(acc[v], products(a, weights + 32 * v), 1);
 }
 
-static ALWAYS_INLINE void add_group(__m256i *acc, const uint8_t *high, const uint8_t *low,
-                                    const int8_t *weights) {
+static ALWAYS_INLINE void add_group(__m256i *acc, const uint8_t *halves, const int8_t *weights) {
+    /* The weights that pass have pushed the row out of the L1 cache since the last panel. */
+    _mm_prefetch((const char *)halves + 2 * GROUP_BYTES, _MM_HINT_T0);
     __m256i sums[2][VECTORS];
 #pragma GCC unroll 8
     for (int step = 0; step < GROUP_STEPS; step++, weights += ROW_STEP_BYTES) {
 #pragma GCC unroll 2
         for (int half = 0; half < 2; half++) {
-            __m256i a = broadcast((half ? low : high) + step * STEP);
+            __m256i a = broadcast(halves + half * GROUP_BYTES + step * STEP);
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; v++) {
                 __m256i more = products(a, weights + 32 * v);
@@ -68,9 +69,9 @@ void one_row_avx2(const struct one_row *row, const int8_t *weights, const int32_
     __m256i acc[VECTORS];
     for (int v = 0; v < VECTORS; v++)
         acc[v] = _mm256_mullo_epi32(less, _mm256_loadu_si256((const __m256i *)weight_sums + v));
-    if (row->high) {
+    if (row->halves) {
         for (int64_t i = 0; i < bytes; i += GROUP_BYTES)
-            add_group(acc, row->high + i, row->low + i, weights + i * ROW_CHANNELS);
+            add_group(acc, row->halves + 2 * i, weights + i * ROW_CHANNELS);
     } else {
         for (int64_t i = 0; i < bytes; i += STEP)
             add_step(acc, row->bytes + i, weights + i * ROW_CHANNELS);

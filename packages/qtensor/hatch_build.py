@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
@@ -110,7 +111,7 @@ def _run(*command: str | Path) -> None:
     sys.stderr.write(result.stderr)  # warnings
 
 
-class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+class CustomBuildHook(BuildHookInterface[BuilderConfig]):
     """Compiles, then puts the modules into the wheel, or beside their sources when editable."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -63,7 +63,7 @@ class Encoder(nn.Module):
 
 def test_eager() -> None:
     model, x = Tagger().eval(), torch.randn(9, 3, 6)
-    model.qconfig = QCONFIG  # type: ignore[assignment]  # any attribute may be set
+    model.qconfig = QCONFIG
     prepared = qflow.prepare(model)
     assert type(prepared.lstm) is quantizable.LSTM and type(model.lstm) is nn.LSTM
     prepared(x)
@@ -77,7 +77,7 @@ def test_eager() -> None:
 
 def test_eager_without_custom_modules() -> None:
     model = nn.Sequential(nn.LSTM(4, 4)).eval()
-    model.qconfig = QCONFIG  # type: ignore[assignment]
+    model.qconfig = QCONFIG
     prepared = qflow.prepare(model, prepare_custom_config_dict={}, allow_list=set())
     assert type(prepared[0]) is nn.LSTM
     assert type(qflow.convert(prepared)[0]) is nn.LSTM
@@ -93,7 +93,7 @@ def test_a_model_that_is_an_lstm() -> None:
 
 def test_eager_training() -> None:
     model, x = Tagger().train(), torch.randn(9, 3, 6)
-    model.qconfig = qflow.get_default_qat_qconfig("x86")  # type: ignore[assignment]
+    model.qconfig = qflow.get_default_qat_qconfig("x86")
     trained = qflow.prepare_qat(model)
     optimizer = torch.optim.SGD(trained.parameters(), 0.01)
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_graph_of_an_lstm(strict: bool) -> None:
     with qtensor.fallback("error"), torch.no_grad():
         y = quantized(x)
         assert snr(model(x), y) > 25
-    assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1  # type: ignore[union-attr, operator]  # a GraphModule
+    assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1
     sizes = {0: torch.export.Dim("steps", min=2), 1: torch.export.Dim("batch", min=2)}
     program = torch.export.export(quantized, (x,), dynamic_shapes=(sizes,), strict=strict)
     names = [str(node.target) for node in program.graph.nodes]
@@ -253,8 +253,8 @@ def test_dynamic_qconfigs_leave_them_float() -> None:
 def test_torchs_encoder_layer() -> None:
     """Its own fast path is left, so that the attention inside, once quantized, is what runs."""
     layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
-    layer.self_attn.qconfig = QCONFIG  # type: ignore[assignment]
-    layer.self_attn = quantizable.MultiheadAttention.from_float(layer.self_attn)  # type: ignore[assignment]
+    layer.self_attn.qconfig = QCONFIG
+    layer.self_attn = quantizable.MultiheadAttention.from_float(layer.self_attn)
     x = torch.randn(3, 10, 16)
     with torch.no_grad():
         expected = layer(x)

@@ -47,7 +47,7 @@ def test_only_static_modules_are_observed() -> None:
 @pytest.mark.parametrize("kind", [PrepareCustomConfig, ConvertCustomConfig, FuseCustomConfig])
 def test_unknown_keys_are_refused(kind: type) -> None:
     with pytest.raises(ValueError, match=r"non_tracable.*|expected the keys"):
-        kind.from_dict({"non_tracable_module_name": []})  # type: ignore[attr-defined]
+        kind.from_dict({"non_tracable_module_name": []})
 
 
 def test_unknown_quantization_types_are_refused() -> None:

@@ -82,9 +82,9 @@ def test_every_node_has_a_decision_and_a_reason(backend: BackendConfig, qconfig:
 def test_a_plan_cannot_be_changed(backend: BackendConfig, qconfig: QConfig) -> None:
     result = plan(two(lambda m, x: m.a(x)), backend, qconfig)
     with pytest.raises(TypeError):
-        result.nodes["x"] = None  # type: ignore[index]
+        result.nodes["x"] = None
     with pytest.raises(AttributeError):
-        result.nodes["x"].why = ""  # type: ignore[misc]
+        result.nodes["x"].why = ""
     assert copy.deepcopy(result) is result
     assert set(pickle.loads(pickle.dumps(Plan(tensors={"x": 0}))).tensors) == {"x"}
 

@@ -74,7 +74,7 @@ def lstms(
 ) -> tuple[nn.LSTM, quantizable.LSTM]:
     """A float one, and the observed one made of it."""
     model = nn.LSTM(6, 8, layers, bias, batch_first, 0.0, both).eval()
-    model.qconfig = qconfig  # type: ignore[assignment]  # any attribute may be set
+    model.qconfig = qconfig
     return model, quantizable.LSTM.from_float(model, split_gates=split)
 
 
@@ -110,7 +110,7 @@ def _flat(result: Any) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("qconfig", [QCONFIG, SIGNED])
 def test_an_lstm_of_usual_size_is_precise(qconfig: QConfig) -> None:
     model = nn.LSTM(32, 64, 2, bidirectional=True).eval()
-    model.qconfig = qconfig  # type: ignore[assignment]
+    model.qconfig = qconfig
     observed = quantizable.LSTM.from_float(model)
     x = torch.randn(20, 4, 32)
     observed(x)
@@ -190,12 +190,12 @@ def test_state_dicts_of_an_lstm() -> None:
 @pytest.mark.parametrize("split", [False, True])
 def test_an_lstm_trains(split: bool) -> None:
     model = nn.LSTM(6, 8, 2, dropout=0.5).train()
-    model.qconfig = default_qat_qconfig  # type: ignore[assignment]
+    model.qconfig = default_qat_qconfig
     trained = quantizable.LSTM.from_float(model, split_gates=split)
     assert trained.training and trained.dropout == 0.5
     kinds = {type(module) for module in trained.modules()}
     assert qat.Linear in kinds and nn.Linear not in kinds
-    gates: Any = trained.layers[0].layer_fw.cell.hgates  # type: ignore[union-attr]
+    gates: Any = trained.layers[0].layer_fw.cell.hgates
     gates = gates["forget"] if split else gates
     assert isinstance(gates.activation_post_process, FakeQuantize)
     x = torch.randn(5, 3, 6)
@@ -278,7 +278,7 @@ def test_quantized_lstm_is_exported_for_any_length() -> None:
 @pytest.mark.parametrize("bias", [False, True])
 def test_cell(bias: bool, split: bool) -> None:
     model = nn.LSTMCell(6, 8, bias)
-    model.qconfig = QCONFIG  # type: ignore[assignment]
+    model.qconfig = QCONFIG
     cell = quantizable.LSTMCell.from_float(model, split_gates=split)
     x, state = torch.randn(3, 6), (torch.randn(3, 8), torch.randn(3, 8))
     for hidden in (None, state):

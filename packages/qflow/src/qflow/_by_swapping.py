@@ -1,4 +1,4 @@
-"""Dynamic and weight-only quantization of a whole model: each module is replaced by itself."""
+"""Dynamic and weight-only quantization of a whole model, module by module and without tracing."""
 
 import copy
 from collections.abc import Collection

@@ -75,7 +75,7 @@ def quantize_dynamic(
 
     Raises:
         TypeError: ``model`` is not a module, or ``qconfig_spec`` neither set nor dictionary.
-        ValueError: ``dtype`` is not one of the two.
+        ValueError: ``dtype`` is not one of the three.
 
     Warns:
         UserWarning: a name or type in ``qconfig_spec`` had no effect.
@@ -157,10 +157,11 @@ def _warn_of_no_effect(
                     f"qconfig_spec names {key!r}, but the model has no such module", stacklevel=3
                 )
         elif key in types and spec[key] is not None and not _reaches(key, modules, mapping):
-            known = ", ".join(sorted({kind.__name__ for kind in mapping}))
+            layers = [kind for kind in mapping if not issubclass(kind, nn.Sequential)]
+            known = sorted({kind.__name__ for kind in layers if not hasattr(kind, "to_float")})
             warnings.warn(
                 f"{key.__name__} stays float: there is no quantized module for it, only for "
-                f"{known}",
+                f"{', '.join(known)} and what is fused to these",
                 stacklevel=3,
             )
 

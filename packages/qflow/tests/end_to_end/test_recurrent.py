@@ -86,7 +86,7 @@ def by_swapping(model: nn.Module, rows: Tensor) -> nn.Module:
     if not isinstance(model, Reader):
         pytest.skip("eager models need stubs, which only the reader has")
     model = copy.deepcopy(model)
-    model.qconfig = qflow.get_default_qconfig("x86")  # type: ignore[assignment]
+    model.qconfig = qflow.get_default_qconfig("x86")
     prepared = qflow.prepare(model)
     prepared(rows)
     return qflow.convert(prepared)

@@ -7,7 +7,8 @@ class QuantType(enum.IntEnum):
     """How an operator is quantized.
 
     ``STATIC``: weights and activations, with calibrated parameters. ``DYNAMIC``: weights ahead of
-    time, activations as they come. ``WEIGHT_ONLY``: weights alone.
+    time, activations as they come. ``WEIGHT_ONLY``: weights alone. ``QAT``: as ``STATIC``, after
+    training that knew of it.
     """
 
     DYNAMIC = 0
@@ -17,7 +18,7 @@ class QuantType(enum.IntEnum):
 
     @property
     def key(self) -> str:
-        """The name used in dictionaries: ``"static"``, ``"dynamic"``, ``"weight_only"``."""
+        """The name used in dictionaries: ``"static"``, ``"dynamic"``, ``"qat"`` …"""
         return self.name.lower()
 
     @classmethod

@@ -67,7 +67,7 @@ def assert_same_qparams(theirs: nn.Module, observed: nn.Module) -> None:
     assert len(names) > 4
     for name in names:
         expected = theirs.get_submodule(name).calculate_qparams()
-        scale, zero_point = observed.get_submodule(name).calculate_qparams()  # type: ignore[operator]
+        scale, zero_point = observed.get_submodule(name).calculate_qparams()
         # Products of several steps at once are summed in another order.
         torch.testing.assert_close(scale, expected[0], rtol=1e-5, atol=0)
         assert zero_point == expected[1], name

@@ -154,9 +154,7 @@ class PackedForms:
             same = zero_points is not None and self._zero_points.still(zero_points)
         return same and self._weight.still(weight) and self._layout == (groups, joined)
 
-    def for_rows(
-        self, rows: int, amax: int, weight: Tensor, zero_points: Tensor | None
-    ) -> Packed:
+    def for_rows(self, rows: int, amax: int, weight: Tensor, zero_points: Tensor | None) -> Packed:
         """The form for a linear layer's input of so many rows, of bytes up to ``amax``."""
         one_row = rows == 1 and self._one_row
         return self.get(ONE_ROW if one_row else amax, weight, zero_points)

@@ -225,7 +225,11 @@ GOOD = {
         ({"weight_zero_points": torch.ones(1).long()}, ValueError, "weight_zero_points of shape"),
         ({"bias": torch.ones(4)}, ValueError, r"bias of shape \(5,\)"),
         ({"bias": torch.ones(5).half()}, TypeError, "float32 bias"),
-        ({"bias": torch.ones(5, device="meta")}, ValueError, "one device, got input of torch.uint8 on cpu and bias"),
+        (
+            {"bias": torch.ones(5, device="meta")},
+            ValueError,
+            "one device, got input of torch.uint8 on cpu and bias",
+        ),
         ({"output_scale": -1.0}, ValueError, "positive, finite output_scale"),
         ({"output_zero_point": 300}, ValueError, "output_zero_point within 0 … 255"),
         ({"quant_max": 256}, ValueError, "quant_min < quant_max within 0 … 255"),

@@ -92,6 +92,19 @@ def test_runs_are_channels(rng, rows, groups, size):
         assert torch.equal(ops.dequantize_per_token(q, scales, zeros, *bounds), back)
 
 
+def test_groups_are_of_128_values_by_default():
+    x, scales, zeros = torch.randn(2, 384), torch.rand(2, 3) + 0.1, torch.zeros(2, 3).long()
+    bounds = -128, 127, torch.int8
+    q = ops.quantize_per_channel_group(x, scales, zeros, *bounds)
+    for group in (q, ops.quantize_per_channel_group(x, scales, zeros, *bounds, 128)):
+        runs = ops.quantize_per_token(x.view(6, 128), scales.view(6, 1), zeros.view(6, 1), *bounds)
+        assert torch.equal(group.view(6, 128), runs)
+    back = ops.dequantize_per_channel_group(q, scales, zeros, *bounds)
+    assert (back - x).abs().max() <= scales.max() / 2 + 1e-6
+    meta = [tensor.to("meta") for tensor in (x, scales, zeros)]
+    assert ops.quantize_per_channel_group(*meta, *bounds).shape == x.shape
+
+
 def test_schemas_and_fake_kernels_of_runs():
     x, scales = torch.randn(2, 3, 8), torch.rand(2, 3, 1) + 0.1
     zeros = torch.zeros(2, 3, 1, dtype=torch.int64)
@@ -104,7 +117,7 @@ def test_schemas_and_fake_kernels_of_runs():
     check(ops.dequantize_per_channel_group, q, groups, None, *bounds, 4)
     whole = ops.quantize_per_channel_group(rows, scales.reshape(6, 1), zeros.reshape(6, 1), *bounds)
     assert torch.equal(whole, ops.quantize_per_token(rows, scales, zeros, *bounds))
-    reference = decomposed._quantize_runs(decomposed.quantize_per_channel_reference)
+    reference = decomposed._quantize_runs(decomposed.quantize_per_channel_reference, None)
     assert torch.equal(reference(rows, scales, zeros, *bounds), whole)
 
 

@@ -160,6 +160,9 @@ def _check_runs(input: Tensor, size: int, *parameters: Tensor) -> None:
             )
 
 
+_GROUP = 128
+
+
 def _run_size(input: Tensor, scales: Tensor, group_size: int | None) -> int:
     """The group size; absent, or larger than a row, it means the row."""
     columns = input.shape[-1] if input.ndim else 0
@@ -168,7 +171,10 @@ def _run_size(input: Tensor, scales: Tensor, group_size: int | None) -> int:
     return group_size
 
 
-def _quantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor]:
+# torch leaves an argument out where it equals the default, so that is each function's own.
+def _quantize_runs(
+    per_channel: Callable[..., Tensor], default: int | None
+) -> Callable[..., Tensor]:
     def quantize(
         input: Tensor,
         scales: Tensor,
@@ -176,7 +182,7 @@ def _quantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor]:
         quant_min: int,
         quant_max: int,
         dtype: torch.dtype,
-        group_size: int | None = None,
+        group_size: int | None = default,
     ) -> Tensor:
         size = _run_size(input, scales, group_size)
         _check_runs(input, size, scales, zero_points)
@@ -188,23 +194,28 @@ def _quantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return quantize
 
 
-def _quantize_runs_fake(
-    input: Tensor,
-    scales: Tensor,
-    zero_points: Tensor,
-    quant_min: int,
-    quant_max: int,
-    dtype: torch.dtype,
-    group_size: int | None = None,
-) -> Tensor:
-    check_quantizable(input)
-    check_range(quant_min, quant_max, dtype)
-    size = _run_size(input, scales, group_size)
-    _check_runs(input, size, scales, zero_points)
-    return input.new_empty(input.shape, dtype=dtype)
+def _quantize_runs_fake(default: int | None) -> Callable[..., Tensor]:
+    def fake(
+        input: Tensor,
+        scales: Tensor,
+        zero_points: Tensor,
+        quant_min: int,
+        quant_max: int,
+        dtype: torch.dtype,
+        group_size: int | None = default,
+    ) -> Tensor:
+        check_quantizable(input)
+        check_range(quant_min, quant_max, dtype)
+        size = _run_size(input, scales, group_size)
+        _check_runs(input, size, scales, zero_points)
+        return input.new_empty(input.shape, dtype=dtype)
+
+    return fake
 
 
-def _dequantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _dequantize_runs(
+    per_channel: Callable[..., Tensor], default: int | None
+) -> Callable[..., Tensor]:
     def dequantize(
         input: Tensor,
         scales: Tensor,
@@ -212,7 +223,7 @@ def _dequantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor
         quant_min: int,
         quant_max: int,
         dtype: torch.dtype,
-        group_size: int | None = None,
+        group_size: int | None = default,
         *,
         output_dtype: torch.dtype = torch.float32,
     ) -> Tensor:
@@ -227,38 +238,42 @@ def _dequantize_runs(per_channel: Callable[..., Tensor]) -> Callable[..., Tensor
     return dequantize
 
 
-def _dequantize_runs_fake(
-    input: Tensor,
-    scales: Tensor,
-    zero_points: Tensor | None,
-    quant_min: int,
-    quant_max: int,
-    dtype: torch.dtype,
-    group_size: int | None = None,
-    *,
-    output_dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    check_integers(input, (dtype,))
-    size = _run_size(input, scales, group_size)
-    _check_runs(input, size, scales)
-    return input.new_empty(input.shape, dtype=output_dtype)
+def _dequantize_runs_fake(default: int | None) -> Callable[..., Tensor]:
+    def fake(
+        input: Tensor,
+        scales: Tensor,
+        zero_points: Tensor | None,
+        quant_min: int,
+        quant_max: int,
+        dtype: torch.dtype,
+        group_size: int | None = default,
+        *,
+        output_dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        check_integers(input, (dtype,))
+        size = _run_size(input, scales, group_size)
+        _check_runs(input, size, scales)
+        return input.new_empty(input.shape, dtype=output_dtype)
+
+    return fake
 
 
 _RUNS = "Tensor scales, {} zero_points, int quant_min, int quant_max, ScalarType dtype"
 
-for _name, _size in (("token", ""), ("channel_group", ", int group_size=128")):
+for _name, _default in (("token", None), ("channel_group", _GROUP)):
+    _size = "" if _default is None else f", int group_size={_default}"
     operator(
         f"quantize_per_{_name}(Tensor input, {_RUNS.format('Tensor')}{_size}) -> Tensor",
-        cpu=_quantize_runs(quantize_per_channel_cpu),
-        reference=_quantize_runs(quantize_per_channel_reference),
-        fake=_quantize_runs_fake,
+        cpu=_quantize_runs(quantize_per_channel_cpu, _default),
+        reference=_quantize_runs(quantize_per_channel_reference, _default),
+        fake=_quantize_runs_fake(_default),
     )
     operator(
         f"dequantize_per_{_name}(Tensor input, {_RUNS.format('Tensor?')}{_size}, *, "
         "ScalarType output_dtype=float) -> Tensor",
-        cpu=_dequantize_runs(dequantize_per_channel_cpu),
-        reference=_dequantize_runs(dequantize_per_channel_reference),
-        fake=_dequantize_runs_fake,
+        cpu=_dequantize_runs(dequantize_per_channel_cpu, _default),
+        reference=_dequantize_runs(dequantize_per_channel_reference, _default),
+        fake=_dequantize_runs_fake(_default),
     )
 
 

@@ -1,10 +1,22 @@
 """Memory layouts of what elementwise kernels read and write: dense, the same for all of them."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 ELEMENT = {torch.uint8: 0, torch.int8: 1, torch.int32: 2}
 """Codes of ``enum element_type`` in csrc/elementwise.h."""
+
+
+def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements of these strides fill the memory that they span, in any order."""
+    expected = 1
+    for stride, size in sorted(zip(strides, shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def laid_out_as(tensor: Tensor, output: Tensor) -> Tensor:

@@ -8,11 +8,9 @@ from torch import Tensor
 from .. import _kernels
 from .._direct import direct
 from ._activation import ACTIVATIONS, activated, check_activation
-from ._checks import RANGES, check_bounds, check_parameters, check_range, check_scales
+from ._checks import BYTES, RANGES, check_bounds, check_parameters, check_range, check_scales
 from ._layout import laid_out_as
 from ._requantize import integer_bounds
-
-BYTES = (torch.uint8, torch.int8)
 
 
 class Requantization(NamedTuple):

@@ -12,6 +12,7 @@ from .._threads import num_threads
 from ._activation import ACTIVATIONS, activated, bounded, check_activation
 from ._checks import check_bounds, check_float32
 from ._conv_axes import Geometry, channels_last_strides, plans
+from ._layout import is_dense
 from ._product import contiguous
 from ._weighted import weighted_operator
 from .conv import (
@@ -81,16 +82,6 @@ def quantized_images(input: Tensor, quant_max: int, per_image: bool) -> tuple[Te
     return q.nan_to_num(0).double(), scale
 
 
-def _is_dense(sizes: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether elements of these strides fill the memory that they span, in any order."""
-    expected = 1
-    for stride, size in sorted(zip(strides, sizes, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
-
-
 def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
     read_geometry = transposed_geometry if transposed else plain_geometry
 
@@ -145,7 +136,7 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
 
         def run(arguments: tuple[Any, ...]) -> Tensor:
             input, weight, _, zero_points = arguments[:4]
-            if not _is_dense(input.shape[1:], input.stride()[1:]):
+            if not is_dense(input.shape[1:], input.stride()[1:]):
                 input = input.contiguous()  # a part of a larger tensor: a range needs it whole
             outputs, phases = planned.of(input)
             output = outputs.new()

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .. import _pooling
 from .._calls import Kernel, Prepared
-from ._checks import RANGES, check_integers, check_parameters, check_range
-from ._layout import ELEMENT
+from ._checks import BYTES, RANGES, check_integers, check_parameters, check_range
+from ._layout import ELEMENT, is_dense
 from ._registry import operator
 from ._requantize import round_within
 from .pool import Axis, three
@@ -100,7 +100,7 @@ def mean_fake(
     quant_min: int,
     quant_max: int,
 ) -> Tensor:
-    check_integers(input, (torch.uint8, torch.int8))
+    check_integers(input, BYTES)
     check_range(quant_min, quant_max, input.dtype)
     check_parameters(scale, zero_point, *RANGES[input.dtype])
     check_parameters(output_scale, output_zero_point, quant_min, quant_max, "output_")
@@ -156,7 +156,7 @@ def _plan(
     every: Sequence[int] = range(len(shape))
     order = sorted(every, key=lambda i: -strides[i])
     kept = [i for i in every if i not in dims]
-    in_place = _is_dense(shape, strides, order) and kept == [i for i in order if i not in dims]
+    in_place = is_dense(shape, strides) and kept == [i for i in order if i not in dims]
     if not in_place:
         order = list(every)
     batch, axes, channels = _runs(shape, order, dims)
@@ -164,15 +164,6 @@ def _plan(
         in_place, order = False, [*kept, *dims]
         batch, axes, channels = _runs(shape, order, dims)
     return (batch, channels, three(axes)), None if in_place else order
-
-
-def _is_dense(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) -> bool:
-    step = 1
-    for i in reversed(order):
-        if shape[i] != 1 and strides[i] != step:
-            return False
-        step *= shape[i]
-    return True
 
 
 def _runs(

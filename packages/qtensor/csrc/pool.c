@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "parallel.h"
+#include "pool_scalar.h"
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -128,6 +129,24 @@ void max_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output
     pool(&context, threads);
 }
 
+/* Whether one window covers the axis, and no padding. */
+static int is_whole(const pool_axis *axis) {
+    return axis->output == 1 && (axis->kernel == 0 || (axis->input == 1 && axis->padding == 0));
+}
+
+/* begin, end: images of one channel, each to its mean: bytes that lie side by side. */
+static void mean_of_images(const void *context, int64_t begin, int64_t end) {
+    const pool_context *c = context;
+    const pool_shape *s = c->shape;
+    const int64_t size = s->depth.input * s->height.input * s->width.input;
+    const int64_t divisor = c->mean->divisor_override ? c->mean->divisor_override : size;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t sum = c->kernels->sum(c->input + i * size, size, c->flip);
+        const int64_t distance = sum - size * c->mean->zero_point;
+        c->output[i] = rounded_mean(distance, divisor, c->mean) ^ c->flip;
+    }
+}
+
 void mean_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output,
                enum element_type type, const pool_shape *shape, const mean_rule *rule,
                int count_padding, int threads) {
@@ -140,5 +159,11 @@ void mean_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *outpu
     const pool_context context = {
         kernels, input, output, (uint8_t)flip, shape, &flipped, count_padding,
     };
+    const pool_shape *s = shape;
+    if (s->channels == 1 && is_whole(&s->depth) && is_whole(&s->height) && is_whole(&s->width)) {
+        const int64_t size = s->depth.input * s->height.input * s->width.input;
+        parallel(s->batch, GRAIN / (size + 1) + 1, threads, mean_of_images, &context);
+        return;
+    }
     pool(&context, threads);
 }

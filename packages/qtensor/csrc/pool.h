@@ -51,6 +51,7 @@ typedef struct {
     /* The largest value of each channel; of an empty window, the smallest one there is. */
     void (*max)(const pool_row *row, uint8_t *out, uint8_t flip);
     void (*mean)(const pool_row *row, uint8_t *out, const mean_rule *rule, uint8_t flip);
+    int64_t (*sum)(const uint8_t *bytes, int64_t n, uint8_t flip);
 } pool_kernels;
 
 extern const pool_kernels pool_scalar, pool_avx2;

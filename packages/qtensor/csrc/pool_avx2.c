@@ -446,4 +446,10 @@ static void mean(const pool_row *row, uint8_t *out, const mean_rule *rule, uint8
     }
 }
 
-const pool_kernels pool_avx2 = {.max = max, .mean = mean};
+static int64_t sum(const uint8_t *bytes, int64_t n, uint8_t flip) {
+    const __m256i all = _mm256_set1_epi8(-1);
+    const int64_t whole = n - n % 32;
+    return masked_sum(bytes, 0, n, 1, all, flip) + pool_scalar.sum(bytes + whole, n - whole, flip);
+}
+
+const pool_kernels pool_avx2 = {.max = max, .mean = mean, .sum = sum};

@@ -75,4 +75,12 @@ static void mean(const pool_row *row, uint8_t *out, const mean_rule *rule, uint8
     }
 }
 
-const pool_kernels pool_scalar = {.max = max, .mean = mean};
+static int64_t sum(const uint8_t *bytes, int64_t n, uint8_t flip) {
+    int64_t total = 0;
+    for (int64_t i = 0; i < n; i++) {
+        total += bytes[i] ^ flip;
+    }
+    return total;
+}
+
+const pool_kernels pool_scalar = {.max = max, .mean = mean, .sum = sum};

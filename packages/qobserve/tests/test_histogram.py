@@ -39,8 +39,8 @@ def squared_error(x, qparams):
 @given(st.lists(FLOATS, min_size=1, max_size=20), st.sampled_from([2, 3, 16, 2048]))
 def test_every_value_is_counted_in_its_bin(values, bins):
     observer = seen(values, bins=bins)
-    grid = DyadicBins.covering(min(values), max(values), 2 * bins)
-    counts = [0] * (2 * bins)
+    grid = DyadicBins.covering(min(values), max(values), 4 * bins)
+    counts = [0] * (4 * bins)
     for value in values:
         counts[math.floor(value / 2.0**grid.exponent) - grid.first] += 1
     assert observer.histogram.tolist() == counts

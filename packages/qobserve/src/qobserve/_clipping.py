@@ -5,6 +5,7 @@ are exact for them too; they differ in what they do with it.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,30 +72,48 @@ class PercentileObserver(HistogramObserver):
         return Density(edges, counts)
 
 
+Cost = Callable[[Tensor, Tensor], float]
+
+
 class _ShrinkingObserver(HistogramObserver):
     """Tries the range at ``1, 0.99 … 0.01`` of its size and takes the one that costs least."""
 
     def _choose_range(self, density: Density) -> tuple[float, float]:
         lowest, highest = density.edges[0].item(), density.edges[-1].item()
+        cost_of = self._cost(density)
         best, least = 1.0, float("inf")
         for step in range(_SHRINKINGS, 0, -1):
             share = step / _SHRINKINGS
-            scale, zero_point = self._calculate_qparams(
-                self.min_val.new_tensor(share * lowest), self.max_val.new_tensor(share * highest)
-            )
-            cost = self._cost(density, scale.double().cpu(), zero_point.double().cpu())
+            cost = cost_of(*self._qparams_of(share * lowest, share * highest))
             if cost < least:
                 best, least = share, cost
         return best * lowest, best * highest
 
+    def _qparams_of(self, lowest: float, highest: float) -> tuple[Tensor, Tensor]:
+        """Those of a range, both of shape ``(1,)``, float64."""
+        scale, zero_point = self._calculate_qparams(
+            self.min_val.new_tensor(lowest), self.max_val.new_tensor(highest)
+        )
+        return scale.double().cpu(), zero_point.double().cpu()
+
     @abstractmethod
-    def _cost(self, density: Density, scale: Tensor, zero_point: Tensor) -> float:
-        """What these parameters cost; both of shape ``(1,)``, float64."""
+    def _cost(self, density: Density) -> Cost:
+        """What each scale and zero point, of shape ``(1,)``, costs."""
 
     def _integers(self, values: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
         """Those that ``values`` are quantized to, as float64."""
         rounded = torch.round(values / scale) + zero_point
         return rounded.clamp(self.quant_min, self.quant_max)
+
+    def _error(self, density: Density, norm: float) -> Cost:
+        """The sum of the errors' powers, with all of a bin in its middle."""
+        middles = density.middles()
+
+        def error(scale: Tensor, zero_point: Tensor) -> float:
+            restored = (self._integers(middles, scale, zero_point) - zero_point) * scale
+            return float((density.counts * (restored - middles).abs() ** norm).sum())
+
+        return error
 
 
 class MSEObserver(_ShrinkingObserver):
@@ -129,10 +148,8 @@ class MSEObserver(_ShrinkingObserver):
             raise ValueError(f"expected a positive norm, got {norm}")
         self.norm = norm
 
-    def _cost(self, density: Density, scale: Tensor, zero_point: Tensor) -> float:
-        middles = density.middles()
-        restored = (self._integers(middles, scale, zero_point) - zero_point) * scale
-        return float((density.counts * (restored - middles).abs() ** self.norm).sum())
+    def _cost(self, density: Density) -> Cost:
+        return self._error(density, self.norm)
 
 
 class EntropyObserver(_ShrinkingObserver):
@@ -143,6 +160,10 @@ class EntropyObserver(_ShrinkingObserver):
     the histogram inside after quantization: each integer's count spread evenly over its bins that
     are not empty (Migacz, "8-bit Inference with TensorRT", GTC 2017, there for magnitudes; in
     our affine schemes both ends of the range shrink).
+
+    The divergence weighs values by how many they are, not by how large. With few integers it would
+    therefore give up the few large outputs of a softmax to tell the many tiny ones apart. So no
+    range is taken that loses more in the mean square than the whole one.
 
     Args:
         **kwargs: those of :class:`HistogramObserver`.
@@ -159,7 +180,18 @@ class EntropyObserver(_ShrinkingObserver):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
 
-    def _cost(self, density: Density, scale: Tensor, zero_point: Tensor) -> float:
+    def _cost(self, density: Density) -> Cost:
+        error = self._error(density, 2.0)
+        most = error(*self._qparams_of(*self._seen))
+
+        def cost(scale: Tensor, zero_point: Tensor) -> float:
+            if error(scale, zero_point) > most:
+                return float("inf")
+            return self._divergence(density, scale, zero_point)
+
+        return cost
+
+    def _divergence(self, density: Density, scale: Tensor, zero_point: Tensor) -> float:
         middles = density.middles()
         with_zero = (density.edges[:-1] <= 0.0) & (density.edges[1:] >= 0.0)
         counts = density.counts.masked_fill(with_zero, 0.0)

@@ -37,7 +37,7 @@ class HistogramObserver(RangeObserver):
         power_of_two_scale: try only scales that are powers of two.
 
     Attributes:
-        histogram: the counts, int64, shape ``(2 * bins,)``; the first bin holds ``min_val``.
+        histogram: the counts, int64, shape ``(4 * bins,)``; the first bin holds ``min_val``.
         min_val, max_val: the range seen, float32 scalars; ``inf`` and ``-inf`` before any.
 
     Raises:
@@ -87,9 +87,10 @@ class HistogramObserver(RangeObserver):
         )
         self.bins = bins
         self._register_range([], factory_kwargs)
-        # A width that is a power of two may be nearly twice what would do: with room for twice as
-        # many, at least ``bins`` of them lie within the range.
-        self._most = 2 * bins
+        # A width that is a power of two may be nearly twice what would do: with room for four times
+        # as many, at least twice ``bins`` lie within the range. Of a thousand values, few make out
+        # most of the error, and with wider bins it is not known well enough which grid suits them.
+        self._most = 4 * bins
         counts = torch.zeros(self._most, dtype=torch.int64, device=self.eps.device)
         self.register_buffer("histogram", counts)
 

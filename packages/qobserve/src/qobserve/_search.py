@@ -79,22 +79,23 @@ class _Errors:
         self._second = (counts * (middles**2 + widths**2 / 12)).sum()
         self.noise = _NOISE * self._second.item()
 
-    def of(self, scales: Tensor) -> Tensor:
-        """For each scale and each first level from ``-levels`` to 0.
+    def of(self, scales: Tensor, first_levels: range) -> Tensor:
+        """For each scale and each first level.
 
         Args:
             scales: float64, shape ``(scales,)``.
+            first_levels: consecutive ones.
 
         Returns:
-            float64, shape ``(scales, levels + 1)``.
+            float64, shape ``(scales, first levels)``.
         """
         levels, scale = self._levels, scales[:, None]
-        k = torch.arange(-levels, levels, dtype=torch.float64)
-        saved = self._g((k + 0.5) * scale).cumsum(1)  # up to the midpoint of k and k + 1
-        saved = torch.cat([torch.zeros_like(scale), saved], dim=1)
-        last = torch.arange(0, levels + 1, dtype=torch.float64) * scale
+        k = torch.arange(first_levels[0], first_levels[-1] + levels + 1, dtype=torch.float64)
+        saved = self._g((k[1:] - 0.5) * scale).cumsum(1)
+        saved = torch.cat([torch.zeros_like(scale), saved], dim=1)  # by the midpoints below k
+        last = k[levels:] * scale
         all_at_last = self._second - 2.0 * last * self._first + last**2 * self._mass
-        return all_at_last - 2.0 * scale * (saved[:, levels:] - saved[:, : levels + 1])
+        return all_at_last - 2.0 * scale * (saved[:, levels:] - saved[:, :-levels])
 
     def _g(self, points: Tensor) -> Tensor:
         points = points.clamp(min=self._edges[0])
@@ -134,19 +135,18 @@ def least_error_grid(
     lowest, highest = density.edges[0].item(), density.edges[-1].item()
     if first_level is None:
         span = max(highest, 0.0) - min(lowest, 0.0)
+        first_levels = _first_levels(lowest, highest, levels)
     else:
         span = 2.0 * max(-lowest, highest)
+        first_levels = range(first_level, first_level + 1)
     full = max(span / levels, smallest_scale)
     errors = _Errors(density, levels)
 
     def best_of(scales: Tensor) -> Grid:
-        found = errors.of(scales.clamp(min=smallest_scale))
-        if first_level is not None:
-            found = found[:, first_level + levels, None]
-        least, columns = found.min(dim=1)
+        scales = scales.clamp(min=smallest_scale)
+        least, columns = errors.of(scales, first_levels).min(dim=1)
         row = int((least <= least.min() + errors.noise).nonzero()[0])
-        lowest_level = int(columns[row]) - levels if first_level is None else first_level
-        return Grid(max(scales[row].item(), smallest_scale), lowest_level, least[row].item())
+        return Grid(scales[row].item(), first_levels[int(columns[row])], least[row].item())
 
     if power_of_two:
         return best_of(_powers_of_two(full, smallest_scale))
@@ -160,6 +160,13 @@ def least_error_grid(
         best = found if found.error < best.error - errors.noise else best
         reach *= 2.0 / (count - 1)
     return best
+
+
+def _first_levels(lowest: float, highest: float, levels: int) -> range:
+    """Those of grids that reach to the sides of zero where values are."""
+    if lowest >= 0.0:
+        return range(1)
+    return range(-levels, 1 if highest > 0.0 else 1 - levels)
 
 
 def _powers_of_two(largest: float, smallest: float) -> Tensor:

@@ -61,19 +61,24 @@ def output_like(
     return per_tensor_qparams(scale, zero_point, parameters(quantized(q, caller, argument)).dtype)
 
 
-def weight_arguments(weight: QTensor, axis: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:
+def weight_arguments(
+    weight: QTensor, caller: str, axis: int = 0
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """What kernels take for ``weight``: integers, scales, and zero points unless all are zero.
 
     Args:
         weight: quantized per tensor, or per channel along ``axis``.
 
     Raises:
-        TypeError: it is not.
+        TypeError: it is not; the message names ``caller``.
     """
     if not isinstance(weight, QTensor) or parameters(weight).axis not in (None, axis):
-        given = f"axis {weight.q_per_channel_axis()}" if isinstance(weight, QTensor) else "floats"
+        given = described(weight)
+        if isinstance(weight, QTensor):
+            given += f" per channel along axis {weight.q_per_channel_axis()}"
         raise TypeError(
-            f"expected a weight quantized per tensor or per channel along axis {axis}, got {given}"
+            f"{caller} expects a weight quantized per tensor or per channel along axis {axis}, "
+            f"got {given}"
         )
     qparams, device = parameters(weight), weight.device
     scales = torch.as_tensor(qparams.scale, dtype=torch.float32, device=device).reshape(-1)

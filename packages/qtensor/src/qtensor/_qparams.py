@@ -1,6 +1,5 @@
 """Quantization parameters: what maps the integers of a quantized tensor to real values."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +17,9 @@ from ._dtypes import (
     per_tensor_affine,
     quint8,
 )
+
+SMALLEST_SCALE = torch.finfo(torch.float32).smallest_normal
+LARGEST_SCALE = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +91,10 @@ class QParams:
                     f"expected one {name} per tensor, got {given.numel()}; give an axis for "
                     "per-channel parameters"
                 )
+            if kind is int and isinstance(given, float) and not given.is_integer():
+                raise ValueError(f"expected a whole number as {name}, got {given}")
             object.__setattr__(self, name, kind(given))
-        check_scale(self.scale)
+        check_scale(float(self.scale))
         check_zero_point(self.zero_point, self.quant_min, self.quant_max)
 
     def _check_per_channel(self) -> None:
@@ -180,14 +184,14 @@ def _equal(a: float | Tensor, b: float | Tensor) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def check_scale(scale: float | Tensor, name: str = "scale") -> None:
-    """Raise ``ValueError`` unless every scale is positive and finite."""
-    if isinstance(scale, Tensor):
-        ok = bool((torch.isfinite(scale) & (scale > 0)).all())
-    else:
-        ok = math.isfinite(scale) and scale > 0
-    if not ok:
-        raise ValueError(f"expected a positive, finite {name}, got {scale}")
+def check_scale(scale: float, name: str = "scale") -> None:
+    """Raise ``ValueError`` unless the scale can be computed with in float32."""
+    # The reciprocal of a scale below the normal range may be infinite. NaN fails too.
+    if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+        raise ValueError(
+            f"expected a positive, finite {name} within float32's {SMALLEST_SCALE:.3g} … "
+            f"{LARGEST_SCALE:.3g}, got {scale}"
+        )
 
 
 def check_zero_point(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._qparams import check_zero_point
+from .._qparams import LARGEST_SCALE, SMALLEST_SCALE, check_scale, check_zero_point
 
 RANGES = {
     dtype: (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
@@ -18,8 +18,6 @@ BYTES = (torch.uint8, torch.int8)
 """What most quantized operators compute on."""
 
 _MOST_ELEMENTS = 2**59
-_SMALLEST_SCALE = torch.finfo(torch.float32).smallest_normal
-_LARGEST_SCALE = torch.finfo(torch.float32).max
 
 
 def check_countable(shape: Sequence[int]) -> None:
@@ -81,12 +79,7 @@ def check_parameters(
     Args:
         of: whose parameters they are, as the prefix of their names: ``"a_"`` for ``a_scale``.
     """
-    # The reciprocal of a scale below the normal range may be infinite. NaN fails too.
-    if not _SMALLEST_SCALE <= scale <= _LARGEST_SCALE:
-        raise ValueError(
-            f"expected a positive, finite {of}scale within float32's "
-            f"{_SMALLEST_SCALE:.3g} … {_LARGEST_SCALE:.3g}, got {scale}"
-        )
+    check_scale(scale, f"{of}scale")
     if not quant_min <= zero_point <= quant_max:
         check_zero_point(zero_point, quant_min, quant_max, f"{of}zero_point")
 
@@ -134,10 +127,10 @@ def check_channel_values(
 
 def check_scales(scales: Tensor, name: str = "scales") -> None:
     """Raise ``ValueError`` unless every scale can be computed with in float32; reads the tensor."""
-    sound = (scales >= _SMALLEST_SCALE) & (scales <= _LARGEST_SCALE)
+    sound = (scales >= SMALLEST_SCALE) & (scales <= LARGEST_SCALE)
     if not bool(sound.all()):
         first = int(sound.flatten().logical_not().nonzero()[0])
         raise ValueError(
-            f"expected positive, finite {name} within float32's {_SMALLEST_SCALE:.3g} … "
-            f"{_LARGEST_SCALE:.3g}, got {scales.flatten()[first]} at index {first}"
+            f"expected positive, finite {name} within float32's {SMALLEST_SCALE:.3g} … "
+            f"{LARGEST_SCALE:.3g}, got {scales.flatten()[first]} at index {first}"
         )

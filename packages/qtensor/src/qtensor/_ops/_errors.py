@@ -55,9 +55,15 @@ def called(operator: str) -> str:
 def check_tensors(
     operator: str, arguments: Sequence[torch._C.Argument], given: Sequence[Any]
 ) -> None:
-    """Raise ``TypeError`` unless what the schema wants to be tensors are, and dense ones."""
+    """Raise ``TypeError`` unless what the schema wants to be tensors are, and dense ones; and
+    nothing else is one of several values."""
     for argument, value in zip(arguments, given, strict=False):
         kind = str(argument.type)
+        if "Tensor" not in kind and isinstance(value, Tensor) and value.numel() != 1:
+            raise TypeError(
+                f"{called(operator)}: expected a number as {argument.name}, got a tensor of shape "
+                f"{tuple(value.shape)}"
+            )
         if "Tensor" not in kind or (value is None and kind.startswith("Optional")):
             continue
         several = kind.startswith("List") and isinstance(value, (list, tuple))

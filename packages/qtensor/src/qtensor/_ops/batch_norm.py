@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .._packing import PackedWeights, Run
+from .._qparams import SMALLEST_SCALE
 from ._checks import check_float32
 from ._conv_axes import channels_last_strides
 from ._product import Requantization, check_input
@@ -91,10 +92,15 @@ def _define(axes: int) -> Callable[..., Tensor]:
     def prepare(cache: PackedWeights, *arguments: Any) -> Run:
         input, scale, zero_point = arguments[:3]
         finish = read(*arguments)
-        # A depthwise convolution of one tap, whose weight is 1 and whose scales are the factors.
-        channels, one = input.shape[1], (1,) * axes
-        ones = torch.ones(channels, 1, *one, dtype=torch.int8)
-        parameters = (scale, zero_point, ones, finish.weight_scales, None, finish.bias)
+        # A depthwise convolution of one tap: the weight is the factor's sign, its scale the rest.
+        # Factors too small for a scale add nothing that float32 would keep.
+        factors, channels, one = finish.weight_scales, input.shape[1], (1,) * axes
+        if not bool(factors.isfinite().all()):
+            raise ValueError(f"expected finite weight / sqrt(var + eps), got {factors}")
+        matters = factors.abs() >= SMALLEST_SCALE
+        signs = (factors.sign() * matters).to(torch.int8).view(channels, 1, *one)
+        scales = torch.where(matters, factors.abs(), 1.0)
+        parameters = (scale, zero_point, signs, scales, None, finish.bias)
         geometry = (one, (0,) * axes, one, channels, "zeros")
         rest = (*parameters, *geometry, *finish[3:])
         own = PackedWeights()

@@ -7,7 +7,7 @@ from .._one_call import Call, one_call
 from .._ops.add import add as _add
 from .._qparams import QParams
 from .._qtensor import QTensor, parameters
-from ._binary import binary_call, of_tensors_or_number
+from ._binary import binary_call, finite, of_tensors_or_number
 from ._unary import apply
 
 
@@ -77,10 +77,11 @@ def add_scalar(qa: QTensor, b: float) -> QTensor:
 
     Raises:
         TypeError: ``qa`` is not quantized per tensor.
+        ValueError: ``b`` is not finite.
     """
-    a = parameters(quantized(qa, "add_scalar", "qa"))
+    a, number = parameters(quantized(qa, "add_scalar", "qa")), finite(b, "add_scalar")
     scale = float(a.scale)
-    steps = round(float(b) / scale)
+    steps = round(number / scale)
     moved = int(a.zero_point) - steps
     if a.quant_min <= moved <= a.quant_max:
         return QTensor(qa.int_repr(), a.replace(zero_point=moved))

@@ -93,7 +93,7 @@ def _of_axes(function: Callable[..., QTensor], axes: int) -> Callable[..., QTens
 
     @wraps(function)
     def checked(qx: QTensor, *args: object, **kwargs: object) -> QTensor:
-        if qx.dim() != axes + 2:
+        if quantized(qx, name, "qx").dim() != axes + 2:
             raise TypeError(f"{name} expects {axes + 2} dimensions, got {tuple(qx.shape)}")
         return function(qx, *args, **kwargs)
 

@@ -1,5 +1,6 @@
 """What functions of two quantized tensors, or of one and a number, have in common."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,18 @@ def binary_call(
     within = output.quant_min, output.quant_max, *bounds
     arguments = *operands(qa, qb, caller), output.scale, output.zero_point, *within
     return Call(operator, arguments, output)
+
+
+def finite(number: Any, caller: str) -> float:
+    """``number``, a float or a tensor of one element, as a float.
+
+    Raises:
+        ValueError: it is NaN or infinite.
+    """
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{caller} expects a finite number, got {value}")
+    return value
 
 
 def of_tensors_or_number(

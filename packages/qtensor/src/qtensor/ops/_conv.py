@@ -137,7 +137,7 @@ def _call(
         x._data,
         x._scale,
         x._zero_point,
-        *weight_arguments(weight, channel_axis),
+        *weight_arguments(weight, operator.__name__, channel_axis),
         bias,
         *geometry,
         *requantization(output),
@@ -168,9 +168,10 @@ conv1d_relu, conv2d_relu, conv3d_relu = map(_with_relu, (conv1d, conv2d, conv3d)
 
 def conv2d_add(qx: QTensor, qaccum: QTensor, *args: Any, **kwargs: Any) -> QTensor:
     """:func:`conv2d` of ``qx`` and the further arguments, plus ``qaccum``."""
-    return conv2d(qx, *args, **kwargs, residual=qaccum)
+    return conv2d(qx, *args, **kwargs, residual=quantized(qaccum, "conv2d_add", "qaccum"))
 
 
 def conv2d_add_relu(qx: QTensor, qaccum: QTensor, *args: Any, **kwargs: Any) -> QTensor:
     """:func:`conv2d_add` followed by ReLU."""
-    return conv2d_relu(qx, *args, **kwargs, residual=qaccum)
+    residual = quantized(qaccum, "conv2d_add_relu", "qaccum")
+    return conv2d_relu(qx, *args, **kwargs, residual=residual)

@@ -54,7 +54,8 @@ def _plain(axes: int) -> Callable[..., Tensor]:
         geometry = _geometry.plain(axes, stride, padding, dilation, groups, padding_mode)
         rounding = (127 if reduce_range else 255, per_image)
         finish = (activation_min, activation_max, activation, negative_slope)
-        return operator(input, *weight_arguments(weight, 0), bias, *geometry, *rounding, *finish)
+        weights = weight_arguments(weight, operator.__name__, 0)
+        return operator(input, *weights, bias, *geometry, *rounding, *finish)
 
     return named(function, operator.__name__)
 
@@ -107,7 +108,8 @@ def _transposed(axes: int) -> Callable[..., Tensor]:
         geometry = _geometry.transposed(axes, *sizes)
         rounding = (127 if reduce_range else 255, per_image)
         finish = (activation_min, activation_max, activation, negative_slope)
-        return operator(input, *weight_arguments(weight, 1), bias, *geometry, *rounding, *finish)
+        weights = weight_arguments(weight, operator.__name__, 1)
+        return operator(input, *weights, bias, *geometry, *rounding, *finish)
 
     return named(function, operator.__name__)
 

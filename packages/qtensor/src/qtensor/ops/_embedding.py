@@ -3,9 +3,12 @@
 import torch
 from torch import Tensor
 
+from .._arguments import tensor
 from .._dtypes import QDType, quint4x2, quint8
 from .._ops.embedding_bag import MODES, embedding_bag
-from .._qtensor import QTensor
+from .._qtensor import QTensor, described
+
+_CALLER = "an embedding"  # in errors
 
 
 def embedding_byte(weight: QTensor, indices: Tensor, pruned_weights: bool = False) -> Tensor:
@@ -108,6 +111,7 @@ def embedding_bag_4bit(
 
 
 def _rows(weight: QTensor, dtype: QDType, indices: Tensor, pruned: bool) -> Tensor:
+    indices = tensor(indices, _CALLER, "indices")
     each = torch.arange(indices.numel(), device=indices.device)  # a bag of its own
     rows = _bags(weight, dtype, indices.reshape(-1), each, 0, pruned, None, False)
     return rows.reshape(*indices.shape, weight.shape[1])
@@ -124,13 +128,16 @@ def _bags(
     include_last_offset: bool,
 ) -> Tensor:
     if not isinstance(weight, QTensor) or weight.qdtype is not dtype or weight.qparams.axis != 0:
-        given = weight.qparams if isinstance(weight, QTensor) else type(weight).__name__
-        raise TypeError(f"expected a table of {dtype} quantized along axis 0, got {given}")
+        given = weight.qparams if isinstance(weight, QTensor) else described(weight)
+        raise TypeError(f"{_CALLER} expects a table of {dtype} quantized along axis 0, got {given}")
     if pruned:
-        raise ValueError("expected a table with all its rows, got pruned weights")
+        raise ValueError(f"{_CALLER} expects a table with all its rows, got pruned weights")
     if mode not in range(len(MODES)):
-        raise ValueError(f"expected mode 0 (sum), 1 (mean) or 2 (max), got {mode}")
+        raise ValueError(f"{_CALLER} expects mode 0 (sum), 1 (mean) or 2 (max), got {mode}")
+    indices = tensor(indices, _CALLER, "indices")
     if offsets is None:
+        if indices.dim() != 2:
+            raise ValueError(f"{_CALLER} expects offsets, unless indices have two dimensions")
         bags, length = indices.shape
         offsets = torch.arange(bags, device=indices.device) * length
         indices = indices.reshape(-1)

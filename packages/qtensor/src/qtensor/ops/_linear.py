@@ -60,7 +60,7 @@ def linear(
         x._data,
         x._scale,
         x._zero_point,
-        *weight_arguments(weight),
+        *weight_arguments(weight, "linear"),
         bias,
         *requantization(output),
         activation_min,
@@ -129,7 +129,8 @@ def linear_dynamic(
     """
     rounding = (127 if reduce_range else 255, per_row)
     finish = (activation_min, activation_max, activation, negative_slope)
-    return _dynamic.linear_dynamic(input, *weight_arguments(weight), bias, *rounding, *finish)
+    weights = weight_arguments(weight, "linear_dynamic")
+    return _dynamic.linear_dynamic(input, *weights, bias, *rounding, *finish)
 
 
 def linear_relu_dynamic(
@@ -168,4 +169,5 @@ def linear_weight_only(
         ValueError: shapes do not fit.
     """
     finish = (activation_min, activation_max, activation, negative_slope)
-    return _weight_only.linear_weight_only(input, *weight_arguments(weight), bias, *finish)
+    weights = weight_arguments(weight, "linear_weight_only")
+    return _weight_only.linear_weight_only(input, *weights, bias, *finish)

@@ -7,7 +7,7 @@ from .._one_call import Call, one_call
 from .._ops.mul import mul as _mul
 from .._qparams import QParams
 from .._qtensor import QTensor, parameters
-from ._binary import binary_call, of_tensors_or_number
+from ._binary import binary_call, finite, of_tensors_or_number
 from ._unary import apply
 
 
@@ -76,8 +76,9 @@ def mul_scalar(qa: QTensor, b: float) -> QTensor:
 
     Raises:
         TypeError: ``qa`` is not quantized per tensor.
+        ValueError: ``b`` is not finite.
     """
-    a, b = parameters(quantized(qa, "mul_scalar", "qa")), float(b)
+    a, b = parameters(quantized(qa, "mul_scalar", "qa")), finite(b, "mul_scalar")
     if b > 0:
         return QTensor(qa.int_repr(), a.replace(scale=float(a.scale) * b))
     if b < 0:

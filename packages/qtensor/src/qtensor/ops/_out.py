@@ -29,56 +29,56 @@ def add_out(qa: QTensor, qb: QTensor, out: QTensor) -> QTensor:
         >>> qtensor.ops.add_out(q, q, out).int_repr()
         tensor([20, 20], dtype=torch.uint8)
     """
-    return _written(out, add_to(qa, qb, _output(out)))
+    return _written(out, add_to(qa, qb, _output(out, "add_out")))
 
 
 def add_relu_out(qa: QTensor, qb: QTensor, out: QTensor) -> QTensor:
     """``relu(qa + qb)``, written as by :func:`add_out`."""
-    return _written(out, add_to(qa, qb, _output(out), 0.0))
+    return _written(out, add_to(qa, qb, _output(out, "add_relu_out"), 0.0))
 
 
 def add_scalar_out(qa: QTensor, b: float, out: QTensor) -> QTensor:
     """``qa + b`` for a number, written as by :func:`add_out`."""
-    return _written(out, apply(qa, "add", _output(out), float(b)))
+    return _written(out, apply(qa, "add", _output(out, "add_scalar_out"), float(b)))
 
 
 def add_scalar_relu_out(qa: QTensor, b: float, out: QTensor) -> QTensor:
     """``relu(qa + b)`` for a number, written as by :func:`add_out`."""
-    return _written(out, apply(qa, "add_relu", _output(out), float(b)))
+    return _written(out, apply(qa, "add_relu", _output(out, "add_scalar_relu_out"), float(b)))
 
 
 def mul_out(qa: QTensor, qb: QTensor, out: QTensor) -> QTensor:
     """``qa * qb``, written as by :func:`add_out`."""
-    return _written(out, mul_to(qa, qb, _output(out)))
+    return _written(out, mul_to(qa, qb, _output(out, "mul_out")))
 
 
 def mul_relu_out(qa: QTensor, qb: QTensor, out: QTensor) -> QTensor:
     """``relu(qa * qb)``, written as by :func:`add_out`."""
-    return _written(out, mul_to(qa, qb, _output(out), 0.0))
+    return _written(out, mul_to(qa, qb, _output(out, "mul_relu_out"), 0.0))
 
 
 def mul_scalar_out(qa: QTensor, b: float, out: QTensor) -> QTensor:
     """``qa * b`` for a number, written as by :func:`add_out`."""
-    return _written(out, apply(qa, "mul", _output(out), float(b)))
+    return _written(out, apply(qa, "mul", _output(out, "mul_scalar_out"), float(b)))
 
 
 def mul_scalar_relu_out(qa: QTensor, b: float, out: QTensor) -> QTensor:
     """``relu(qa * b)`` for a number, written as by :func:`add_out`."""
-    return _written(out, apply(qa, "mul_relu", _output(out), float(b)))
+    return _written(out, apply(qa, "mul_relu", _output(out, "mul_scalar_relu_out"), float(b)))
 
 
 def cat_out(qx: Sequence[QTensor], dim: int, out: QTensor) -> QTensor:
     """The tensors joined along ``dim``, written as by :func:`add_out`."""
-    return _written(out, cat_to(qx, dim, _output(out)))
+    return _written(out, cat_to(qx, dim, _output(out, "cat_out")))
 
 
 def cat_relu_out(qx: Sequence[QTensor], dim: int, out: QTensor) -> QTensor:
     """The tensors joined along ``dim`` and ReLU, written as by :func:`add_out`."""
-    return _written(out, cat_to(qx, dim, _output(out), 0.0))
+    return _written(out, cat_to(qx, dim, _output(out, "cat_relu_out"), 0.0))
 
 
-def _output(out: QTensor) -> QParams:
-    return parameters(quantized(out, "an operator that writes", "out"))
+def _output(out: QTensor, caller: str) -> QParams:
+    return parameters(quantized(out, caller, "out"))
 
 
 def _written(out: QTensor, result: QTensor) -> QTensor:

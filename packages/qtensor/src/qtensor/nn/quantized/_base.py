@@ -214,7 +214,7 @@ class WeightModule(KeepsDtypes):
             TypeError: ``w`` is not quantized so.
             ValueError: a shape is not this module's.
         """
-        integers, scales, zero_points = weight_arguments(w, self._channel_axis)
+        integers, scales, zero_points = weight_arguments(w, type(self).__name__, self._channel_axis)
         if w.qdtype is not qint8:
             raise TypeError(f"{type(self).__name__} expects a weight of {qint8}, got {w.qdtype}")
         out = (self._out,)

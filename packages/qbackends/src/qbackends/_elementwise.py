@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import Node
 
 from qtensor import QParams, QTensor, ops
@@ -126,10 +126,8 @@ FUNCTIONS = (
 _BY_KIND = {function.kind: function for function in FUNCTIONS}
 
 
-class Elementwise(nnq.OutputModule):
+class Elementwise(nnq.Activation):
     """A function of each value of a quantized tensor, with output parameters of its own.
-
-    A float input gives a float output, as of the float module.
 
     Args:
         function: its name, as for :func:`qtensor.ops.apply`.
@@ -138,41 +136,16 @@ class Elementwise(nnq.OutputModule):
     """
 
     def __init__(self, function: str, arguments: tuple[float, ...], output: QParams) -> None:
-        super().__init__()
+        super().__init__(1.0, 0)
         self.function, self.arguments = function, arguments
         self.output_qparams = output
 
-    def forward(self, input: Tensor) -> Tensor:
-        """A quantized or a float tensor of any shape to one of that kind and shape."""
-        return ops.apply_to_any(input, self.function, self.output_qparams, *self.arguments)
+    def _applied(self) -> tuple[str, tuple[float, ...]]:
+        return self.function, self.arguments
 
     @classmethod
-    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
-        """From a calibrated float module, which has an ``activation_post_process``.
-
-        Raises:
-            ValueError: it has none.
-        """
-        observer: Any = getattr(mod, "activation_post_process", None)
-        if observer is None:
-            raise ValueError(
-                f"expected a prepared and calibrated {type(mod).__name__}, got one without an "
-                "activation_post_process; call prepare and run the model first"
-            )
-        return cls(*_BY_KIND[type(mod)].of_module(mod), observer.qparams())
-
-    @classmethod
-    def from_reference(
-        cls,
-        mod: nn.Module,
-        scale: float = 1.0,
-        zero_point: int = 0,
-        *,
-        output_qparams: QParams | None = None,
-    ) -> Self:
-        """From a float module and its output's parameters: a scale and zero point, or all."""
-        output = output_qparams or QParams(scale, zero_point)
-        return cls(*_BY_KIND[type(mod)].of_module(mod), output)
+    def _like(cls, mod: nn.Module) -> Self:
+        return cls(*_BY_KIND[type(mod)].of_module(mod), QParams(1.0, 0))
 
     def extra_repr(self) -> str:
         """The function, its arguments, and the output's parameters."""

@@ -22,7 +22,7 @@ FLOAT_INPUT = (
 
 # What is not called as the others are, and where it is tested instead.
 ELSEWHERE = {
-    **dict.fromkeys(("OutputModule", "ReferenceModule"), "bases of the others"),
+    **dict.fromkeys(("Activation", "OutputModule", "ReferenceModule"), "bases of the others"),
     **dict.fromkeys(
         ("FloatFunctional", "FXFloatFunctional", "QFunctional"), "test_nn_modules.py: no forward"
     ),

@@ -72,7 +72,6 @@ from ._pool import max_pool1d as max_pool1d
 from ._pool import max_pool2d as max_pool2d
 from ._requantize import requantize as requantize
 from ._unary import apply as apply
-from ._unary import apply_to_any as apply_to_any
 from ._unary import celu as celu
 from ._unary import clamp as clamp
 from ._unary import elu as elu

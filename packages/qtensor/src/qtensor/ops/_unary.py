@@ -11,7 +11,7 @@ from .._compiler import constant_result
 from .._one_call import Call, one_call
 from .._ops.prelu import prelu as _prelu
 from .._ops.softmax import softmax as _softmax
-from .._ops.unary import FUNCTIONS, check_function, unary, values_of
+from .._ops.unary import unary, values_of
 from .._qparams import QParams
 from .._qtensor import QTensor, parameters, wrapped
 
@@ -44,37 +44,6 @@ def apply_call(q: QTensor, function: str, output: QParams, *arguments: float) ->
 
 
 apply = one_call(apply_call)
-
-
-def apply_to_any(input: Tensor, function: str, output: QParams, *arguments: float) -> Tensor:
-    """:func:`apply` of a quantized tensor; of a float one, the function itself.
-
-    For modules that eager models may have on both sides of their stubs.
-
-    Args:
-        input: quantized, or of a float dtype; any shape.
-        function, output, arguments: as for :func:`apply`; ``output`` is not used for floats.
-
-    Returns:
-        a tensor of the kind and shape of ``input``.
-
-    Raises:
-        TypeError: ``input`` is no such tensor, or as :func:`apply`.
-        ValueError: as :func:`apply`.
-
-    Example:
-        >>> import torch, qtensor
-        >>> output = qtensor.QParams(1 / 256, 0)
-        >>> qtensor.ops.apply_to_any(torch.zeros(2), "sigmoid", output)
-        tensor([0.5000, 0.5000])
-    """
-    if isinstance(input, QTensor):
-        return apply(input, function, output, *arguments)
-    if not isinstance(input, Tensor) or not input.is_floating_point():
-        given = input.dtype if isinstance(input, Tensor) else type(input).__name__
-        raise TypeError(f"{function} expects a quantized or a float tensor, got {given}")
-    check_function(function)
-    return FUNCTIONS[function](input, *arguments)
 
 
 @constant_result
@@ -115,6 +84,8 @@ def fitting_parameters(
 def fitting(q: QTensor, function: str, *arguments: float) -> QParams:
     """``q.qparams`` with the scale and zero point of :func:`fitting_parameters`."""
     a = parameters(quantized(q, "fitting", "q"))
+    if a.dtype.bits != 8:
+        raise TypeError(f"fitting expects a tensor of quint8 or qint8, got one of {a.dtype}")
     scale, zero_point = fitting_parameters(
         a.dtype.storage, a.scale, a.zero_point, a.quant_min, a.quant_max, function, arguments
     )

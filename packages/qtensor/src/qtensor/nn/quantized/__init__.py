@@ -5,6 +5,7 @@ from . import functional as functional
 from . import reference as reference
 from . import weight_only as weight_only
 from ._activations import ELU as ELU
+from ._activations import Activation as Activation
 from ._activations import Hardswish as Hardswish
 from ._activations import LeakyReLU as LeakyReLU
 from ._activations import PReLU as PReLU

@@ -8,12 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ... import ops
+from ..._arguments import quantized
+from ..._ops.unary import FUNCTIONS
 from ..._qparams import QParams
 from ..._qtensor import QTensor
 from ._base import KeepsDtypes, OutputModule, observed_qparams, quantize_as
 
 
-class _Activation(OutputModule):
+class Activation(OutputModule):
     """A function of each value; its arguments are attributes that the float module has too.
 
     A float input gives a float output, as of the float module: an eager model may have activations
@@ -31,8 +33,21 @@ class _Activation(OutputModule):
 
     def forward(self, input: Tensor) -> Tensor:
         """A quantized or a float tensor of any shape to one of that kind and shape."""
-        arguments = [float(getattr(self, name)) for name in self._arguments]
-        return ops.apply_to_any(input, self._function, self.output_qparams, *arguments)
+        if _is_float(input):
+            return self._of_floats(input)
+        return self._of_quantized(quantized(input, self._get_name()))
+
+    def _of_quantized(self, input: QTensor) -> QTensor:
+        function, arguments = self._applied()
+        return ops.apply(input, function, self.output_qparams, *arguments)
+
+    def _of_floats(self, input: Tensor) -> Tensor:
+        function, arguments = self._applied()
+        return FUNCTIONS[function](input, *arguments)
+
+    def _applied(self) -> tuple[str, Sequence[float]]:
+        """What :func:`qtensor.ops.apply` takes: the function's name, and its arguments."""
+        return self._function, [float(getattr(self, name)) for name in self._arguments]
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
@@ -71,7 +86,14 @@ class _Activation(OutputModule):
         return f"Quantized{type(self).__name__}"
 
 
-class ELU(_Activation):
+def _is_float(input: object) -> bool:
+    """Whether ``input`` is a dense tensor of floats, and not a quantized one."""
+    if not isinstance(input, Tensor) or isinstance(input, QTensor):
+        return False
+    return input.is_floating_point() and input.layout == torch.strided
+
+
+class ELU(Activation):
     """ELU of a quantized tensor.
 
     Args:
@@ -92,7 +114,7 @@ class ELU(_Activation):
         super().__init__(scale, zero_point, alpha=alpha)
 
 
-class Hardswish(_Activation):
+class Hardswish(Activation):
     """Hardswish of a quantized tensor.
 
     Args:
@@ -108,7 +130,7 @@ class Hardswish(_Activation):
         super().__init__(scale, zero_point)
 
 
-class LeakyReLU(_Activation):
+class LeakyReLU(Activation):
     """Leaky ReLU of a quantized tensor.
 
     Args:
@@ -134,7 +156,7 @@ class LeakyReLU(_Activation):
         self.inplace = inplace
 
 
-class Sigmoid(_Activation):
+class Sigmoid(Activation):
     """Sigmoid of a quantized tensor.
 
     Args:
@@ -157,7 +179,7 @@ class Sigmoid(_Activation):
         return self.zero_point
 
 
-class Softmax(_Activation):
+class Softmax(Activation):
     """Softmax of a quantized tensor.
 
     Args:
@@ -172,21 +194,23 @@ class Softmax(_Activation):
     def __init__(self, dim: int | None = None, scale: float = 1.0, zero_point: int = 0) -> None:
         super().__init__(scale, zero_point, dim=dim)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """A quantized or a float tensor of one dimension or more to one of that kind and shape."""
-        dim = self.dim
-        if dim is None:
-            dim = 0 if input.dim() in (0, 1, 3) else 1
-        if isinstance(input, QTensor):
-            return ops.softmax_to(input, dim, self.output_qparams)
-        return F.softmax(input, dim)
+    def _of_quantized(self, input: QTensor) -> QTensor:
+        return ops.softmax_to(input, self._axis(input), self.output_qparams)
+
+    def _of_floats(self, input: Tensor) -> Tensor:
+        return F.softmax(input, self._axis(input))
+
+    def _axis(self, input: Tensor) -> int:
+        if self.dim is not None:
+            return self.dim
+        return 0 if input.dim() in (0, 1, 3) else 1
 
     @classmethod
     def _like(cls, mod: Any) -> Self:
         return cls(mod.dim)
 
 
-class PReLU(_Activation, KeepsDtypes):
+class PReLU(Activation, KeepsDtypes):
     """PReLU of a quantized tensor.
 
     ``weight`` holds the slopes: float32, shape ``(num_parameters,)``.
@@ -217,10 +241,10 @@ class PReLU(_Activation, KeepsDtypes):
             )
         self.weight = (w.dequantize() if isinstance(w, QTensor) else w.detach()).float()
 
-    def forward(self, input: Tensor) -> Tensor:
-        """A quantized or a float tensor of any shape to one of that kind and shape."""
-        if isinstance(input, QTensor):
-            return ops.prelu_to(input, self.weight, self.output_qparams)
+    def _of_quantized(self, input: QTensor) -> QTensor:
+        return ops.prelu_to(input, self.weight, self.output_qparams)
+
+    def _of_floats(self, input: Tensor) -> Tensor:
         return F.prelu(input, self.weight)
 
     @classmethod

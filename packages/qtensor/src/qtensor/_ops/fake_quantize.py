@@ -65,7 +65,7 @@ def channels_along(input: Tensor, axis: int | None) -> int:
     return input.shape[axis]
 
 
-class _Layout:
+class Layout:
     """The arguments of the compiled kernels; keeps the memory alive that they point to."""
 
     def __init__(
@@ -93,11 +93,12 @@ class _Layout:
         check_channel_values(self.scale.reshape(-1), self.zero_point.reshape(-1), *bounds)
 
 
-def _needs_reference(input: Tensor) -> bool:
+def needs_reference(input: Tensor) -> bool:
+    """Whether no kernel reads this dtype."""
     return input.dtype is not torch.float32
 
 
-class _Steps:
+class Steps:
     """The formula in plain torch: ``t``, which values are inside, and the clamped difference."""
 
     def __init__(
@@ -165,14 +166,14 @@ def fake_quantize_reference(
         >>> torch.ops.qtensor.fake_quantize(x, *parameters, None, -2, 2)
         tensor([-1.0000,  0.5000,  1.0000])
     """
-    steps = _Steps(input, scale, zero_point, axis, quant_min, quant_max)
+    steps = Steps(input, scale, zero_point, axis, quant_min, quant_max)
     result = (steps.difference * steps.scale).to(input.dtype)
     if enabled is not None:
         result = torch.where(enabled.reshape(()) != 0, result, input)
-    return _formatted_as(result, input)
+    return formatted_as(result, input)
 
 
-def _formatted_as(result: Tensor, input: Tensor) -> Tensor:
+def formatted_as(result: Tensor, input: Tensor) -> Tensor:
     """In the memory format that ``empty_like(input)`` has, which broadcasting need not keep."""
     return torch.empty_like(input).copy_(result)
 
@@ -203,12 +204,12 @@ def fake_quantize_cpu(
     output = fake_quantize_fake(input, *parameters)
     if enabled is not None and not enabled.item():
         return output.copy_(input)
-    if _needs_reference(input):
+    if needs_reference(input):
         return fake_quantize_reference(input, *parameters)
     if output.numel() == 0:
         return output
     input = laid_out_as(input, output)
-    layout = _Layout(output, *parameters)
+    layout = Layout(output, *parameters)
     addresses = input.data_ptr(), output.data_ptr()
     if not _fake_quantize.forward(*addresses, layout.fields, num_threads()):
         layout.explain()
@@ -236,13 +237,14 @@ def fake_quantize_backward_reference(
     Returns:
         A tensor of the shape, dtype and memory format of ``input``.
     """
-    passes = _Steps(input, scale, zero_point, axis, quant_min, quant_max).inside
+    passes = Steps(input, scale, zero_point, axis, quant_min, quant_max).inside
     if enabled is not None:
         passes = passes | (enabled.reshape(()) == 0)
-    return _formatted_as(torch.where(passes, grad, 0.0), input)
+    return formatted_as(torch.where(passes, grad, 0.0), input)
 
 
-def _check_grad(grad: Tensor, input: Tensor) -> None:
+def check_grad(grad: Tensor, input: Tensor) -> None:
+    """Raise ``ValueError`` unless the gradient is like the input."""
     if grad.shape != input.shape or grad.dtype != input.dtype:
         raise ValueError(
             f"expected a gradient of shape {tuple(input.shape)} and {input.dtype}, as the input, "
@@ -260,7 +262,7 @@ def fake_quantize_backward_fake(
     quant_max: int,
     enabled: Tensor | None = None,
 ) -> Tensor:
-    _check_grad(grad, input)
+    check_grad(grad, input)
     return fake_quantize_fake(input, scale, zero_point, axis, quant_min, quant_max)
 
 
@@ -278,12 +280,12 @@ def fake_quantize_backward_cpu(
     output = fake_quantize_backward_fake(grad, input, *parameters)
     if enabled is not None and not enabled.item():
         return output.copy_(grad)
-    if _needs_reference(input):
+    if needs_reference(input):
         return fake_quantize_backward_reference(grad, input, *parameters)
     if output.numel() == 0:
         return output
     grad, input = laid_out_as(grad, output), laid_out_as(input, output)
-    layout = _Layout(output, *parameters)
+    layout = Layout(output, *parameters)
     addresses = grad.data_ptr(), input.data_ptr(), output.data_ptr()
     if not _fake_quantize.backward(*addresses, layout.fields, num_threads()):
         layout.explain()
@@ -314,13 +316,12 @@ def _save_linear(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.rest = rest
 
 
-_ARGUMENTS = (
-    "Tensor input, Tensor scale, Tensor zero_point, int? axis, int quant_min, int quant_max"
-)
+ARGUMENTS = "Tensor input, Tensor scale, Tensor zero_point, int? axis, int quant_min, int quant_max"
+"""What all operators of this family take, as schemas spell it."""
 
 # Linear in grad: differentiating once more masks once more.
 fake_quantize_backward = operator(
-    f"fake_quantize_backward(Tensor grad, {_ARGUMENTS}, Tensor? enabled=None) -> Tensor",
+    f"fake_quantize_backward(Tensor grad, {ARGUMENTS}, Tensor? enabled=None) -> Tensor",
     cpu=fake_quantize_backward_cpu,
     reference=fake_quantize_backward_reference,
     fake=fake_quantize_backward_fake,
@@ -328,7 +329,7 @@ fake_quantize_backward = operator(
 )
 
 fake_quantize = operator(
-    f"fake_quantize({_ARGUMENTS}, Tensor? enabled=None) -> Tensor",
+    f"fake_quantize({ARGUMENTS}, Tensor? enabled=None) -> Tensor",
     cpu=fake_quantize_cpu,
     reference=fake_quantize_reference,
     fake=fake_quantize_fake,

@@ -20,15 +20,15 @@ from .._threads import num_threads
 from ._layout import laid_out_as
 from ._registry import operator
 from .fake_quantize import (
-    _ARGUMENTS,
-    _check_grad,
-    _formatted_as,
-    _Layout,
-    _needs_reference,
-    _Steps,
+    ARGUMENTS,
+    Layout,
+    Steps,
+    check_grad,
     fake_quantize_cpu,
     fake_quantize_fake,
     fake_quantize_reference,
+    formatted_as,
+    needs_reference,
 )
 
 
@@ -117,7 +117,7 @@ def fake_quantize_learnable_backward_reference(
         Tensors of the shapes and dtypes of ``input``, ``scale`` and ``zero_point``.
     """
     rounded = _rounded(zero_point, quant_min, quant_max)
-    steps = _Steps(input, scale, rounded, axis, quant_min, quant_max)
+    steps = Steps(input, scale, rounded, axis, quant_min, quant_max)
     zero = steps.product.new_zeros(())
     errors = grad * (steps.difference - torch.where(steps.inside, steps.product, zero))
     clamped = torch.where(steps.inside, zero, grad)
@@ -128,7 +128,7 @@ def fake_quantize_learnable_backward_reference(
         for factor, x in ((grad_factor, sums[0]), (-grad_factor * scale.double(), sums[1]))
     )
     passed = torch.where(steps.inside, grad, torch.zeros_like(grad))
-    return _formatted_as(passed, input), grad_scale, grad_zero_point.to(zero_point.dtype)
+    return formatted_as(passed, input), grad_scale, grad_zero_point.to(zero_point.dtype)
 
 
 def fake_quantize_learnable_backward_fake(
@@ -141,7 +141,7 @@ def fake_quantize_learnable_backward_fake(
     quant_max: int,
     grad_factor: float = 1.0,
 ) -> Gradients:
-    _check_grad(grad, input)
+    check_grad(grad, input)
     output = fake_quantize_fake(input, scale, zero_point, axis, quant_min, quant_max)
     shape = scale.shape
     return output, scale.new_empty(shape), zero_point.new_empty(zero_point.shape)
@@ -159,13 +159,13 @@ def fake_quantize_learnable_backward_cpu(
 ) -> Gradients:
     arguments = input, scale, zero_point, axis, quant_min, quant_max
     output, grad_scale, grad_zero_point = fake_quantize_learnable_backward_fake(grad, *arguments)
-    if _needs_reference(input):
+    if needs_reference(input):
         return fake_quantize_learnable_backward_reference(grad, *arguments, grad_factor)
     if output.numel() == 0:
         return output, grad_scale.zero_(), grad_zero_point.zero_()
     grad, input = laid_out_as(grad, output), laid_out_as(input, output)
     rounded = _rounded(zero_point, quant_min, quant_max)
-    layout = _Layout(output, scale, rounded, axis, quant_min, quant_max)
+    layout = Layout(output, scale, rounded, axis, quant_min, quant_max)
     sums = torch.empty(2, scale.numel())
     tensors = grad.data_ptr(), input.data_ptr(), output.data_ptr()
     results = sums[0].data_ptr(), sums[1].data_ptr()
@@ -187,7 +187,7 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 
 fake_quantize_learnable_backward = operator(
-    f"fake_quantize_learnable_backward(Tensor grad, {_ARGUMENTS}, float grad_factor=1.0) -> "
+    f"fake_quantize_learnable_backward(Tensor grad, {ARGUMENTS}, float grad_factor=1.0) -> "
     "(Tensor, Tensor, Tensor)",
     cpu=fake_quantize_learnable_backward_cpu,
     reference=fake_quantize_learnable_backward_reference,
@@ -195,7 +195,7 @@ fake_quantize_learnable_backward = operator(
 )
 
 fake_quantize_learnable = operator(
-    f"fake_quantize_learnable({_ARGUMENTS}, float grad_factor=1.0) -> Tensor",
+    f"fake_quantize_learnable({ARGUMENTS}, float grad_factor=1.0) -> Tensor",
     cpu=fake_quantize_learnable_cpu,
     reference=fake_quantize_learnable_reference,
     fake=fake_quantize_learnable_fake,

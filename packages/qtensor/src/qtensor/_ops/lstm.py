@@ -15,7 +15,7 @@ from ._weighted import weighted_operator
 from .add import add_reference
 from .linear import linear_reference
 from .mul import mul_reference
-from .unary import _table, unary_reference
+from .unary import table_of, unary_reference
 
 STAGES = (
     "gates",
@@ -292,7 +292,7 @@ def _copied(cell: Tensor) -> Tensor:
 
 def _tables(stages: dict[str, _Stage], dtype: torch.dtype) -> tuple[bytes, ...]:
     def table(source: str, function: str, result: str) -> bytes:
-        return _table(dtype, *stages[source][:2], function, (), *stages[result], dtype)
+        return table_of(dtype, *stages[source][:2], function, (), *stages[result], dtype)
 
     gates = (table("gates", function, name) for name, function in _GATES.items())
     return (*gates, table("cell", "tanh", "tanh"))

@@ -106,7 +106,7 @@ def unary_reference(
         ... )
         tensor([  0, 128, 255], dtype=torch.uint8)
     """
-    table = _table(
+    table = table_of(
         input.dtype,
         scale,
         zero_point,
@@ -142,7 +142,7 @@ def values_of(
 
 
 @lru_cache(maxsize=1024)
-def _table(
+def table_of(
     input_dtype: torch.dtype,
     scale: float,
     zero_point: int,
@@ -154,6 +154,7 @@ def _table(
     quant_max: int,
     dtype: torch.dtype,
 ) -> bytes:
+    """The output byte of each of the 256 input bytes, in the order of :func:`values_of`."""
     probe = torch.empty(0, dtype=input_dtype, device="cpu")
     output = output_scale, output_zero_point, quant_min, quant_max
     check_requantize(probe, scale, zero_point, *output, dtype)
@@ -191,7 +192,7 @@ def _kernel(
     arguments: Sequence[float],
     *parameters: Any,
 ) -> _elementwise.Lookup:
-    table = _table(input.dtype, scale, zero_point, function, tuple(arguments), *parameters)
+    table = table_of(input.dtype, scale, zero_point, function, tuple(arguments), *parameters)
     made = _elementwise.Lookup(output.numel(), table)
     made.copied = copied_as(output, input)
     return made

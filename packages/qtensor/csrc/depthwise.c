@@ -268,15 +268,14 @@ static bool find_shortcut(task *t) {
     f->lowest = (uint8_t)((int)rintf(p->lowest) + shift);
     f->highest = (uint8_t)((int)rintf(p->highest) + shift);
     f->flip = (uint8_t)(128 * p->is_signed);
-    const int last = (int)smaller(t->plan->channels, LANES) - 1; /* more lanes are not stored */
-    float multiplier[LANES], bias[LANES];
+    const int count = (int)smaller(t->plan->channels, LANES); /* more lanes are not stored */
+    float multiplier[LANES] = {0}, bias[LANES] = {0};
+    for (int lane = 0; lane < count; lane++)
+        multiplier[lane] = p->multipliers[(t->first_channel + lane) * p->multiplier_stride];
+    if (p->bias) memcpy(bias, p->bias + t->first_channel, (size_t)count * sizeof *bias);
     int within = 0;
-    for (int lane = 0; lane < LANES; lane++) {
-        const int64_t channel = t->first_channel + (lane < last ? lane : last);
-        multiplier[lane] = p->multipliers[channel * p->multiplier_stride];
-        bias[lane] = p->bias ? p->bias[channel] : 0;
+    for (int lane = 0; lane < LANES; lane++)
         within += fabsf(multiplier[lane]) * 0x1p31f + fabsf(bias[lane]) < 0x1p30f;
-    }
     for (int lane = 0; lane < LANES; lane += 4) { /* which lie together */
         memcpy(f->multiplier + place_of(lane), multiplier + lane, 4 * sizeof *multiplier);
         memcpy(f->bias + place_of(lane), bias + lane, 4 * sizeof *bias);
@@ -345,17 +344,21 @@ static void find_offsets(const plan *p, int parity, int32_t *offset) {
                                        x * axes[2].dilation) * JOINED);
 }
 
+/* Takes one task after the other, from as many stretches as there are threads in turns: what is
+ * done at one time then lies far apart. Neighbours would write to the same cache lines. */
 static bool run_tasks(const plan *p, int64_t count, int64_t *next) {
+    const int64_t stretches = larger(p->product->threads, 1), length = divide_up(count, stretches);
     void *memory = aligned_alloc(64, divide(p, NULL).size);
     if (!memory) return false;
     scratch s = divide(p, memory);
     for (int i = 0; i < PARITIES; i++) find_offsets(p, i, s.offsets[i]);
     for (;;) {
-        int64_t task;
+        int64_t taken;
 #pragma omp atomic capture
-        task = (*next)++;
-        if (task >= count) break;
-        run_task(p, &s, task);
+        taken = (*next)++;
+        if (taken >= stretches * length) break;
+        const int64_t task = taken % stretches * length + taken / stretches;
+        if (task < count) run_task(p, &s, task);
     }
     free(memory);
     return true;
@@ -383,14 +386,15 @@ static void choose_tasks(plan *p) {
     p->columns = divide_up(x->outputs, p->cuts);
     p->width = extent(x, p->columns);
 
-    const int threads = p->product->threads;
-    const int64_t wanted = threads > 1 ? TASKS_PER_THREAD * (int64_t)threads : 1;
+    const int64_t threads = larger(p->product->threads, 1);
+    const int64_t wanted = threads > 1 ? TASKS_PER_THREAD * threads : 1;
     const int64_t others = shape->batch * p->axes[0].outputs * p->cuts * p->panels * p->fields;
     const int64_t lines = divide_up(y->outputs, p->fields);
     const int64_t line_bytes = y->stride * x->size * shape->channels;
     const int64_t bands = larger(divide_up(lines * line_bytes, BAND_BYTES),
                                  divide_up(wanted, larger(others, 1)));
-    p->lines = smaller(larger(divide_up(lines, bands), MIN_LINES), lines);
+    const int64_t even = divide_up(bands, threads) * threads; /* as many for each */
+    p->lines = smaller(larger(divide_up(lines, even), MIN_LINES), lines);
     p->bands = divide_up(lines, larger(p->lines, 1));
 
     const int64_t all = divide_up(extent(y, p->lines), 2);

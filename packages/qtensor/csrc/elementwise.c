@@ -98,17 +98,17 @@ static void dequantize_range(const void *context, int64_t begin, int64_t end) {
 }
 
 /* Where channels alternate from one byte to the next, rows begin ... end of all channels, with the
- * parameters of CHANNELS channels at a time brought into the kernels' form. */
-enum { CHANNELS = 256 };
+ * parameters of BLOCK channels at a time brought into the kernels' form. */
+enum { BLOCK = 256 };
 
 static void quantize_rows(const void *context, int64_t begin, int64_t end) {
     const convert_context *c = context;
     const channel_layout *layout = c->layout;
     const int32_t flip = flip_of(c->type);
-    float inverse_scales[CHANNELS];
-    int32_t zero_points[CHANNELS];
-    for (int64_t first = 0; first < layout->channels; first += CHANNELS) {
-        const int64_t left = layout->channels - first, n = left < CHANNELS ? left : CHANNELS;
+    float inverse_scales[BLOCK];
+    int32_t zero_points[BLOCK];
+    for (int64_t first = 0; first < layout->channels; first += BLOCK) {
+        const int64_t left = layout->channels - first, n = left < BLOCK ? left : BLOCK;
         for (int64_t i = 0; i < n; i++) {
             inverse_scales[i] = 1.0f / layout->scales[first + i];
             zero_points[i] = (int32_t)zero_point_of(layout, first + i) + flip;
@@ -126,9 +126,9 @@ static void dequantize_rows(const void *context, int64_t begin, int64_t end) {
     const convert_context *c = context;
     const channel_layout *layout = c->layout;
     const int32_t flip = flip_of(c->type);
-    float zero_points[CHANNELS];
-    for (int64_t first = 0; first < layout->channels; first += CHANNELS) {
-        const int64_t left = layout->channels - first, n = left < CHANNELS ? left : CHANNELS;
+    float zero_points[BLOCK];
+    for (int64_t first = 0; first < layout->channels; first += BLOCK) {
+        const int64_t left = layout->channels - first, n = left < BLOCK ? left : BLOCK;
         for (int64_t i = 0; i < n; i++) {
             zero_points[i] = (float)(zero_point_of(layout, first + i) + flip) +
                              real_zero_point_of(layout, first + i);

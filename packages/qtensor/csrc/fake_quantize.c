@@ -106,8 +106,9 @@ static void map_range(const void *context, int64_t begin, int64_t end) {
     }
 }
 
-static enum fake_quantize_status map_tensor(const fake_quantize_kernels *kernels, const float *grad, const float *x,
-                      float *result, const fake_quantize_layout *layout, int threads) {
+static enum fake_quantize_status map_tensor(
+    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *result,
+    const fake_quantize_layout *layout, int threads) {
     cut cut;
     const enum fake_quantize_status status = make_cut(&cut, layout);
     if (status != FAKE_QUANTIZE_DONE) {
@@ -121,14 +122,15 @@ static enum fake_quantize_status map_tensor(const fake_quantize_kernels *kernels
     return FAKE_QUANTIZE_DONE;
 }
 
-enum fake_quantize_status fake_quantize_forward(const fake_quantize_kernels *kernels, const float *x, float *y,
-                          const fake_quantize_layout *layout, int threads) {
+enum fake_quantize_status fake_quantize_forward(
+    const fake_quantize_kernels *kernels, const float *x, float *y,
+    const fake_quantize_layout *layout, int threads) {
     return map_tensor(kernels, NULL, x, y, layout, threads);
 }
 
-enum fake_quantize_status fake_quantize_backward(const fake_quantize_kernels *kernels, const float *grad,
-                           const float *x, float *grad_x, const fake_quantize_layout *layout,
-                           int threads) {
+enum fake_quantize_status fake_quantize_backward(
+    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *grad_x,
+    const fake_quantize_layout *layout, int threads) {
     return map_tensor(kernels, grad, x, grad_x, layout, threads);
 }
 
@@ -187,9 +189,10 @@ static double total(const double *values, int64_t from, int64_t n) {
     return sum;
 }
 
-enum fake_quantize_status fake_quantize_learn(const fake_quantize_kernels *kernels, const float *grad, const float *x,
-                        float *grad_x, float *grad_scale, float *grad_zero_point,
-                        double grad_factor, const fake_quantize_layout *layout, int threads) {
+enum fake_quantize_status fake_quantize_learn(
+    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *grad_x,
+    float *grad_scale, float *grad_zero_point, double grad_factor,
+    const fake_quantize_layout *layout, int threads) {
     const int64_t size = layout->outer * layout->channels * layout->inner;
     const int64_t blocks = (size + BLOCK - 1) / BLOCK;
     cut cut;

@@ -59,17 +59,19 @@ enum fake_quantize_status {
     FAKE_QUANTIZE_BAD_PARAMETERS,
 };
 
-enum fake_quantize_status fake_quantize_forward(const fake_quantize_kernels *kernels, const float *x, float *y,
-                          const fake_quantize_layout *layout, int threads);
+enum fake_quantize_status fake_quantize_forward(
+    const fake_quantize_kernels *kernels, const float *x, float *y,
+    const fake_quantize_layout *layout, int threads);
 
-enum fake_quantize_status fake_quantize_backward(const fake_quantize_kernels *kernels, const float *grad,
-                           const float *x, float *grad_x, const fake_quantize_layout *layout,
-                           int threads);
+enum fake_quantize_status fake_quantize_backward(
+    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *grad_x,
+    const fake_quantize_layout *layout, int threads);
 
 /* Also the gradients of scale and zero point, one for each channel. Neither depends on `threads`:
  * every sum has an order of its own. */
-enum fake_quantize_status fake_quantize_learn(const fake_quantize_kernels *kernels, const float *grad, const float *x,
-                        float *grad_x, float *grad_scale, float *grad_zero_point,
-                        double grad_factor, const fake_quantize_layout *layout, int threads);
+enum fake_quantize_status fake_quantize_learn(
+    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *grad_x,
+    float *grad_scale, float *grad_zero_point, double grad_factor,
+    const fake_quantize_layout *layout, int threads);
 
 #endif

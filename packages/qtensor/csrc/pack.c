@@ -18,7 +18,7 @@ static void store_wide(const int8_t *step, int16_t *out) {
 }
 
 /* What packing one panel after the other needs; the last three move on. */
-typedef struct packer {
+typedef struct {
     schedule plan;
     int8_t *raw;        /* the panel's steps in natural order */
     int64_t first;      /* number of the first of them in the whole of K */
@@ -178,21 +178,21 @@ static void count_steps(packed *p, const panel *done) {
     p->counts[3] += done->wide;
 }
 
-static void pack_chunk(packed *p, packer *packer, const int8_t *weights, int64_t run_length,
+static void pack_chunk(packed *p, packer *w, const int8_t *weights, int64_t run_length,
                        int64_t steps, int64_t chunk) {
     int64_t panels = p->groups * p->group_panels;
     for (int64_t i = 0; i < panels; i++) {
         int64_t group = i / p->group_panels, channel = i % p->group_panels * CHANNELS;
         int64_t left = p->channels - channel;
-        gather(weights + (group * p->channels + channel) * p->k, left < CHANNELS ? left : CHANNELS,
-               p->k, run_length, packer->first, steps, packer->raw);
-        panel done = pack_panel(packer, steps);
+        gather(weights + (group * p->channels + channel) * p->k, smaller(left, CHANNELS), p->k,
+               run_length, w->first, steps, w->raw);
+        panel done = pack_panel(w, steps);
         p->panels[chunk * panels + i] = done;
         count_steps(p, &done);
     }
     if (p->ones) {
-        gather_ones(run_length, packer->first, steps, packer->raw);
-        p->ones[chunk] = pack_panel(packer, steps);
+        gather_ones(run_length, w->first, steps, w->raw);
+        p->ones[chunk] = pack_panel(w, steps);
     }
 }
 
@@ -209,22 +209,21 @@ packed *pack(const int8_t *weights, int64_t groups, int64_t channels, int64_t ru
                     .group_panels = (channels + CHANNELS - 1) / CHANNELS,
                     .chunks = steps ? (steps + CHUNK_STEPS - 1) / CHUNK_STEPS : 1};
 
-    packer packer = {.amax = amax, .copy_steps = steps, .orders = sizes.copies};
+    packer w = {.amax = amax, .copy_steps = steps, .orders = sizes.copies};
     arena measure = {0};
-    carve_schedule(&packer.plan, &measure, chunk_steps);
+    carve_schedule(&w.plan, &measure, chunk_steps);
     void *workspace = malloc(measure.used + 1);
-    packed *p = workspace ? allocate(sizes, &packer, row_sums) : NULL;
+    packed *p = workspace ? allocate(sizes, &w, row_sums) : NULL;
     if (p) {
-        const struct packer empty = packer;
-        packer.raw = carve_schedule(&packer.plan, &(arena){workspace, 0}, chunk_steps);
+        const packer empty = w;
+        w.raw = carve_schedule(&w.plan, &(arena){workspace, 0}, chunk_steps);
         for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
-            packer.first = chunk * CHUNK_STEPS;
-            pack_chunk(p, &packer, weights, run_length,
-                       smaller(steps - packer.first, CHUNK_STEPS), chunk);
+            w.first = chunk * CHUNK_STEPS;
+            pack_chunk(p, &w, weights, run_length, smaller(steps - w.first, CHUNK_STEPS), chunk);
         }
         /* The rest was never touched. */
-        p->bytes = (char *)empty.centres - (char *)p->memory + (packer.weights - empty.weights) +
-                   ((char *)packer.centres - (char *)empty.centres);
+        p->bytes = (char *)empty.centres - (char *)p->memory + (w.weights - empty.weights) +
+                   ((char *)w.centres - (char *)empty.centres);
     }
     free(workspace);
     return p;

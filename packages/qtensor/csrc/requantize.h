@@ -4,12 +4,19 @@
 
 #include <stdint.h>
 
+/* A scale and a zero point for each channel, or one for all. Scales are floats or doubles. */
+typedef struct {
+    const void *scales;
+    int doubles;
+    const int64_t *zero_points;
+    int several_scales, several_zero_points;
+} channel_parameters;
+
 /* A dense tensor as (outer, channels, inner), and for each channel how it is quantized and how it
- * is to be: ratios of the scales, and zero points. These are floats where bytes become bytes, else
- * doubles. Element types are 0 (uint8), 1 (int8) and 2 (int32). */
+ * is to be. Element types are 0 (uint8), 1 (int8) and 2 (int32). */
 typedef struct {
     int64_t outer, channels, inner;
-    const void *ratios, *zero_points, *output_zero_points;
+    channel_parameters given, wanted;
     double quant_min, quant_max;
     int input, output;
 } requantize_layout;
@@ -20,7 +27,12 @@ typedef struct {
     const requantize_layout *layout;
 } requantize_context;
 
-/* The values from `begin` to `end` of a context's tensor. */
+/* Whether channels alternate from one value to the next. */
+static inline int is_by_rows(const requantize_layout *layout) {
+    return layout->inner == 1 && layout->channels > 1;
+}
+
+/* From `begin` to `end`: rows of all channels where the layout is by rows, else values. */
 typedef void requantize_kernel(const void *context, int64_t begin, int64_t end);
 requantize_kernel requantize_scalar, requantize_avx2;
 

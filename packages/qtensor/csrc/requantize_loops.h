@@ -7,35 +7,72 @@
 static const float round_float = 0x1.8p23f;
 static const double round_double = 0x1.8p52;
 
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+enum { CHANNELS = 256 }; /* whose parameters are brought into the loops' form at a time */
+
+static inline double scale_at(const channel_parameters *p, int64_t channel) {
+    const int64_t i = p->several_scales ? channel : 0;
+    return p->doubles ? ((const double *)p->scales)[i] : ((const float *)p->scales)[i];
+}
+
+static inline int64_t zero_point_at(const channel_parameters *p, int64_t channel) {
+    return p->zero_points[p->several_zero_points ? channel : 0];
+}
+
+#define PARAMETERS(REAL)                                                                           \
+    typedef struct {                                                                               \
+        REAL ratios[CHANNELS], zero_points[CHANNELS], output_zero_points[CHANNELS];                \
+    } REAL##_parameters;                                                                           \
+    static void REAL##_parameters_of(REAL##_parameters *p, const requantize_layout *layout,        \
+                                     int64_t first, int64_t n) {                                   \
+        const channel_parameters *given = &layout->given, *wanted = &layout->wanted;               \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            p->ratios[i] = (REAL)(scale_at(given, first + i) / scale_at(wanted, first + i));       \
+            p->zero_points[i] = (REAL)zero_point_at(given, first + i);                             \
+            p->output_zero_points[i] = (REAL)zero_point_at(wanted, first + i);                     \
+        }                                                                                          \
+    }
+
+PARAMETERS(float)
+PARAMETERS(double)
+
 /* `n` neighbours. `step` says how far their parameters lie apart: 0 or 1, a constant where this is
  * inlined. */
 #define RUN(NAME, IN, OUT, REAL, ROUND)                                                            \
     static inline __attribute__((always_inline)) void NAME##_run(                                  \
-        const IN *restrict q, OUT *restrict out, int64_t n, const REAL *restrict ratios,           \
-        const REAL *restrict zero_points, const REAL *restrict output_zero_points,                 \
-        const REAL quant_min, const REAL quant_max, const int step) {                              \
+        const IN *restrict q, OUT *restrict out, int64_t n, const REAL##_parameters *restrict p,   \
+        const requantize_layout *layout, const int step) {                                         \
+        const REAL quant_min = (REAL)layout->quant_min, quant_max = (REAL)layout->quant_max;       \
         for (int64_t i = 0; i < n; i++) {                                                          \
-            const REAL zero_point = output_zero_points[i * step];                                  \
+            const REAL zero_point = p->output_zero_points[i * step];                               \
             const REAL lowest = quant_min - zero_point, highest = quant_max - zero_point;          \
-            REAL t = ((REAL)q[i] - zero_points[i * step]) * ratios[i * step];                      \
+            REAL t = ((REAL)q[i] - p->zero_points[i * step]) * p->ratios[i * step];                \
             t = t > lowest ? t : lowest; /* NaN too */                                             \
             t = t < highest ? t : highest;                                                         \
             out[i] = (OUT)(int32_t)((t + ROUND) - ROUND + zero_point);                             \
         }                                                                                          \
     }                                                                                              \
-    static void NAME(const requantize_context *c, int64_t at, int64_t n, int64_t channel,          \
-                     int step) {                                                                   \
-        const requantize_layout *p = c->layout;                                                    \
-        const IN *q = (const IN *)c->q + at;                                                       \
-        OUT *out = (OUT *)c->out + at;                                                             \
-        const REAL *ratios = (const REAL *)p->ratios + channel;                                    \
-        const REAL *zeros = (const REAL *)p->zero_points + channel;                                \
-        const REAL *output_zeros = (const REAL *)p->output_zero_points + channel;                  \
-        const REAL low = (REAL)p->quant_min, high = (REAL)p->quant_max;                            \
-        if (step) {                                                                                \
-            NAME##_run(q, out, n, ratios, zeros, output_zeros, low, high, 1);                      \
-        } else {                                                                                   \
-            NAME##_run(q, out, n, ratios, zeros, output_zeros, low, high, 0);                      \
+    static void NAME(const requantize_context *c, int64_t begin, int64_t end) {                    \
+        const requantize_layout *layout = c->layout;                                               \
+        const IN *q = (const IN *)c->q;                                                            \
+        OUT *out = (OUT *)c->out;                                                                  \
+        REAL##_parameters p;                                                                       \
+        if (is_by_rows(layout)) {                                                                  \
+            const int64_t channels = layout->channels;                                             \
+            for (int64_t first = 0; first < channels; first += CHANNELS) {                         \
+                const int64_t n = smaller(channels - first, CHANNELS);                             \
+                REAL##_parameters_of(&p, layout, first, n);                                        \
+                for (int64_t at = begin * channels + first; at < end * channels; at += channels) { \
+                    NAME##_run(q + at, out + at, n, &p, layout, 1);                                \
+                }                                                                                  \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (int64_t at = begin, n; at < end; at += n) {                                           \
+            n = smaller(layout->inner - at % layout->inner, end - at);                             \
+            REAL##_parameters_of(&p, layout, at / layout->inner % layout->channels, 1);            \
+            NAME##_run(q + at, out + at, n, &p, layout, 0);                                        \
         }                                                                                          \
     }
 
@@ -49,7 +86,7 @@ RUN(s32_to_u8, int32_t, uint8_t, double, round_double)
 RUN(s32_to_s8, int32_t, int8_t, double, round_double)
 RUN(s32_to_s32, int32_t, int32_t, double, round_double)
 
-typedef void requantize_run(const requantize_context *, int64_t, int64_t, int64_t, int);
+typedef void requantize_run(const requantize_context *, int64_t, int64_t);
 static requantize_run *const runs[3][3] = {
     {u8_to_u8, u8_to_s8, u8_to_s32},
     {s8_to_u8, s8_to_s8, s8_to_s32},
@@ -58,15 +95,5 @@ static requantize_run *const runs[3][3] = {
 
 static inline void requantize_range(const void *context, int64_t begin, int64_t end) {
     const requantize_context *c = context;
-    const requantize_layout *p = c->layout;
-    requantize_run *run = runs[p->input][p->output];
-    /* Either all of a line has one channel's parameters, or each value those of another. */
-    const int step = p->inner == 1 && p->channels > 1;
-    const int64_t length = step ? p->channels : p->inner;
-    for (int64_t at = begin; at < end;) {
-        const int64_t line = at / length, within = at % length;
-        const int64_t n = length - within < end - at ? length - within : end - at;
-        run(c, at, n, step ? within : line % p->channels, step);
-        at += n;
-    }
+    runs[c->layout->input][c->layout->output](c, begin, end);
 }

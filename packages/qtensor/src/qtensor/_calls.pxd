@@ -26,6 +26,8 @@ cdef class Kernel:
     """
 
     cdef public tuple copied
+    cdef public object refuse
+    cdef bint sound(self, const dlpack_tensor *inputs) noexcept nogil
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil
 
 

@@ -10,6 +10,7 @@ def readable(objects: Iterable[Any]) -> bool: ...
 
 class Kernel:
     copied: tuple[Tensor | None, ...]
+    refuse: Callable[..., None]
 
 class Prepared:
     def __init__(self, fake: Callable[..., Tensor], kernel: Callable[..., Kernel]) -> None: ...

@@ -115,6 +115,10 @@ cdef class Kernel:
     def __cinit__(self):
         self.copied = ()
 
+    cdef bint sound(self, const dlpack_tensor *inputs) noexcept nogil:
+        """Whether these tensors hold what they may hold; else ``refuse`` raises, given them."""
+        return True
+
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         pass
 
@@ -235,6 +239,8 @@ cdef class Plan:
         cdef int threads = num_threads()
         if self._copies:
             self._copy(tensors, inputs)
+        if not self._kernel.sound(inputs):
+            self._kernel.refuse(*tensors)
         cdef dlpack_owned *owned = self._output.allocate()
         cdef void *output = owned.tensor.data
         with nogil:

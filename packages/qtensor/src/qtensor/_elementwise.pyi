@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from ._calls import Kernel
 
 def use_isa(name: str) -> None: ...
@@ -18,28 +20,17 @@ class Quantize(Kernel):
 class Dequantize(Kernel):
     def __init__(self, element: int, count: int, scale: float, zero_point: int) -> None: ...
 
-def quantize_per_channel(
-    x: int,
-    q: int,
-    element: int,
-    shape: Sequence[int],
-    scales: int,
-    zero_points: int,
-    real_zero_points: int,
-    quant_min: int,
-    quant_max: int,
-    threads: int,
-) -> None: ...
-def dequantize_per_channel(
-    q: int,
-    x: int,
-    element: int,
-    shape: Sequence[int],
-    scales: int,
-    zero_points: int,
-    real_zero_points: int,
-    threads: int,
-) -> None: ...
+class QuantizePerChannel(Kernel):
+    def __init__(
+        self,
+        element: int,
+        shape: Sequence[int],
+        zero_points: Tensor | None,
+        lowest: int,
+        highest: int,
+    ) -> None: ...
+
+class DequantizePerChannel(QuantizePerChannel): ...
 
 class RequantizeParams:
     def __init__(

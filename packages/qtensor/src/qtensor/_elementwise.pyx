@@ -3,6 +3,8 @@
 else with addresses of dense memory. All is checked already; the GIL is released during the work."""
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.float cimport FLT_MAX, FLT_MIN
+from libc.math cimport fabsf
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
@@ -141,28 +143,64 @@ cdef class Dequantize(Kernel):
         dequantize_tensor(kernels, inputs[0].data, <float *>output, self._element, &layout, threads)
 
 
-cdef channel_layout layout_of(shape, size_t scales, size_t zero_points, size_t real_zero_points):
-    outer, channels, inner = shape
-    return channel_layout(outer, channels, inner, <const float *>scales,
-                          <const int64_t *>zero_points, <const float *>real_zero_points)
+cdef class _PerChannel(Kernel):
+    """Reads a tensor, then a scale for each of its channels, then their zero points, if any.
+
+    Args:
+        element: of the integers.
+        shape: outer, channels, inner.
+        lowest, highest: what an integer zero point may be.
+    """
+
+    cdef element_type _element
+    cdef int64_t _outer, _channels, _inner, _lowest, _highest
+    cdef bint _shifted, _real
+
+    def __init__(self, int element, shape, zero_points, int64_t lowest, int64_t highest):
+        self._element = <element_type>element
+        self._outer, self._channels, self._inner = shape
+        self._shifted = zero_points is not None
+        self._real = self._shifted and zero_points.is_floating_point()
+        self._lowest, self._highest = lowest, highest
+
+    cdef channel_layout _layout(self, const dlpack_tensor *inputs) noexcept nogil:
+        cdef channel_layout layout = channel_layout(
+            self._outer, self._channels, self._inner, <const float *>inputs[1].data, NULL, NULL)
+        if self._real:
+            layout.real_zero_points = <const float *>inputs[2].data
+        elif self._shifted:
+            layout.zero_points = <const int64_t *>inputs[2].data
+        return layout
+
+    cdef bint sound(self, const dlpack_tensor *inputs) noexcept nogil:
+        cdef channel_layout layout = self._layout(inputs)
+        cdef bint sound = True
+        cdef int64_t i, zero_point
+        for i in range(inputs[1].sizes[0]):
+            sound &= FLT_MIN <= layout.scales[i] and layout.scales[i] <= FLT_MAX
+            if layout.real_zero_points:
+                sound &= fabsf(layout.real_zero_points[i]) <= FLT_MAX
+            elif layout.zero_points:
+                zero_point = layout.zero_points[i]
+                sound &= self._lowest <= zero_point and zero_point <= self._highest
+        return sound
 
 
-def quantize_per_channel(size_t x, size_t q, int element, shape, size_t scales,
-                         size_t zero_points, size_t real_zero_points, int64_t quant_min,
-                         int64_t quant_max, int threads):
-    """``shape``: outer, channels, inner. One of the zero point addresses is 0, for none."""
-    cdef channel_layout layout = layout_of(shape, scales, zero_points, real_zero_points)
-    with nogil:
-        quantize_tensor(kernels, <const float *>x, <void *>q, <element_type>element, &layout,
-                        quant_min, quant_max, threads)
+cdef class QuantizePerChannel(_PerChannel):
+    """Floats to integers within ``lowest ... highest``."""
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef channel_layout layout = self._layout(inputs)
+        quantize_tensor(kernels, <const float *>inputs[0].data, output, self._element, &layout,
+                        self._lowest, self._highest, threads)
 
 
-def dequantize_per_channel(size_t q, size_t x, int element, shape, size_t scales,
-                           size_t zero_points, size_t real_zero_points, int threads):
-    cdef channel_layout layout = layout_of(shape, scales, zero_points, real_zero_points)
-    with nogil:
-        dequantize_tensor(kernels, <const void *>q, <float *>x, <element_type>element, &layout,
-                          threads)
+cdef class DequantizePerChannel(_PerChannel):
+    """Integers to floats."""
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef channel_layout layout = self._layout(inputs)
+        dequantize_tensor(kernels, inputs[0].data, <float *>output, self._element, &layout, threads)
 
 
 cdef class RequantizeParams:

@@ -1,18 +1,25 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Calls the C driver of csrc/requantize.h. Tensors come as addresses of dense memory, already
-checked; the GIL is released while they are worked on."""
+"""Calls the C driver of csrc/requantize.h. Tensors are dense and checked already; the GIL is released
+while they are worked on."""
 
-from libc.stdint cimport int64_t
+from libc.float cimport FLT_MAX, FLT_MIN
+from libc.stdint cimport int32_t, int64_t
 
 from ._isa import ISA
 
+from ._calls cimport Kernel, dlpack_tensor
+
 
 cdef extern from "requantize.h" nogil:
+    ctypedef struct channel_parameters:
+        const void *scales
+        bint doubles
+        const int64_t *zero_points
+        bint several_scales, several_zero_points
+
     ctypedef struct requantize_layout:
         int64_t outer, channels, inner
-        const void *ratios
-        const void *zero_points
-        const void *output_zero_points
+        channel_parameters given, wanted
         double quant_min, quant_max
         int input, output
 
@@ -38,17 +45,52 @@ def use_isa(str name):
 use_isa(ISA)
 
 
-def requantize(size_t q, size_t out, shape, size_t ratios, size_t zero_points,
-               size_t output_zero_points, double quant_min, double quant_max, int input,
-               int output, int threads):
-    """``shape``: outer, channels, inner; the parameters: as many numbers as channels, float32
-    where bytes become bytes, else float64."""
-    cdef requantize_layout layout
-    layout.outer, layout.channels, layout.inner = shape
-    layout.ratios = <const void *>ratios
-    layout.zero_points = <const void *>zero_points
-    layout.output_zero_points = <const void *>output_zero_points
-    layout.quant_min, layout.quant_max = quant_min, quant_max
-    layout.input, layout.output = input, output
-    with nogil:
-        requantize_channels(kernel, <const void *>q, <void *>out, &layout, threads)
+cdef class RequantizePerChannel(Kernel):
+    """Reads a tensor, then scales and zero points of its channels, then those of the output's.
+
+    Args:
+        shape: outer, channels, inner.
+        input, output: the types of the integers.
+        lowest, highest: what a zero point of the input may be.
+        quant_min, quant_max: the integers that the output may use.
+    """
+
+    cdef requantize_layout _layout
+    cdef int64_t _lowest, _highest, _quant_min, _quant_max
+
+    def __init__(self, shape, int input, int output, int64_t lowest, int64_t highest,
+                 int64_t quant_min, int64_t quant_max):
+        self._layout.outer, self._layout.channels, self._layout.inner = shape
+        self._layout.input, self._layout.output = input, output
+        self._layout.quant_min, self._layout.quant_max = quant_min, quant_max
+        self._lowest, self._highest = lowest, highest
+        self._quant_min, self._quant_max = quant_min, quant_max
+
+    cdef bint sound(self, const dlpack_tensor *inputs) noexcept nogil:
+        return _sound(&inputs[1], self._lowest, self._highest) \
+            and _sound(&inputs[3], self._quant_min, self._quant_max)
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef requantize_layout layout = self._layout
+        layout.given, layout.wanted = _parameters(&inputs[1]), _parameters(&inputs[3])
+        requantize_channels(kernel, inputs[0].data, output, &layout, threads)
+
+
+cdef channel_parameters _parameters(const dlpack_tensor *tensors) noexcept nogil:
+    """Of two tensors: scales and zero points."""
+    return channel_parameters(tensors[0].data, tensors[0].bits == 64, <int64_t *>tensors[1].data,
+                              tensors[0].sizes[0] > 1, tensors[1].sizes[0] > 1)
+
+
+cdef bint _sound(const dlpack_tensor *tensors, int64_t lowest, int64_t highest) noexcept nogil:
+    """Whether scales can be computed with in float32, and zero points lie within these bounds."""
+    cdef channel_parameters p = _parameters(tensors)
+    cdef bint sound = True
+    cdef double scale
+    cdef int64_t i
+    for i in range(tensors[0].sizes[0]):
+        scale = (<const double *>p.scales)[i] if p.doubles else (<const float *>p.scales)[i]
+        sound &= FLT_MIN <= scale and scale <= FLT_MAX
+    for i in range(tensors[1].sizes[0]):
+        sound &= lowest <= p.zero_points[i] and p.zero_points[i] <= highest
+    return sound

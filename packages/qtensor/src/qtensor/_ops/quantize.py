@@ -9,12 +9,13 @@ rounding instead of after it. Each ``_fake`` checks what is given and allocates 
 kernels too. Dequantizing takes the range and dtype of the integers only to have them in the graph.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from .. import _elementwise
 from .._calls import Prepared
-from .._threads import num_threads
 from ._checks import (
     RANGES,
     check_channel_values,
@@ -24,7 +25,7 @@ from ._checks import (
     check_quantizable,
     check_range,
 )
-from ._layout import ELEMENT, copied_as, laid_out_as, outer_channels_inner
+from ._layout import ELEMENT, copied_as, outer_channels_inner
 from ._registry import operator
 from ._requantize import round_within
 
@@ -290,7 +291,8 @@ def quantize_per_channel_fake(
     return torch.empty_like(input, dtype=dtype)
 
 
-def quantize_per_channel_cpu(
+def _quantize_per_channel_kernel(
+    output: Tensor,
     input: Tensor,
     scales: Tensor,
     zero_points: Tensor,
@@ -298,34 +300,39 @@ def quantize_per_channel_cpu(
     quant_min: int,
     quant_max: int,
     dtype: torch.dtype,
-) -> Tensor:
-    output = quantize_per_channel_fake(
-        input, scales, zero_points, axis, quant_min, quant_max, dtype
+) -> _elementwise.QuantizePerChannel:
+    made = _elementwise.QuantizePerChannel(
+        ELEMENT[dtype], _channels_of(output, axis), zero_points, quant_min, quant_max
     )
-    check_channel_values(scales, zero_points, quant_min, quant_max)
-    if output.numel() == 0:
-        return output
-    input = laid_out_as(input.float(), output)
-    scales, zero_points = scales.contiguous(), zero_points.contiguous()
-    _elementwise.quantize_per_channel(
-        input.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[dtype],
-        outer_channels_inner(output, axis),
-        scales.data_ptr(),
-        *_addresses(zero_points),
-        quant_min,
-        quant_max,
-        num_threads(),
+    made.copied = _in_order(output, input, torch.float32, scales, zero_points)
+    made.refuse = _refusing(quant_min, quant_max)
+    return made
+
+
+def _channels_of(output: Tensor, axis: int) -> tuple[int, int, int]:
+    return outer_channels_inner(output, axis) if output.numel() else (0, 1, 1)
+
+
+def _in_order(
+    output: Tensor, input: Tensor, dtype: torch.dtype, *channel_values: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """``Kernel.copied``: the input in the order of the output's memory, the others dense."""
+    each = [copied_as(x.contiguous(), x) for x in channel_values if x is not None]
+    return tuple(
+        copied[0] if copied else None for copied in [copied_as(output, input, dtype), *each]
     )
-    return output
 
 
-def _addresses(zero_points: Tensor) -> tuple[int, int]:
-    """Of the integer and of the real zero points; 0 for the kind that is not there."""
-    address = zero_points.data_ptr()
-    return (0, address) if zero_points.is_floating_point() else (address, 0)
+def _refusing(lowest: int, highest: int) -> Callable[..., None]:
+    """``Kernel.refuse``: raises for values of scales or zero points that the kernel found."""
 
+    def refuse(input: Tensor, scales: Tensor, zero_points: Tensor | None = None) -> None:
+        check_channel_values(scales, _zeros_unless_given(zero_points, scales), lowest, highest)
+
+    return refuse
+
+
+quantize_per_channel_cpu = Prepared(quantize_per_channel_fake, _quantize_per_channel_kernel)
 
 quantize_per_channel = operator(
     "quantize_per_channel(Tensor input, Tensor scales, Tensor zero_points, int axis, "
@@ -401,6 +408,26 @@ def dequantize_per_channel_fake(
     return torch.empty_like(input, dtype=out_dtype or torch.float32)
 
 
+def _dequantize_per_channel_kernel(
+    output: Tensor,
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor | None,
+    axis: int,
+    *recorded: object,
+) -> _elementwise.DequantizePerChannel:
+    bounds = RANGES[input.dtype]
+    made = _elementwise.DequantizePerChannel(
+        ELEMENT[input.dtype], _channels_of(output, axis), zero_points, *bounds
+    )
+    made.copied = _in_order(output, input, input.dtype, scales, zero_points)
+    made.refuse = _refusing(*bounds)
+    return made
+
+
+_dequantized_per_channel = Prepared(dequantize_per_channel_fake, _dequantize_per_channel_kernel)
+
+
 def dequantize_per_channel_cpu(
     input: Tensor,
     scales: Tensor,
@@ -412,22 +439,8 @@ def dequantize_per_channel_cpu(
     *,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    zero_points = _zeros_unless_given(zero_points, scales)
-    output = dequantize_per_channel_fake(input, scales, zero_points, axis, dtype=dtype)
-    check_channel_values(scales, zero_points, *RANGES[input.dtype])
-    if output.numel() == 0:
-        return output
-    input = laid_out_as(input, output)
-    scales, zero_points = scales.contiguous(), zero_points.contiguous()
-    _elementwise.dequantize_per_channel(
-        input.data_ptr(),
-        output.data_ptr(),
-        ELEMENT[input.dtype],
-        outer_channels_inner(output, axis),
-        scales.data_ptr(),
-        *_addresses(zero_points),
-        num_threads(),
-    )
+    recorded = quant_min, quant_max, dtype
+    output = _dequantized_per_channel(input, scales, zero_points, axis, *recorded)
     return output if out_dtype is None else output.to(out_dtype)
 
 

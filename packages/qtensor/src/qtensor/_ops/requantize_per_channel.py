@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from .. import _requantize
-from .._threads import num_threads
+from .._calls import Prepared
 from ._checks import RANGES, check_channel_values, check_integers, check_range
-from ._layout import ELEMENT, laid_out_as, outer_channels_inner
+from ._layout import ELEMENT, copied_as, outer_channels_inner
 from ._registry import operator
 from ._requantize import round_within
 
@@ -117,18 +117,8 @@ def requantize_per_channel_fake(
     return torch.empty_like(input, dtype=dtype)
 
 
-def _check_values(scales: Tensor, zero_points: Tensor, lowest: int, highest: int) -> None:
-    """As ``check_channel_values``, in fewer operators where all is well."""
-    if scales.numel() and zero_points.numel():
-        smallest, largest = torch.aminmax(scales)  # NaN where there is one
-        first, last = torch.aminmax(zero_points)
-        fits = float(smallest) > 1e-37 and float(largest) < 1e38
-        if fits and lowest <= int(first) and int(last) <= highest:
-            return
-    check_channel_values(scales, zero_points, lowest, highest)
-
-
-def requantize_per_channel_cpu(
+def _kernel(
+    output: Tensor,
     input: Tensor,
     scales: Tensor,
     zero_points: Tensor,
@@ -138,42 +128,37 @@ def requantize_per_channel_cpu(
     quant_min: int,
     quant_max: int,
     dtype: torch.dtype,
-) -> Tensor:
+) -> _requantize.RequantizePerChannel:
     given, wanted = (scales, zero_points), (output_scales, output_zero_points)
-    output = requantize_per_channel_fake(input, *given, *wanted, axis, quant_min, quant_max, dtype)
-    _check_values(scales, zero_points, *RANGES[input.dtype])
-    _check_values(output_scales, output_zero_points, quant_min, quant_max)
-    if output.numel() == 0:
-        return output
-    input = laid_out_as(input, output)
-    real = _real(input.dtype, dtype)
-    parameters = (scales.double() / output_scales.double(), zero_points, output_zero_points)
-    several = max(map(len, parameters)) > 1
-    shape = outer_channels_inner(output, axis) if several else (1, 1, output.numel())
-    ratios, zeros, output_zeros = (
-        parameter.to(real).expand(shape[1]).contiguous() for parameter in parameters
-    )
-    _requantize.requantize(
-        input.data_ptr(),
-        output.data_ptr(),
-        shape,
-        ratios.data_ptr(),
-        zeros.data_ptr(),
-        output_zeros.data_ptr(),
-        quant_min,
-        quant_max,
-        ELEMENT[input.dtype],
-        ELEMENT[dtype],
-        num_threads(),
-    )
-    return output
+    shape = 1, 1, output.numel()
+    if any(len(values) > 1 for values in (*given, *wanted)) and output.numel():
+        shape = outer_channels_inner(output, axis)
+    range_, bounds = RANGES[input.dtype], (quant_min, quant_max)
+    elements = ELEMENT[input.dtype], ELEMENT[dtype]
+    made = _requantize.RequantizePerChannel(shape, *elements, *range_, *bounds)
+    copies = copied_as(output, input), *map(_copied_values, (*given, *wanted))
+    made.copied = tuple(copied[0] if copied else None for copied in copies)
+
+    def refuse(input: Tensor, *parameters: Tensor) -> None:
+        check_channel_values(*parameters[:2], *range_)
+        check_channel_values(*parameters[2:], *bounds)
+
+    made.refuse = refuse
+    return made
+
+
+def _copied_values(values: Tensor) -> tuple[Tensor, ...]:
+    """``Kernel.copied`` for scales, which may be of both float types, or zero points."""
+    dtype = torch.float64 if values.is_floating_point() else torch.int64
+    known = values.dtype in (torch.float32, dtype)
+    return copied_as(values.contiguous(), values, values.dtype if known else dtype)
 
 
 requantize_per_channel = operator(
     "requantize_per_channel(Tensor input, Tensor scales, Tensor zero_points, "
     "Tensor output_scales, Tensor output_zero_points, int axis, int quant_min, int quant_max, "
     "ScalarType dtype) -> Tensor",
-    cpu=requantize_per_channel_cpu,
+    cpu=Prepared(requantize_per_channel_fake, _kernel),
     reference=requantize_per_channel_reference,
     fake=requantize_per_channel_fake,
 )

@@ -357,6 +357,32 @@ def test_numbers(written: str, activation: Any) -> None:
     assert torch.equal(program.module()(x), actual)
 
 
+class Joined(nn.Module):
+    """Two layers of which one's output has parameters that are known beforehand."""
+
+    def __init__(self, join: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.join = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), join
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join([torch.sigmoid(self.first(x)), self.second(x)], dim=1)
+
+
+@pytest.mark.parametrize("join", [torch.cat, torch.stack])
+def test_what_joins_different_parameters_requantizes(join: Callable[..., Tensor]) -> None:
+    model, x = Joined(join).eval(), torch.randn(SHAPES[2])
+    mapping = QConfigMapping().set_global(
+        QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    )
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    assert [node.decision.value for node in plan_of(prepared).operators()] == ["static"] * 4
+    prepared(x)
+    quantized, reference = convert(prepared), convert(prepared, to_reference=True)
+    with qtensor.fallback("error"), torch.no_grad():
+        assert _close(quantized(x), model(x), 0.05) and _close(quantized(x), reference(x), 0.01)
+    assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1
+
+
 class Slopes(nn.Module):
     """PReLU as a function of a parameter."""
 

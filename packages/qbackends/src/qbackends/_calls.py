@@ -7,6 +7,7 @@ made inside another function: models remember their rows, and can be pickled.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -226,6 +227,17 @@ def dropout_refusal(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     else:
         active = kwargs.get("training", args[2] if len(args) > 2 else True)
     return "it drops values: it is in training mode" if active else None
+
+
+def requantizing_cat(tensors: Sequence[QTensor], dim: int = 0, *, output: QParams) -> QTensor:
+    """``torch.cat(tensors, dim)`` of tensors with different parameters."""
+    return ops.cat_to(tensors, dim, output)
+
+
+def requantizing_stack(tensors: Sequence[QTensor], dim: int = 0, *, output: QParams) -> QTensor:
+    """``torch.stack(tensors, dim)`` of tensors with different parameters."""
+    apart: Any = [torch.unsqueeze(tensor, dim) for tensor in tensors]
+    return ops.cat_to(apart, dim, output)
 
 
 def cat_refusal(module: Any, args: Any, kwargs: dict[str, Any]) -> str | None:

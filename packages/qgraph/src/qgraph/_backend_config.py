@@ -71,6 +71,7 @@ class BackendPatternConfig:
         self.observed_module: type[nn.Module] | None = None
         self.quantized_module: type[nn.Module] | None = None
         self.quantized_function: Callable[..., Any] | None = None
+        self.requantizing_function: Callable[..., Any] | None = None
         self.dynamic_module: type[nn.Module] | None = None
         self.dynamic_qat_module: type[nn.Module] | None = None
         self.weight_only_module: type[nn.Module] | None = None
@@ -271,6 +272,15 @@ class BackendPatternConfig:
         float one does not work on quantized tensors.
         """
         self.quantized_function = function
+        return self
+
+    def set_requantizing_function(self, function: Callable[..., Any]) -> Self:
+        """Set what an operator that shares parameters is where its inputs have different ones.
+
+        It is called as a ``quantized_function`` of an operator with parameters of its own is.
+        Without one, the operator is left in float there.
+        """
+        self.requantizing_function = function
         return self
 
     def set_dynamic_module(self, module: type[nn.Module]) -> Self:

@@ -61,5 +61,13 @@ def moving_values() -> Iterator[BackendPatternConfig]:
     yield sharing(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, F.dropout).set_refusal(
         calls.dropout_refusal
     )
-    yield sharing(torch.cat, torch.concat, torch.concatenate).set_refusal(calls.cat_refusal)
-    yield sharing(torch.stack).set_refusal(calls.cat_refusal)
+    yield (
+        sharing(torch.cat, torch.concat, torch.concatenate)
+        .set_refusal(calls.cat_refusal)
+        .set_requantizing_function(calls.requantizing_cat)
+    )
+    yield (
+        sharing(torch.stack)
+        .set_refusal(calls.cat_refusal)
+        .set_requantizing_function(calls.requantizing_stack)
+    )

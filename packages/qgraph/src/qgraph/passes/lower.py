@@ -66,9 +66,9 @@ def _lower_static(model: GraphModule, node: Node, row: BackendPatternConfig) -> 
             output_qparams=quantize.output_qparams,
         )
         model.set_submodule(str(node.target), made)
-    elif row.quantized_function is not None:
-        function = QuantizedFunction(row.quantized_function, quantize.output_qparams)
-        node.target = add_module(model, node.name, function)
+    elif (function := row.requantizing_function or row.quantized_function) is not None:
+        made = QuantizedFunction(function, quantize.output_qparams)
+        node.target = add_module(model, node.name, made)
         node.op = "call_module"
     else:
         return

@@ -215,6 +215,9 @@ class _Planner:
         if self._brings_several(quantized[0]):
             self.sets.external(node)
         elif not self.sets.join([*tensors, node]):
+            activation = self.sets.spec(node.meta["qconfig"].activation)
+            if row.requantizing_function is not None and activation.quant_type is QuantType.STATIC:
+                return self._static(node, row, tensors)
             why = "its inputs have quantization parameters that cannot be made the same"
             return self._float(node, why, row)
         why = "works on integers, with its input's parameters"

@@ -195,6 +195,23 @@ def test_channels(rng, shape, layout, dtype, output_dtype, from_channels, to_cha
     np.testing.assert_array_equal(result.numpy(), exact)
 
 
+@pytest.mark.parametrize("channels", [31, 32, 33, 64, 300])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
+@pytest.mark.parametrize("output_dtype", [torch.uint8, torch.int8])
+def test_alternating_channels(channels, dtype, output_dtype):
+    rng = np.random.default_rng(channels)
+    q = integers(rng, (9, channels), dtype)
+    given_parameters = channel_parameters(rng, dtype, channels)
+    wanted = channel_parameters(rng, output_dtype, channels)
+    given_parameters[0][0], wanted[0][0] = 1e38, 1e-37  # their ratio is infinite
+    given_parameters[0][1], wanted[0][1] = 1e30, 1e-6  # beyond int32
+    lowest, highest = full(output_dtype)
+    wanted[1].clamp_(lowest + 5, highest - 9)
+    args = q, *given_parameters, *wanted, 1, lowest + 5, highest - 9, output_dtype
+    result = on_every_isa(requantize_per_channel, *args)
+    assert torch.equal(result, requantize_per_channel_reference(*args))
+
+
 def test_channels_of_equal_parameters_are_as_one():
     rng = np.random.default_rng(0)
     q = integers(rng, (4, 70), torch.uint8)

@@ -317,10 +317,9 @@ def _in_order(
     output: Tensor, input: Tensor, dtype: torch.dtype, *channel_values: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     """``Kernel.copied``: the input in the order of the output's memory, the others dense."""
-    each = [copied_as(x.contiguous(), x) for x in channel_values if x is not None]
-    return tuple(
-        copied[0] if copied else None for copied in [copied_as(output, input, dtype), *each]
-    )
+    values = [copied_as(x.contiguous(), x) for x in channel_values if x is not None]
+    each = copied_as(output, input, dtype), *values
+    return tuple(copied[0] if copied else None for copied in each)
 
 
 def _refusing(lowest: int, highest: int) -> Callable[..., None]:

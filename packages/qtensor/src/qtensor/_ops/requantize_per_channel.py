@@ -139,9 +139,9 @@ def _kernel(
     copies = copied_as(output, input), *map(_copied_values, (*given, *wanted))
     made.copied = tuple(copied[0] if copied else None for copied in copies)
 
-    def refuse(input: Tensor, *parameters: Tensor) -> None:
-        check_channel_values(*parameters[:2], *range_)
-        check_channel_values(*parameters[2:], *bounds)
+    def refuse(input: Tensor, s: Tensor, z: Tensor, output_s: Tensor, output_z: Tensor) -> None:
+        check_channel_values(s, z, *range_)
+        check_channel_values(output_s, output_z, *bounds)
 
     made.refuse = refuse
     return made

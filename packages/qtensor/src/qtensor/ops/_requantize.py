@@ -1,9 +1,12 @@
 """Change of a quantized tensor's parameters."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 from .._arguments import requantization
+from .._direct import direct
 from .._one_call import Call, one_call
 from .._ops.requantize import requantize as _per_tensor
 from .._ops.requantize_per_channel import requantize_per_channel as _per_channel
@@ -59,11 +62,23 @@ def requantize(q: QTensor, output: QParams) -> Call | QTensor:
         for value in (given.scale, given.zero_point, output.scale, output.zero_point)
     ]
     bounds = output.quant_min, output.quant_max, output.dtype.storage
-    return QTensor(_per_channel(data, *tensors, axes.pop() if axes else 0, *bounds), output)
+    arguments = data, *tensors, axes.pop() if axes else 0, *bounds
+    if output.axis is None:
+        return Call(_per_channel, arguments, output)
+    return QTensor(_per_channel(*arguments), output)  # which checks that channels fit
 
 
 def _channels(value: float | Tensor, device: torch.device) -> Tensor:
     if isinstance(value, Tensor):
-        return value.to(device)
-    dtype = torch.int64 if isinstance(value, int) else torch.float64
-    return torch.tensor([value], dtype=dtype, device=device)
+        return value if value.device == device else value.to(device)
+    if device.type == "cpu" and direct():
+        return _remembered(value)
+    return _channel(value).to(device)
+
+
+def _channel(value: float) -> Tensor:
+    return torch.tensor([value], dtype=torch.int64 if isinstance(value, int) else torch.float64)
+
+
+# A scale of 1.0 is not a zero point of 1.
+_remembered = lru_cache(maxsize=1024, typed=True)(_channel)

@@ -20,15 +20,14 @@ def requantize(q: QTensor, output: QParams) -> Call | QTensor:
 
     Args:
         q: a quantized tensor, per tensor or per channel.
-        output: the new parameters, of quint8, qint8 or qint32, per tensor or per channel; if both
-            are per channel, along the same axis.
+        output: the new parameters, per tensor or per channel; if both are per channel, along the
+            same axis.
 
     Returns:
         A quantized tensor of the shape of ``q``.
 
     Raises:
-        TypeError: ``q`` is not quantized, ``output`` is of another dtype, or zero points are real
-            numbers.
+        TypeError: ``q`` is not quantized, or zero points are real numbers.
         ValueError: the channels of ``q`` and ``output`` do not fit each other.
 
     Example:
@@ -43,10 +42,6 @@ def requantize(q: QTensor, output: QParams) -> Call | QTensor:
             "with qtensor.quantize_per_tensor(...)"
         )
     given = parameters(q)
-    if output.dtype.bits not in (8, 32):
-        raise TypeError(
-            f"requantize expects an output of qtensor.quint8, qint8 or qint32, got {output.dtype}"
-        )
     if given.axis is None and output.axis is None and given.dtype.bits == output.dtype.bits == 8:
         integers = q._data, q._scale, q._zero_point
         return Call(_per_tensor, (*integers, *requantization(output)), output)
@@ -63,9 +58,9 @@ def requantize(q: QTensor, output: QParams) -> Call | QTensor:
     ]
     bounds = output.quant_min, output.quant_max, output.dtype.storage
     arguments = data, *tensors, axes.pop() if axes else 0, *bounds
-    if output.axis is None:
+    if output.axis is None and output.dtype.bits >= 8:
         return Call(_per_channel, arguments, output)
-    return QTensor(_per_channel(*arguments), output)  # which checks that channels fit
+    return QTensor(_per_channel(*arguments), output)  # checks that channels fit, packs few bits
 
 
 def _channels(value: float | Tensor, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 and float: ``python benchmarks/elementwise.py``."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from qtensor import QTensor, qint8, quantize_per_channel, quantize_per_tensor, q
 from qtensor._ops.embedding import embedding
 from qtensor.nn import quantized as modules
 from qtensor.ops import (
+    add_scalar,
     add_to,
     apply,
     cat_to,
+    mul_scalar,
     mul_to,
     prelu_to,
     requantize,
@@ -134,44 +137,37 @@ def joins(x: Tensor, y: Tensor) -> Iterator[Calls]:
 
 
 def functions(x: Tensor) -> Iterator[Calls]:
-    """Functions of one tensor; where legacy has no such one, it takes the detour through float."""
+    """Functions of one tensor whose results have parameters of their own."""
     quantized = torch.ops.quantized
     a = quantize_per_tensor(x, 0.03, 128, quint8)
     p = _legacy(a)
     output = quantize_per_tensor(x, 0.05, 100, quint8).qparams
     slopes = torch.rand(x.shape[1])
     peer_slopes = torch.quantize_per_tensor(slopes, 1 / 256, 0, torch.quint8)
+    rescaled = 0.05, 100
     tables: list[tuple[str, tuple[float, ...], Call, Call]] = [
-        ("sigmoid", (), lambda: torch.sigmoid(p), lambda: torch.sigmoid(x)),
-        ("tanh", (), lambda: torch.tanh(p), lambda: torch.tanh(x)),
-        ("elu", (1.0, 1.0, 1.0), lambda: quantized.elu(p, 0.05, 100), lambda: F.elu(x)),
-        ("gelu", (), lambda: F.gelu(p), lambda: F.gelu(x)),
-        (
-            "silu",
-            (),
-            lambda: torch.quantize_per_tensor(F.silu(p.dequantize()), 0.05, 100, torch.quint8),
-            lambda: F.silu(x),
-        ),
-        ("hardswish", (), lambda: quantized.hardswish(p, 0.05, 100), lambda: F.hardswish(x)),
+        ("celu", (1.0,), lambda: quantized.celu(p, *rescaled), lambda: F.celu(x)),
+        ("elu", (1.0, 1.0, 1.0), lambda: quantized.elu(p, *rescaled), lambda: F.elu(x)),
+        ("hardswish", (), lambda: quantized.hardswish(p, *rescaled), lambda: F.hardswish(x)),
         (
             "leaky_relu",
             (0.01,),
-            lambda: quantized.leaky_relu(p, 0.01, False, 0.05, 100),
+            lambda: quantized.leaky_relu(p, 0.01, False, *rescaled),
             lambda: F.leaky_relu(x),
         ),
     ]
     for name, arguments, peer, plain in tables:
         ours = lambda name=name, arguments=arguments: apply(a, name, output, *arguments)  # noqa: E731
         calls = {OURS: ours, LEGACY: peer, FLOAT: plain}
-        if onnx := {"sigmoid": "QLinearSigmoid", "leaky_relu": "QLinearLeakyRelu"}.get(name):
-            operands = [*_onnx(a), *onnx_parameters(0.05, 100)]
-            calls[ONNX] = onnx_operator(onnx, "com.microsoft", operands)
+        if name == "leaky_relu":
+            operands = [*_onnx(a), *onnx_parameters(*rescaled)]
+            calls[ONNX] = onnx_operator("QLinearLeakyRelu", "com.microsoft", operands)
         yield name, calls
     yield (
         "PReLU",
         {
             OURS: lambda: prelu_to(a, slopes, output),
-            LEGACY: lambda: quantized.prelu(p, peer_slopes, 0.05, 100),
+            LEGACY: lambda: quantized.prelu(p, peer_slopes, *rescaled),
             FLOAT: lambda: F.prelu(x, slopes),
         },
     )
@@ -179,7 +175,7 @@ def functions(x: Tensor) -> Iterator[Calls]:
         "softmax",
         {
             OURS: lambda: softmax_to(a, 1, output),
-            LEGACY: lambda: quantized.softmax(p, 1, 0.05, 100),
+            LEGACY: lambda: quantized.softmax(p, 1, *rescaled),
             FLOAT: lambda: F.softmax(x, 1),
         },
     )
@@ -187,9 +183,72 @@ def functions(x: Tensor) -> Iterator[Calls]:
         "requantize",
         {
             OURS: lambda: requantize(a, output),
-            LEGACY: lambda: torch.quantize_per_tensor(p.dequantize(), 0.05, 100, torch.quint8),
+            LEGACY: lambda: torch.quantize_per_tensor(p.dequantize(), *rescaled, torch.quint8),
         },
     )
+    scales, zero_points = torch.rand(x.shape[1]) / 50 + 0.02, torch.zeros(x.shape[1], dtype=int)
+    b = quantize_per_channel(x, scales, zero_points, 1, qint8)
+    q = torch.quantize_per_channel(x, scales, zero_points, 1, torch.qint8)
+    yield (
+        "requantize per channel",
+        {
+            OURS: lambda: requantize(b, output),
+            LEGACY: lambda: torch.quantize_per_tensor(q.dequantize(), *rescaled, torch.quint8),
+        },
+    )
+
+
+TORCHS: list[tuple[str, Callable[[Tensor], object]]] = [
+    ("sigmoid", torch.sigmoid),
+    ("tanh", torch.tanh),
+    ("gelu", F.gelu),
+    ("silu", F.silu),
+    ("mish", F.mish),
+    ("hardsigmoid", F.hardsigmoid),
+    ("relu", F.relu),
+    ("relu6", F.relu6),
+    ("hardtanh", F.hardtanh),
+    ("clamp", lambda x: torch.clamp(x, -1.0, 2.0)),
+    ("threshold", lambda x: F.threshold(x, 0.5, 0.0)),
+    ("stack", lambda x: torch.stack([x, x])),
+    ("pad", lambda x: F.pad(x, (1, 1, 1, 1))),
+    ("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2)),
+    ("pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 1)),
+    ("channel_shuffle", lambda x: F.channel_shuffle(x, 4)),
+]
+"""Functions of torch on a tensor of any kind; their results have the input's parameters or fixed
+ones."""
+
+NUMBERS: list[tuple[str, Callable[..., object], str]] = [
+    ("add a number", add_scalar, "add_scalar"),
+    ("mul by a number", mul_scalar, "mul_scalar"),
+]
+
+
+def functions_of_torch(x: Tensor) -> Iterator[Calls]:
+    """Where legacy has no such function of quantized tensors, it takes the detour through float."""
+    a = quantize_per_tensor(x, 0.03, 128, quint8)
+    p = _legacy(a)
+    for name, function in TORCHS:
+        calls = {OURS: partial(function, a), LEGACY: _peer(function, p)}
+        calls[FLOAT] = partial(function, x)
+        if name == "sigmoid":
+            operands = [*_onnx(a), *onnx_parameters(1 / 256, 0)]
+            calls[ONNX] = onnx_operator("QLinearSigmoid", "com.microsoft", operands)
+        yield name, calls
+    for name, ours, peer in NUMBERS:
+        legacy = getattr(torch.ops.quantized, peer)
+        yield name, {OURS: partial(ours, a, 0.5), LEGACY: partial(legacy, p, 0.5)}
+
+
+def _peer(function: Callable[[Tensor], object], p: Tensor) -> Call:
+    """``function`` of a tensor of torch's own quantized type, through float if it must be."""
+    try:
+        function(p)
+    except (NotImplementedError, RuntimeError):
+        parameters = p.q_scale(), p.q_zero_point(), torch.quint8
+        return lambda: torch.quantize_per_tensor(function(p.dequantize()), *parameters)
+    return partial(function, p)
 
 
 def functional_add(count: int) -> Calls:
@@ -243,6 +302,7 @@ def images(shape: tuple[int, ...], memory_format: torch.memory_format) -> Iterat
     yield from conversions_per_channel(x)
     yield from joins(x, y)
     yield from functions(x)
+    yield from functions_of_torch(x)
 
 
 def main() -> None:

@@ -1,25 +1,30 @@
 """Pooling, means and interpolation, quantized, beside legacy quantized torch, ONNX Runtime and
 float: ``python benchmarks/pool.py``.
 
-Each call is that of a user: a function of torch on a quantized tensor. ONNX Runtime's operators are
-those that read channels-last images, where it has such.
+Each call is that of a user: most are functions of torch on a quantized tensor, and what torch's own
+Python takes before it asks such a tensor is shown beside them. Pooling is also called by the
+operator's own name and through a module. ONNX Runtime's operators are those that read channels-last
+images, where it has such.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from _peer import onnx_operator, onnx_parameters, thread_counts
-from torch import Tensor
+from torch import Tensor, nn
 
-from qtensor import quantize_per_tensor, quint8
+from qtensor import ops, quantize_per_tensor, quint8
+from qtensor.nn import quantized as modules
 from quintet_testing.bench import OURS, Table, compare, threads
 
 LEGACY = "legacy"
 ONNX = "onnxruntime"
 FLOAT = "float"
+TORCH = "torch's Python"
 SECONDS = 0.1
 SCALE, ZERO_POINT = 0.03, 128
 IMAGES = [
@@ -63,6 +68,32 @@ def functions() -> Iterator[tuple[str, Function, Onnx]]:
     )
 
 
+def ways() -> Iterator[tuple[str, Function, Function]]:
+    """Maxima by other names than torch.nn.functional's: ours and legacy's."""
+    for kernel, padding in ((2, 0), (3, 1)):
+        size, stride, around, apart = [kernel] * 2, [2, 2], [padding] * 2, [1, 1]
+        geometry = size, stride, around, apart, False
+        yield (
+            f"ops.max_pool2d {kernel}x{kernel}/2",
+            lambda x, given=geometry: ops.max_pool2d(x, *given),
+            lambda x, given=geometry: torch.ops.quantized.max_pool2d(x, *given),
+        )
+        yield (
+            f"MaxPool2d {kernel}x{kernel}/2",
+            modules.MaxPool2d(kernel, 2, padding),
+            nn.MaxPool2d(kernel, 2, padding),
+        )
+    yield "AdaptiveAvgPool2d 1x1", modules.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(1)
+
+
+class Answering(Tensor):
+    """A tensor whose functions do nothing: calling one takes what torch itself takes."""
+
+    @classmethod
+    def __torch_function__(cls, *call: Any, **options: Any) -> None:
+        return None
+
+
 def _mean() -> list[np.ndarray]:
     """The operands of a mean beside the image."""
     return onnx_parameters(SCALE, ZERO_POINT) * 2
@@ -76,6 +107,7 @@ def timed(function: Function, x: Tensor, onnx: Onnx | None = None) -> dict[str, 
         OURS: lambda: function(ours),
         LEGACY: lambda: function(peer),
         FLOAT: lambda: function(x),
+        TORCH: partial(function, x.as_subclass(Answering)),
     }
     if onnx:
         name, constants, attributes = onnx
@@ -93,6 +125,14 @@ def main() -> None:
                 x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
                 for name, function, onnx in functions():
                     table.add(f"{name} {'x'.join(map(str, shape))}", timed(function, x, onnx))
+            images = torch.randn(IMAGES[0]).contiguous(memory_format=torch.channels_last)
+            quantized = SCALE, ZERO_POINT
+            ours = quantize_per_tensor(images, *quantized, quint8)
+            peer = torch.quantize_per_tensor(images, *quantized, torch.quint8)
+            for name, function, legacy in ways():
+                calls = {OURS: partial(function, ours), LEGACY: partial(legacy, peer)}
+                label = f"{name} {'x'.join(map(str, IMAGES[0]))}"
+                table.add(label, compare(calls, seconds=SECONDS))
             volume = torch.randn(VOLUME).contiguous(memory_format=torch.channels_last_3d)
             label = "x".join(map(str, VOLUME))
             table.add(f"average 2x2x2/2 {label}", timed(lambda x: F.avg_pool3d(x, 2), volume))

@@ -37,7 +37,7 @@ EXTENSIONS = {
         *("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),
         "attention*.c",
     ),
-    "_fake_quantize": ("fake_quantize*.c",),
+    "_fake_quantize": ("fake_quantize*.c", "statistics*.c", "running_range.c"),
     "_pooling": ("pool*.c", "interpolate*.c"),
     "_calls": (),
     "_recalled": (),

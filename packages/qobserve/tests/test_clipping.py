@@ -128,8 +128,14 @@ def test_no_other_shrinking_loses_less_information(arguments):
         lambda: torch.distributions.StudentT(3.0).sample((20_000,)),
         lambda: torch.cat([torch.randn(10_000) - 6, 0.3 * torch.randn(10_000) + 3]),
         lambda: torch.cat([torch.randn(20_000), torch.tensor([40.0])]),
+        lambda: torch.softmax(4 * torch.randn(2_000, 10), -1),
+        lambda: torch.softmax(16 * torch.randn(400, 50), -1),
+        lambda: torch.softmax(6 * torch.randn(10_000, 2), -1),
     ],
-    ids=["normal", "relu", "uniform", "heavy tails", "bimodal", "outlier"],
+    ids=[
+        *("normal", "relu", "uniform", "heavy tails", "bimodal", "outlier"),
+        *("softmax", "saturated softmax", "softmax of two"),
+    ],
 )
 def test_keeping_information_costs_no_accuracy_whatever_the_bits(sample, bits):
     torch.manual_seed(0)

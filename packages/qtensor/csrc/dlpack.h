@@ -8,7 +8,7 @@
 
 enum { DLPACK_MAJOR = 1, DLPACK_MINOR = 3 };
 enum { DLPACK_CPU = 1 };
-enum dlpack_code { DLPACK_INT = 0, DLPACK_UINT = 1 }; /* other codes are not of integers */
+enum dlpack_code { DLPACK_INT = 0, DLPACK_UINT = 1, DLPACK_FLOAT = 2 }; /* only the first two are integers */
 
 typedef struct {
     uint32_t major, minor;

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from qtensor import per_channel_affine, per_tensor_affine, quint8
-from qtensor.statistics import observe_range
+from qtensor.statistics import follow_range, observe_range
 
 from ._affine import check_qscheme
 from ._running import RangeObserver, fill_unseen_range
@@ -28,6 +28,20 @@ class _MinMax(RangeObserver):
         """Take the range of the finite values of ``x`` in; return how many are not finite."""
         axis = self._axis_of(x)
         return observe_range(x, axis, self.min_val, self.max_val, self.averaging_constant)
+
+    def follow(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> None:
+        """As calling it with ``x``, then writing the parameters into these two, in one pass."""
+        if x.numel() == 0:
+            return
+        values = self.values_of(x)
+        axis = self._axis_of(values)
+        buffers: Any = self._buffers  # to look each up by name takes as long as to read ``x``
+        low, high, out = buffers["min_val"], buffers["max_val"], (scale, zero_point)
+        for parameter in out:
+            if parameter.numel() != low.numel():
+                parameter.resize_(low.shape)
+        rule, constant, count = self.range_rule, self.averaging_constant, buffers["count"]
+        self.report(follow_range(values, axis, low, high, constant, rule, out, count))
 
     def widen(self, lowest: Tensor, highest: Tensor) -> None:
         """Make the range hold another one, of the same shape, as well."""

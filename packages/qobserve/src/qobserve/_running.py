@@ -39,9 +39,18 @@ class RunningObserver(UniformQuantizationObserverBase):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take ``x``, of any shape, into the statistics and return it unchanged."""
-        size = x.numel()
-        if size == 0:
-            return x
+        if x.numel():
+            values = self.values_of(x)
+            dropped = self.update(values)
+            self.count.add_(x.numel() - dropped)
+            self.report(dropped)
+        return x
+
+    def values_of(self, x: Tensor) -> Tensor:
+        """``x`` for :meth:`update`: without history, of a dtype that the statistics hold.
+
+        The statistics move to its device.
+        """
         eps = self.eps
         if x.device != eps.device:
             self.to(x.device)
@@ -49,12 +58,13 @@ class RunningObserver(UniformQuantizationObserverBase):
         if values.dtype != eps.dtype and not self._holds(values.dtype):
             # What the statistics cannot hold would be infinite in them, and so is treated so.
             values = values.to(eps.dtype)
-        dropped = self.update(values)
-        self.count.add_(size - dropped)
+        return values
+
+    def report(self, dropped: Tensor | int) -> None:
+        """Count values that are not finite, and warn of the first ones."""
         if isinstance(dropped, Tensor) or dropped:
             self.nonfinite_count.add_(dropped)
             self._report_nonfinite()
-        return x
 
     def _holds(self, dtype: torch.dtype) -> bool:
         """Whether the statistics hold every value of this dtype."""

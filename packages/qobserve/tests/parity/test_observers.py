@@ -151,7 +151,7 @@ SAMPLES = {
     "sparse": lambda: torch.randn(4, 4000) * (torch.rand(4, 4000) < 0.05),
     "softmax": lambda: torch.softmax(4 * torch.randn(4, 40, 100), -1),
     "saturated softmax": lambda: torch.softmax(16 * torch.randn(4, 400, 10), -1),
-    "softmax of two": lambda: torch.softmax(6 * torch.randn(4, 10000, 2), -1),
+    "softmax of two": lambda: torch.softmax(6 * torch.randn(4, 2000, 2), -1),
     "attention": lambda: torch.softmax(40 * torch.randn(4, 20, 197), -1),
     "growing": lambda: torch.randn(4, 4000) * torch.logspace(-2, 1, 4)[:, None],
 }
@@ -181,6 +181,37 @@ def test_the_histogram_loses_no_more(name, arguments):
     mine = squared_error(x, ours, *ours.calculate_qparams())
     wanted = squared_error(x, theirs, *theirs.calculate_qparams())
     assert mine <= 1.01 * wanted
+
+
+# Classes, temperature, rows in each batch: few values make out most of the error, and it oscillates
+# with the scale. Of some five thousand cases, those that found faults or came closest to the limit.
+HARD = [
+    (2, 4, 500, 1), (2, 4, 125, 0), (2, 6, 500, 0), (2, 6, 500, 1), (2, 6, 2000, 0),
+    (4, 6, 62, 1), (5, 6, 800, 1), (10, 6, 25, 1), (16, 6, 250, 0), (64, 16, 15, 2),
+    (150, 3, 2, 0), (1000, 10, 16, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HARD, ids=str)
+@pytest.mark.parametrize("scheme", ["per_tensor_affine", "per_tensor_symmetric"])
+@pytest.mark.parametrize("bounds", [(0, 255), (0, 127), (-128, 127), (-64, 63), (0, 15)], ids=str)
+def test_nor_does_it_for_few_values_of_a_softmax(case, scheme, bounds):
+    classes, temperature, rows, seed = case
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.softmax(temperature * torch.randn(4, rows, classes, generator=generator), -1)
+    arguments = {
+        "dtype": torch.qint8 if bounds[0] else torch.quint8,
+        "qscheme": getattr(torch, scheme),
+        "quant_min": bounds[0],
+        "quant_max": bounds[1],
+    }
+    errors = []
+    for module in (qobserve, legacy):
+        observer = module.HistogramObserver(**arguments)
+        for batch in x:
+            observer(batch)
+        errors.append(squared_error(x, observer, *observer.calculate_qparams()))
+    assert errors[0] <= 1.01 * errors[1]
 
 
 def test_theirs_depends_on_the_order_of_the_batches_and_ours_does_not():

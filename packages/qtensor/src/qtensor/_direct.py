@@ -29,5 +29,9 @@ def direct_but_for_gradients(*arguments: Any) -> bool:
     """Whether :func:`direct` would be true if no tensor needed a gradient."""
     if _is_compiling():
         return False
-    with torch.no_grad():
+    enabled = torch.is_grad_enabled()
+    torch._C._set_grad_enabled(False)  # no_grad(), without its three microseconds
+    try:
         return direct(*arguments)
+    finally:
+        torch._C._set_grad_enabled(enabled)

@@ -1,3 +1,5 @@
+from torch import Tensor
+
 Layout = tuple[tuple[int, int, int], int, int, int, int, int, int]
 
 def use_isa(name: str) -> None: ...
@@ -13,3 +15,26 @@ def learn(
     layout: Layout,
     threads: int,
 ) -> bool: ...
+def rounded(
+    x: Tensor, scale: Tensor, zero_point: Tensor, axis: int | None, quant_min: int, quant_max: int
+) -> Tensor | None: ...
+def straight_through(
+    grad: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    axis: int | None,
+    quant_min: int,
+    quant_max: int,
+) -> Tensor | None: ...
+def follow(
+    x: Tensor,
+    axis: int | None,
+    min_val: Tensor,
+    max_val: Tensor,
+    averaging_constant: float | None,
+    rule: tuple[int, int, int, int, float, bool],
+    scale: Tensor,
+    zero_point: Tensor,
+    count: Tensor,
+) -> int | None: ...

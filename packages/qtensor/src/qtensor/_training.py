@@ -6,7 +6,7 @@ from torch import Tensor
 from ._ops._checks import check_parameters
 from ._ops.fake_quantize import channels_along, check_fake_quantize, fake_quantize
 from ._ops.fake_quantize_learnable import fake_quantize_learnable
-from ._ops.running_range import RangeRule, RangeScheme, affine_parameters, observe_range
+from ._ops.running_range import RangeRule, RangeScheme, follow_range
 
 _INF = float("inf")
 
@@ -236,9 +236,18 @@ def fused_moving_avg_obs_fake_quant(
     if torch.compiler.is_compiling():  # a switch is not known yet
         _follow_if(observer_on, self.detach(), axis, averaging_const, rule, state)
     elif observer_on.item():
-        observe_range(self.detach(), axis, running_min, running_max, averaging_const)
-        affine_parameters(running_min, running_max, rule, (scale, zero_point))
+        _follow(self.detach(), axis, averaging_const, rule, state)
     return fake_quantize(self, scale, zero_point, axis, quant_min, quant_max, fake_quant_on)
+
+
+_State = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def _follow(
+    values: Tensor, axis: int | None, averaging_const: float, rule: RangeRule, state: _State
+) -> None:
+    low, high, *out = state
+    follow_range(values, axis, low, high, averaging_const, rule, (out[0], out[1]), torch.tensor(0))
 
 
 def _follow_if(
@@ -247,12 +256,12 @@ def _follow_if(
     axis: int | None,
     averaging_const: float,
     rule: RangeRule,
-    state: tuple[Tensor, Tensor, Tensor, Tensor],
+    state: _State,
 ) -> None:
     """Observe, and keep the result if a switch is on."""
-    new = tuple(tensor.clone() for tensor in state)
-    observe_range(values, axis, new[0], new[1], averaging_const)
-    affine_parameters(new[0], new[1], rule, (new[2], new[3]))
+    low, high, scale, zero_point = (tensor.clone() for tensor in state)
+    new = low, high, scale, zero_point
+    _follow(values, axis, averaging_const, rule, new)
     for tensor, value in zip(state, new, strict=True):
         tensor.copy_(torch.where(on.reshape(()) != 0, value, tensor))
 

@@ -201,9 +201,12 @@ def fake_quantize_cpu(
     enabled: Tensor | None = None,
 ) -> Tensor:
     parameters = scale, zero_point, axis, quant_min, quant_max
-    output = fake_quantize_fake(input, *parameters)
     if enabled is not None and not enabled.item():
-        return output.copy_(input)
+        return fake_quantize_fake(input, *parameters).copy_(input)
+    at_once = _fake_quantize.rounded(input, *parameters)
+    if at_once is not None:
+        return at_once
+    output = fake_quantize_fake(input, *parameters)
     if needs_reference(input):
         return fake_quantize_reference(input, *parameters)
     if output.numel() == 0:
@@ -277,9 +280,12 @@ def fake_quantize_backward_cpu(
     enabled: Tensor | None = None,
 ) -> Tensor:
     parameters = scale, zero_point, axis, quant_min, quant_max
-    output = fake_quantize_backward_fake(grad, input, *parameters)
     if enabled is not None and not enabled.item():
-        return output.copy_(grad)
+        return fake_quantize_backward_fake(grad, input, *parameters).copy_(grad)
+    at_once = _fake_quantize.straight_through(grad, input, *parameters)
+    if at_once is not None:
+        return at_once
+    output = fake_quantize_backward_fake(grad, input, *parameters)
     if needs_reference(input):
         return fake_quantize_backward_reference(grad, input, *parameters)
     if output.numel() == 0:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .. import _statistics
+from .. import _fake_quantize, _statistics
 from .._direct import direct
 from .._threads import num_threads
 from ._zero_points import ZERO_POINT_KINDS, zero_point_addresses
@@ -234,6 +234,52 @@ def _affine_parameters_reference(
     scale, zero_point = scale.masked_fill(unseen, 1.0), zero_point.masked_fill(unseen, 0)
     scale_out.copy_(scale.reshape(scale_out.shape))
     zero_point_out.copy_(zero_point.reshape(zero_point_out.shape))
+
+
+def follow_range(
+    x: Tensor,
+    axis: int | None,
+    min_val: Tensor,
+    max_val: Tensor,
+    averaging_constant: float | None,
+    rule: RangeRule,
+    out: Parameters,
+    count: Tensor,
+) -> int | Tensor:
+    """:func:`observe_range`, then :func:`affine_parameters` of the range into ``out``, at once.
+
+    Args:
+        x, axis, min_val, max_val, averaging_constant: as for :func:`observe_range`.
+        rule, out: as for :func:`affine_parameters`.
+        count: an int64 scalar, to which the number of finite values is added.
+
+    Returns:
+        how many values are not finite, as :func:`observe_range` does.
+
+    Raises:
+        TypeError, ValueError: as those two.
+
+    Example:
+        >>> import torch
+        >>> from qtensor.statistics import RangeRule, RangeScheme, follow_range
+        >>> low, high = torch.tensor(float("inf")), torch.tensor(-float("inf"))
+        >>> count = torch.tensor(0)
+        >>> out = torch.empty(1), torch.empty(1, dtype=torch.int32)
+        >>> rule = RangeRule(RangeScheme.AFFINE, 0, 15)
+        >>> follow_range(torch.tensor([-1.0, 2.0]), None, low, high, 0.01, rule, out, count)
+        0
+        >>> out, count
+        ((tensor([0.2000]), tensor([5], dtype=torch.int32)), tensor(2))
+    """
+    state = min_val, max_val, averaging_constant
+    if not torch.compiler.is_compiling():
+        dropped = _fake_quantize.follow(x, axis, *state, rule, *out, count)
+        if dropped is not None:
+            return dropped
+    seen = observe_range(x, axis, *state)
+    affine_parameters(min_val, max_val, rule, out)
+    count.add_(x.numel() - seen)
+    return seen
 
 
 def parameters_of(lowest: Tensor, highest: Tensor, rule: RangeRule) -> Parameters:

@@ -357,6 +357,23 @@ def test_numbers(written: str, activation: Any) -> None:
     assert torch.equal(program.module()(x), actual)
 
 
+@pytest.mark.parametrize("kind", ["MaxPool", "AvgPool", "AdaptiveAvgPool"])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_pooling_modules_become_qtensors_own(kind: str, dims: int) -> None:
+    pool = getattr(nn, f"{kind}{dims}d")
+    model, x = Example([pool]).eval(), torch.randn(SHAPES[dims])
+    mapping = QConfigMapping().set_global(
+        QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    )
+    prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+    prepared(x)
+    quantized = convert(prepared)
+    assert type(quantized.get_submodule("part0")) is getattr(qtensor.nn.quantized, pool.__name__)
+    assert type(model.part0) is pool
+    with qtensor.fallback("error"):
+        assert _close(quantized(x), model(x), 0.05)
+
+
 class Joined(nn.Module):
     """Two layers of which one's output has parameters that are known beforehand."""
 

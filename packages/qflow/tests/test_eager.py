@@ -59,6 +59,18 @@ def test_in_one_call(batch: Tensor) -> None:
     assert (quantized(batch) - model(batch)).abs().max() < 0.03 * model(batch).abs().max()
 
 
+def test_pooling_is_not_observed() -> None:
+    model, x = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2)), torch.randn(2, 3, 4, 4)
+    model = qflow.QuantWrapper(model.eval())
+    model.qconfig = qflow.get_default_qconfig("x86")
+    prepared = qflow.prepare(model)
+    assert not hasattr(prepared.module[1], "activation_post_process")
+    prepared(x)
+    converted = qflow.convert(prepared)
+    assert type(converted.module[1]) is nnq.MaxPool2d
+    assert (converted(x) - model(x)).norm() < 0.03 * model(x).norm()
+
+
 def test_weights_alone() -> None:
     model, x = nn.Sequential(nn.Linear(8, 6), nn.ReLU()).eval(), torch.randn(5, 8)
     weight = qflow.default_per_channel_weight_observer

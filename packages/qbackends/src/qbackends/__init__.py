@@ -7,6 +7,7 @@ from ._backends import with_activations as with_activations
 from ._derived import dynamic_module_mapping as dynamic_module_mapping
 from ._derived import dynamic_qat_module_mapping as dynamic_qat_module_mapping
 from ._derived import observed_module_mapping as observed_module_mapping
+from ._derived import observed_types as observed_types
 from ._derived import qat_module_mapping as qat_module_mapping
 from ._derived import reference_module_mapping as reference_module_mapping
 from ._derived import static_module_mapping as static_module_mapping

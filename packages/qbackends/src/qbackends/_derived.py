@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from qgraph import BackendConfig, BackendPatternConfig, QuantType
+from qgraph import BackendConfig, BackendPatternConfig, ObservationType, QuantType
 
 from ._backends import get_backend_config
 
@@ -21,6 +21,22 @@ def static_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping
         True
     """
     return _mapping(backend, lambda row: row.quantized_module)
+
+
+def observed_types(backend: str | BackendConfig = "x86") -> set[type[nn.Module]]:
+    """The float classes whose quantized form has output parameters of its own.
+
+    Example:
+        >>> from torch import nn
+        >>> nn.Conv2d in observed_types(), nn.MaxPool2d in observed_types()
+        (True, False)
+    """
+    shared = ObservationType.OUTPUT_SHARE_OBSERVER_WITH_INPUT
+    return {
+        *_mapping(
+            backend, lambda row: None if row.observation_type is shared else row.quantized_module
+        )
+    }
 
 
 def dynamic_module_mapping(backend: str | BackendConfig = "x86") -> ModuleMapping:

@@ -12,6 +12,7 @@ from qbackends import (
     dynamic_qat_module_mapping,
     get_backend_config,
     observed_module_mapping,
+    observed_types,
     qat_module_mapping,
     reference_module_mapping,
     static_module_mapping,
@@ -292,7 +293,7 @@ def _quantized_types() -> dict[type[nn.Module], Any]:
 
 def _observed_types() -> set[type[nn.Module]]:
     """What has a quantized output; a dequantizing stub and embeddings give floats."""
-    return {*static_module_mapping(_BACKEND), QuantStub}
+    return {*observed_types(_BACKEND), QuantStub}
 
 
 def _fix_outputs(model: nn.Module, is_qat: bool) -> None:

@@ -259,7 +259,9 @@ class BackendPatternConfig:
         """Set the statically quantized class.
 
         It answers ``from_reference(reference_module, output_scale, output_zero_point,
-        output_qparams=QParams)``, or in a row with an observed module ``from_observed``.
+        output_qparams=QParams)``, or in a row with an observed module ``from_observed``; of an
+        operator that shares its input's parameters, and works on integers without it too,
+        ``from_float(module)``.
         """
         self.quantized_module = module
         return self

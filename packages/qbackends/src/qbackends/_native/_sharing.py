@@ -2,12 +2,14 @@
 
 import operator
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from qgraph import BackendPatternConfig
+from qtensor.nn import quantized as nnq
 
 from .. import _calls as calls
 from ._rows import sharing
@@ -22,22 +24,23 @@ _PADS = tuple(
 def pooling() -> Iterator[BackendPatternConfig]:
     """Maxima and means of images."""
     for dims in (1, 2, 3):
-        yield sharing(
-            getattr(nn, f"MaxPool{dims}d"),
-            getattr(F, f"max_pool{dims}d"),
-            getattr(torch, f"max_pool{dims}d"),
-        ).set_refusal(calls.max_pool_refusal)
+        largest = _pool(f"MaxPool{dims}d", f"max_pool{dims}d", getattr(torch, f"max_pool{dims}d"))
+        yield largest.set_refusal(calls.max_pool_refusal)
         yield sharing(
             getattr(nn, f"AdaptiveMaxPool{dims}d"), getattr(F, f"adaptive_max_pool{dims}d")
         ).set_refusal(calls.max_pool_refusal)
-        yield sharing(getattr(nn, f"AvgPool{dims}d"), getattr(F, f"avg_pool{dims}d"))
-        yield sharing(
-            getattr(nn, f"AdaptiveAvgPool{dims}d"), getattr(F, f"adaptive_avg_pool{dims}d")
-        )
+        yield _pool(f"AvgPool{dims}d", f"avg_pool{dims}d")
+        yield _pool(f"AdaptiveAvgPool{dims}d", f"adaptive_avg_pool{dims}d")
     yield sharing(torch.mean, "mean").set_refusal(calls.mean_refusal)
     yield sharing(
         nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, F.interpolate
     ).set_refusal(calls.interpolate_refusal)
+
+
+def _pool(name: str, function: str, *spellings: Any) -> BackendPatternConfig:
+    """A module that qtensor has too: it reaches the kernel sooner than torch's does."""
+    row = sharing(getattr(nn, name), getattr(F, function), *spellings)
+    return row.set_quantized_module(getattr(nnq, name))
 
 
 def moving_values() -> Iterator[BackendPatternConfig]:

@@ -79,6 +79,10 @@ def _lower_static(model: GraphModule, node: Node, row: BackendPatternConfig) -> 
 def _lower_shared(model: GraphModule, node: Node, row: BackendPatternConfig) -> None:
     if row.quantized_function is not None and node.op == "call_function":
         node.target = row.quantized_function
+    if row.quantized_module is not None and node.op == "call_module":
+        module: Any = row.quantized_module
+        path = str(node.target)
+        model.set_submodule(path, module.from_float(model.get_submodule(path)))
     _read_integers(node)
     quantizer = quantizer_of(model, node)
     if quantizer is not None:

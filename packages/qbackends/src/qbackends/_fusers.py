@@ -54,7 +54,7 @@ def _fold_transposed(layer: Any, bn: Any) -> nn.Module:
     statistics = (bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
     weight, bias = fuse_conv_bn_weights(weight, layer.bias, *statistics, transpose=True)
     weight = weight.unflatten(1, (layer.groups, -1)).transpose(0, 1).flatten(0, 1)
-    folded = copy.deepcopy(layer)
+    folded: nn.Module = copy.deepcopy(layer)
     folded.weight = nn.Parameter(weight.detach(), layer.weight.requires_grad)
     folded.bias = bias
-    return folded  # type: ignore[no-any-return]  # a copy of the layer
+    return folded

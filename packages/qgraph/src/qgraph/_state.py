@@ -48,10 +48,10 @@ def _forgotten() -> None:
 
 def attach(model: nn.Module, state: State) -> None:
     """Leave ``state`` on ``model``."""
+    holder: Any = model
     if not isinstance(model, GraphModule):
-        model.meta = {}  # type: ignore[assignment]  # as graph modules have one
-    meta: Any = model.meta
-    meta[_KEY] = state
+        holder.meta = {}  # as graph modules have one
+    holder.meta[_KEY] = state
 
 
 def state_of(model: nn.Module) -> State | None:

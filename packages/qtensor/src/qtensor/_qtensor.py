@@ -227,7 +227,8 @@ class QTensor(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if id(self) not in memo:
             memo[id(self)] = type(self)(self._data.clone(), self._qparams)
-        return memo[id(self)]  # type: ignore[no-any-return]  # a memo holds anything
+        copied: Self = memo[id(self)]
+        return copied
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch has no type
         qparams = self._qparams

@@ -113,8 +113,9 @@ class _Planner:
             self.sets.external(node)
         return self._plan(node, Decision.STANDALONE, "prepared on its own", inputs=inputs)
 
-    def _quantized(self, tensor: Any, reader: Node) -> Node:
-        """``tensor``, which is to be read quantized whatever produced it."""
+    def _quantized(self, read: Any, reader: Node) -> Node:
+        """The node ``read``, whose value is to be quantized whatever produced it."""
+        tensor: Node = read
         if tensor not in self.sets:
             qconfig = reader.meta.get("qconfig") or tensor.meta.get("qconfig")
             if qconfig is None:
@@ -123,7 +124,7 @@ class _Planner:
                     "to either; set one"
                 )
             self.sets.observe(tensor, qconfig.activation)
-        return tensor  # type: ignore[no-any-return]  # a Node, since reads are nodes
+        return tensor
 
     # Operators.
 

@@ -133,9 +133,10 @@ class _Reference:
                 dequantized = self.graph.call_method("dequantize", (quantized,))
             else:
                 dequantized = self.graph.call_function(dequantize_each, (quantized,))
-        old = instead_of or (quantized if quantized.name in self.plan.nodes else quantized.args[0])
+        planned = quantized.name in self.plan.nodes
+        old: Any = instead_of or (quantized if planned else quantized.args[0])  # a node
         for reader in readers:
-            reader.replace_input_with(old, dequantized)  # type: ignore[arg-type]  # a Node
+            reader.replace_input_with(old, dequantized)
 
     # Modules.
 

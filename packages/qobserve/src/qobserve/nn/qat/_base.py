@@ -89,7 +89,8 @@ class QATModule(nn.Module):
         for name in dict(layer.named_parameters()):
             own: Any = getattr(self, name)
             setattr(layer, name, nn.Parameter(own.detach().clone()))
-        return layer.train(self.training)  # type: ignore[no-any-return]  # a module
+        made: nn.Module = layer.train(self.training)
+        return made
 
 
 def _hyperparameters(kind: type[QATModule], layer: Any) -> dict[str, Any]:

@@ -379,10 +379,10 @@ def float_form(module: nn.Module) -> nn.Module:
     if not hasattr(module, "to_float"):
         return module
     trained: Any = module
-    made: Any = trained.to_float()
+    made: nn.Module = trained.to_float()
     made.qconfig = trained.qconfig
     unfused(made).weight_fake_quant = trained.weight_fake_quant
-    return made  # type: ignore[no-any-return]  # a module
+    return made
 
 
 def quantized_weight(module: nn.Module, use_precomputed_fake_quant: bool = False) -> QTensor:

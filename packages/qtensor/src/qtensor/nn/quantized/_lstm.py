@@ -34,11 +34,13 @@ class _Cell(LSTMCellBase):
 
     @property
     def _hidden(self) -> QParams:
-        return self.ogate_cy.output_qparams  # type: ignore[no-any-return]  # of a QFunctional
+        hidden: QParams = self.ogate_cy.output_qparams
+        return hidden
 
     @property
     def _cell(self) -> QParams:
-        return self.fgate_cx_igate_cgate.output_qparams  # type: ignore[no-any-return]  # likewise
+        cell: QParams = self.fgate_cx_igate_cgate.output_qparams
+        return cell
 
     def _get_name(self) -> str:
         return "QuantizedLSTMCell"

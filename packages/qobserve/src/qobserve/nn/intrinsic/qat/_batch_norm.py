@@ -114,7 +114,8 @@ class WithBatchNorm(QATModule):
             ValueError: no ``qconfig``, or a batch norm without parameters or statistics.
         """
         made = super().from_float(mod, use_precomputed_fake_quant)
-        bn: Any = mod[1]  # type: ignore[index]  # a container, or from_float had raised
+        container: Any = mod  # or from_float had raised
+        bn = container[1]
         if bn.weight is None or bn.running_var is None:
             raise ValueError(
                 f"{cls.__name__}.from_float expects a batch norm with affine=True and "

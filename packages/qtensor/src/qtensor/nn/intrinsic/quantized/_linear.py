@@ -1,8 +1,6 @@
 """Quantized linear layers with what follows them fused into the kernel's last step."""
 
-from typing import Self
-
-from torch import nn
+from typing import Any, Self
 
 from ...._dtypes import QDType, qint8
 from ... import quantized as nnq
@@ -49,7 +47,7 @@ class LinearLeakyReLU(_fused.LeakyReLU, Linear):
         self.negative_slope = float(negative_slope)
 
     @classmethod
-    def _shaped_like(cls, mod: nn.Module) -> Self:
-        inner, leaky_relu = unfused(mod), mod[1]  # type: ignore[index]  # a fused container
+    def _shaped_like(cls, mod: Any) -> Self:
+        inner, leaky_relu = unfused(mod), mod[1]
         sizes = inner.in_features, inner.out_features
         return cls(*sizes, leaky_relu.negative_slope, inner.bias is not None)

@@ -177,3 +177,30 @@ def test_dynamic_convolutions_are_closer_to_float(transposed, axes):
     expected = getattr(nn.functional, name)(x, weight.dequantize(), bias, stride=2, padding=1)
     assert (ours - expected).norm() < (theirs - expected).norm() / 2
     assert (ours - expected).norm() < 0.03 * expected.norm()
+
+
+THROUGH_FLOAT = {
+    "silu": (lambda q, o: qtensor.ops.apply(q, "silu", o), nn.functional.silu),
+    "mish": (lambda q, o: qtensor.ops.apply(q, "mish", o), nn.functional.mish),
+    "selu": (lambda q, o: qtensor.ops.apply(q, "selu", o), nn.functional.selu),
+    "requantize": (qtensor.requantize, lambda x: x),
+}
+
+
+@pytest.mark.parametrize("name", THROUGH_FLOAT)
+def test_what_legacy_computes_by_way_of_float(name):
+    ours, theirs = pair(2, 4, 7, 7)
+    function, in_float = THROUGH_FLOAT[name]
+    result = function(ours, qtensor.QParams(0.05, 40, qtensor.quint8))
+    detour = in_float(theirs.dequantize())
+    check(result, torch.quantize_per_tensor(detour, 0.05, 40, torch.quint8), 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_requantizing_channels_beside_legacys_way_through_float(axis):
+    ours, theirs = pair(4, 4, 7, 7)
+    scales, zeros = torch.rand(4) / 20 + 0.02, torch.randint(0, 60, (4,))
+    result = qtensor.requantize(ours, qtensor.QParams(scales, zeros, qtensor.quint8, axis=axis))
+    detour = torch.quantize_per_channel(theirs.dequantize(), scales, zeros, axis, torch.quint8)
+    difference = (result.int_repr().int() - detour.int_repr().int()).abs()
+    assert difference.max() <= 1 and (difference != 0).float().mean() < 0.05

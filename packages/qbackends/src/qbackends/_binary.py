@@ -1,7 +1,9 @@
 """Sums, products and their like: of two quantized tensors, or of one and a number.
 
 With a number they are functions of one value, which qtensor computes as tables of 256 bytes; the
-output has an observer of its own either way. ``BINARIES`` is all there is to say about one; its
+output has an observer of its own either way. (Legacy derives it from the input's, and so rounds
+the number to a step of the input; the reference model could not say so. ``qtensor.ops.add_scalar``
+and ``mul_scalar`` do as legacy does.) ``BINARIES`` is all there is to say about one; its
 row of the native table is made from that.
 """
 

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtensor._ops.running_range import _affine_parameters_reference, _observe_range_reference
-from qtensor.statistics import RangeRule, RangeScheme, affine_parameters, observe_range
+from qtensor.statistics import (
+    RangeRule,
+    RangeScheme,
+    affine_parameters,
+    follow_range,
+    observe_range,
+)
 
 NAN, INF = float("nan"), float("inf")
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -134,3 +140,40 @@ def test_bad_input():
         affine_parameters(torch.ones(2), torch.zeros(2), RULES[0])
     with pytest.raises(ValueError, match="min_val <= max_val"):
         affine_parameters(torch.tensor([NAN]), torch.zeros(1), RULES[0])
+
+
+@pytest.mark.parametrize("constant", [None, 0.25])
+@pytest.mark.parametrize("layout", ["contiguous", "strided", "double"])
+@pytest.mark.parametrize(("channels", "axis"), [(1, None), (5, 1), (5, -2)])
+def test_following_at_once_is_observing_and_then_choosing(channels, axis, layout, constant):
+    rule = RangeRule(RangeScheme.AFFINE, -8, 7, eps=2**-12)
+    low, high = unseen(channels)
+    seen, count = unseen(channels), torch.tensor(0)
+    out = torch.empty(channels), torch.empty(channels, dtype=torch.int32)
+    for batch in batches(5, 1):
+        x = {
+            "contiguous": lambda x: x,
+            "strided": lambda x: x.transpose(0, 2).contiguous().transpose(0, 2),
+            "double": lambda x: x.double(),
+        }[layout](batch)
+        dropped = follow_range(x, axis, low, high, constant, rule, out, count)
+        assert dropped == observe_range(x, axis, *seen, constant)
+        assert torch.equal(low, seen[0]) and torch.equal(high, seen[1])
+        scale, zero_point = affine_parameters(*seen, rule)
+        assert torch.equal(out[0], scale) and torch.equal(out[1].long(), zero_point)
+    assert count == sum(int(x.isfinite().sum()) for x in batches(5, 1))
+    assert out[0]._version > 0
+
+
+def test_following_refuses_what_its_parts_refuse():
+    rule, count = RangeRule(RangeScheme.AFFINE, 0, 15), torch.tensor(0)
+    out = torch.ones(1), torch.zeros(1, dtype=torch.int32)
+    x = torch.tensor([1.0, NAN])
+    with pytest.raises(ValueError, match="min_val <= max_val"):
+        follow_range(x, None, torch.tensor(NAN), torch.tensor(NAN), None, rule, out, count)
+    with pytest.raises(TypeError, match="float dtype"):
+        follow_range(x.long(), None, *unseen(1), None, rule, out, count)
+    with pytest.raises(ValueError, match="an axis of x"):
+        follow_range(x, 1, *unseen(1), None, rule, out, count)
+    with pytest.raises(ValueError, match=r"bounds of 2 value"):
+        follow_range(x, 0, *unseen(1), None, rule, out, count)

@@ -253,10 +253,13 @@ def rounded(x, scale, zero_point, axis, quant_min, quant_max):
 
 
 def straight_through(grad, x, scale, zero_point, axis, quant_min, quant_max):
-    """The gradient of ``rounded``: ``grad`` where nothing was clamped."""
+    """The gradient of ``rounded``: ``grad`` where nothing was clamped. ``None`` also where torch
+    wants to see operators, or a gradient is wanted of this one."""
     cdef dlpack_tensor gradient, input, output
     cdef fake_quantize_layout layout
     cdef int i
+    if not unobserved() or _grad_enabled():
+        return None
     if not (contiguous(x, DLPACK_FLOAT, 32, &input)
             and contiguous(grad, DLPACK_FLOAT, 32, &gradient) and gradient.ndim == input.ndim):
         return None

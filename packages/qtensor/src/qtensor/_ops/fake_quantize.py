@@ -282,9 +282,6 @@ def fake_quantize_backward_cpu(
     parameters = scale, zero_point, axis, quant_min, quant_max
     if enabled is not None and not enabled.item():
         return fake_quantize_backward_fake(grad, input, *parameters).copy_(grad)
-    at_once = _fake_quantize.straight_through(grad, input, *parameters)
-    if at_once is not None:
-        return at_once
     output = fake_quantize_backward_fake(grad, input, *parameters)
     if needs_reference(input):
         return fake_quantize_backward_reference(grad, input, *parameters)
@@ -312,8 +309,13 @@ def _own(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
 
 def _input_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     input, scale, zero_point, enabled = ctx.saved_tensors
-    result = fake_quantize_backward(grad, input, scale, zero_point, *ctx.rest, enabled)
-    return result, *(None,) * 6
+    parameters = scale, zero_point, *ctx.rest
+    result = None
+    if enabled is None:
+        result = _fake_quantize.straight_through(grad, input, *parameters)
+    if result is None:
+        result = fake_quantize_backward(grad, input, *parameters, enabled)
+    return result, None, None, None, None, None, None
 
 
 def _save_linear(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -18,6 +18,7 @@ from qbackends import (
 )
 from qgraph import BackendPatternConfig, NodePlan, QuantType, convert, plan_of, prepare
 from qobserve import (
+    FixedQParamsObserver,
     MinMaxObserver,
     PlaceholderObserver,
     QConfig,
@@ -355,6 +356,22 @@ def test_numbers(written: str, activation: Any) -> None:
     assert sum(node.target == "dequantize" for node in quantized.graph.nodes) == 1
     program = torch.export.export(quantized, (x,), strict=True)
     assert torch.equal(program.module()(x), actual)
+
+
+def test_a_qconfig_may_fix_parameters_itself() -> None:
+    """A finer range than the one that is known, for rows of many classes."""
+    finer = FixedQParamsObserver.with_args(scale=1 / 1024, zero_point=0)
+    mapping = QConfigMapping().set_global(
+        QConfig(MinMaxObserver, default_per_channel_weight_observer)
+    )
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Softmax(1)).eval(), torch.randn(SHAPES[0])
+    signed = finer.with_args(dtype=qtensor.qint8, quant_min=-128, quant_max=127)
+    for observer, scale in ((finer, 1 / 1024), (signed, 1 / 256)):  # which does not fit the input
+        mapping.set_object_type(nn.Softmax, QConfig(observer, None))
+        prepared = prepare(model, mapping, (x,), backend_config=get_native_backend_config())
+        prepared(x)
+        quantized = convert(prepared)
+        assert quantized.get_submodule("1").output_qparams.scale == scale
 
 
 @pytest.mark.parametrize("kind", ["MaxPool", "AvgPool", "AdaptiveAvgPool"])

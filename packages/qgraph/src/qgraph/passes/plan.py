@@ -171,8 +171,12 @@ class _Planner:
         activation = node.meta["qconfig"].activation
         inputs = [self.sets.spec_of(arg) or self.sets.spec(activation) for arg in tensors]
         given = self.sets.spec(activation)
-        output = fixed_output(row, inputs[0] if inputs else given, self.is_qat) or activation
+        fixed = fixed_output(row, inputs[0] if inputs else given, self.is_qat)
+        output = fixed if fixed is not None and given.scale is None else activation
         config, refusal = self._fit(node, row, inputs, self.sets.spec(output))
+        if config is None and fixed is not None:  # what its qconfig fixes does not fit
+            output = fixed
+            config, refusal = self._fit(node, row, inputs, self.sets.spec(output))
         if config is None:
             return self._float(node, refusal, row)
         if not tensors:

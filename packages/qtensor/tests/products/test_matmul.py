@@ -174,7 +174,7 @@ GOOD = {
             ValueError,
             r"broadcast, got \(2, 2, 3\) and \(3, 3, 4\)",
         ),
-        ({"b": GOOD["b"].to("meta")}, ValueError, "b on cpu, as a, got meta"),
+        ({"b": GOOD["b"].to("meta")}, ValueError, "one device, got a of torch.uint8 on cpu and b"),
         ({"quant_max": 256}, ValueError, "quant_min < quant_max"),
     ],
 )

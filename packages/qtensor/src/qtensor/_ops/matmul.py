@@ -75,13 +75,18 @@ def check_matmul(
     finish: Requantization,
 ) -> tuple[int, ...]:
     """Raise unless everything fits; returns the output's shape."""
-    check_input(a, a_scale, a_zero_point, "a")
-    check_input(b, b_scale, b_zero_point, "b")
-    if a.device != b.device:
-        raise ValueError(f"expected b on {a.device}, as a, got {b.device}")
-    shape = matmul_shape(a, b)
+    shape = _check_operands((a, a_scale, a_zero_point), (b, b_scale, b_zero_point))
     finish.check(shape)
     return shape
+
+
+def _check_operands(a: tuple[Tensor, float, int], b: tuple[Tensor, float, int]) -> tuple[int, ...]:
+    """Raise unless two tensors and their parameters fit; returns the product's shape."""
+    check_input(*a, "a")
+    check_input(*b, "b")
+    if a[0].device != b[0].device:
+        raise ValueError(f"expected b on {a[0].device}, as a, got {b[0].device}")
+    return matmul_shape(a[0], b[0])
 
 
 def matmul_shape(a: Tensor, b: Tensor) -> tuple[int, ...]:
@@ -232,22 +237,17 @@ def matmul_int32_reference(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point
 
 
 def matmul_int32_cpu(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> Tensor:
-    output = torch.empty(_check_operands(a, a_zero_point, b, b_zero_point), dtype=torch.int32)
+    output = torch.empty(
+        _check_operands((a, 1.0, a_zero_point), (b, 1.0, b_zero_point)), dtype=torch.int32
+    )
     _multiply(_sums_call(a, a_zero_point, b, b_zero_point), a, b, output)
     return output
 
 
 def matmul_int32_fake(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> Tensor:
-    return a.new_empty(_check_operands(a, a_zero_point, b, b_zero_point), dtype=torch.int32)
-
-
-def _check_operands(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> tuple[int, ...]:
-    """Raise unless both fit; returns the output's shape."""
-    check_input(a, 1.0, a_zero_point, "a")
-    check_input(b, 1.0, b_zero_point, "b")
-    if a.device != b.device:
-        raise ValueError(f"expected b on {a.device}, as a, got {b.device}")
-    return matmul_shape(a, b)
+    return a.new_empty(
+        _check_operands((a, 1.0, a_zero_point), (b, 1.0, b_zero_point)), dtype=torch.int32
+    )
 
 
 matmul_int32 = operator(

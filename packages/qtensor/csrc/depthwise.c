@@ -41,6 +41,7 @@ typedef struct {
 typedef struct {
     int16_t *joined;    /* [taps along z][kept][width][JOINED] */
     int32_t *offsets[PARITIES]; /* of the steps */
+    uint8_t *padding;   /* one pixel of it */
     uint8_t *bytes[2];  /* pixels to be joined, [width][LANES], */
     uint8_t *pixels;    /* and how they come from the input, */
     float *floats;      /* where that is quantized */
@@ -50,11 +51,19 @@ typedef struct {
 typedef struct {
     const plan *plan;
     scratch memory;
-    int64_t first_channel, skip, channels; /* of the panel; how many of them are another's too; the rest */
+    int64_t first_channel, lanes;          /* channels of the panel; */
+    int64_t skip, channels;                /* how many of them are another's too; the rest */
     int64_t image, z;                      /* output plane */
-    int64_t top, lines;                    /* output lines: the first, how many of its field */
+    int64_t top, lines;                    /* output lines: the first, how many of its field, */
+    int64_t half;                          /* and as many are run through, */
+    bool twice;                            /* since the panel has its channels twice */
     int64_t left, columns;                 /* outputs of each */
+    int64_t width, before, inside;         /* pixels joined of a line: all, padding before the */
+    int64_t first;                         /* image, of the image; the first of these */
     line line;
+    int64_t pitch;          /* from one readable() pixel to the next, in bytes */
+    int32_t zero_point;     /* of the bytes there, */
+    uint8_t flip;           /* after this exclusive or */
     const int16_t *weights; /* of the panel */
     int64_t origin, next; /* joined lines: the first in memory, the next to be made */
     finish halves[HALVES];
@@ -68,7 +77,7 @@ typedef struct {
 static void copy_pixels(const task *t, const line *from, int64_t first, int64_t count,
                         uint8_t *to) {
     const plan *p = t->plan;
-    const int64_t multiplier = p->weights->multiplier, lanes = smaller(p->channels, LANES);
+    const int64_t multiplier = p->weights->multiplier, lanes = t->lanes;
     const int64_t channel = t->first_channel / multiplier;
     conv_shape shape = *p->image->shape;
     image_source part = *p->image;
@@ -83,58 +92,74 @@ static void copy_pixels(const task *t, const line *from, int64_t first, int64_t 
             to[c] = pixel[(t->first_channel + c) / multiplier - channel];
 }
 
-/* Joins pixels of two lines, NULL for one of padding. In place, they must be pixels of the input. */
-static void join_pixels(const task *t, const line *const lines[2], int64_t first, int64_t count,
-                        int16_t *to) {
-    const image_source *image = t->plan->image;
-    const bool in_place = t->plan->in_place;
-    const uint8_t flip = in_place && image->kind == INPUT_S8 ? 0x80 : 0;
-    const int64_t pitch = in_place ? t->plan->axes[2].input_stride : LANES;
-    const uint8_t *from[2];
-    uint8_t padding[LANES];
-    memset(padding, t->line.zero ^ flip, sizeof padding);
-    for (int i = 0; i < 2; i++) {
-        if (!lines[i]) {
-            from[i] = padding;
-        } else if (in_place) {
-            from[i] = (const uint8_t *)lines[i]->from + first * pitch + t->first_channel;
-        } else {
-            copy_pixels(t, lines[i], first, count, t->memory.bytes[i]);
-            from[i] = t->memory.bytes[i];
-        }
-    }
-    const int32_t zero_point = image->quantized ? image->quantized[t->image].zero_point
-                                                : t->plan->product->input_zero_point;
-    image->kernels->depthwise->join(from[0], lines[0] ? pitch : 0, from[1], lines[1] ? pitch : 0,
-                                    count, flip, zero_point, to);
+/* The lines that are joined; NULL for one of padding. Those of the second half of the lanes matter
+ * only if they differ. */
+typedef struct {
+    const line *of[2][HALVES];
+} joined_from;
+
+/* Where pixels of a line can be read, one `pitch` after the other. In place, they must be pixels of
+ * the input; else they are copied. */
+static const uint8_t *readable(const task *t, const line *from, int64_t first, int64_t count,
+                               uint8_t *copy, int64_t *pitch) {
+    *pitch = 0;
+    if (!from) return t->memory.padding;
+    *pitch = t->pitch;
+    if (t->plan->in_place) return (const uint8_t *)from->from + first * t->pitch + t->first_channel;
+    copy_pixels(t, from, first, count, copy);
+    return copy;
 }
 
-/* The same for pixels in the padding. */
-static void join_padding(const task *t, const line *const lines[2], int64_t first, int64_t count,
+/* Joins pixels of two lines. */
+static void join_pixels(const task *t, const joined_from *lines, int64_t first, int64_t count,
+                        int16_t *to) {
+    pixel_pairs p;
+    for (int i = 0; i < 2; i++) {
+        uint8_t *copy = t->memory.bytes[i];
+        p.from[i][0] = readable(t, lines->of[i][0], first, count, copy, &p.pitch[i][0]);
+        p.from[i][1] = p.from[i][0] + CHANNELS;
+        p.pitch[i][1] = p.pitch[i][0];
+        if (t->twice) {
+            copy += CHANNELS;
+            p.from[i][1] = readable(t, lines->of[i][1], first, count, copy, &p.pitch[i][1]);
+        }
+    }
+    t->plan->image->kernels->depthwise->join(&p, count, t->flip, t->zero_point, to);
+}
+
+/* The same for pixels in the padding, where that is not zeros. */
+static void join_padding(const task *t, const joined_from *lines, int64_t first, int64_t count,
                          int16_t *to) {
     const enum padding_mode mode = t->plan->image->shape->padding_mode;
-    if (mode == PAD_ZEROS) {
-        memset(to, 0, (size_t)(count * JOINED) * sizeof *to);
-        return;
-    }
     for (int64_t i = first; i < first + count; i++, to += JOINED)
         join_pixels(t, lines, located(&t->plan->axes[2], i, mode), 1, to);
 }
 
 /* The same for a line, which may begin and end in the padding. */
-static void join_columns(const task *t, const line *const lines[2], int16_t *to) {
-    const conv_axis *x = &t->plan->axes[2];
-    const int64_t first = x->first + t->left * x->stride, count = extent(x, t->columns);
-    const int64_t before = smaller(larger(-first, 0), count);
-    const int64_t inside = larger(smaller(x->size - first, count) - before, 0);
-    const int64_t end = before + inside;
-    if (!t->plan->in_place) { /* copying adds the padding */
-        join_pixels(t, lines, first, count, to);
+static void join_columns(const task *t, const joined_from *lines, int16_t *to) {
+    const plan *p = t->plan;
+    const int64_t end = t->before + t->inside;
+    if (!p->in_place) { /* copying adds the padding */
+        join_pixels(t, lines, t->first - t->before, t->width, to);
         return;
     }
-    join_padding(t, lines, first, before, to);
-    join_pixels(t, lines, first + before, inside, to + before * JOINED);
-    join_padding(t, lines, first + end, count - end, to + end * JOINED);
+    if (p->image->shape->padding_mode != PAD_ZEROS) {
+        join_padding(t, lines, t->first - t->before, t->before, to);
+        join_padding(t, lines, t->first + t->inside, t->width - end, to + end * JOINED);
+    }
+    join_pixels(t, lines, t->first, t->inside, to + t->before * JOINED);
+}
+
+/* Zeros lie in the same columns of all joined lines, so they are written once. */
+static void clear_padding(const task *t) {
+    const plan *p = t->plan;
+    const int64_t end = t->before + t->inside;
+    int16_t *to = t->memory.joined;
+    if (t->inside == t->width) return;
+    for (int64_t i = 0; i < p->axes[0].taps * p->kept; i++, to += p->width * JOINED) {
+        memset(to, 0, (size_t)(t->before * JOINED) * sizeof *to);
+        memset(to + end * JOINED, 0, (size_t)((t->width - end) * JOINED) * sizeof *to);
+    }
 }
 
 /* Line `i` of the task's input, counted in its field from the first tap of its first output; false
@@ -156,11 +181,16 @@ static void join_line(const task *t, int64_t index) {
     const plan *p = t->plan;
     for (int64_t tap = 0; tap < p->axes[0].taps; tap++) {
         const int64_t slot = tap * p->kept + index - t->origin;
-        line found[2];
-        const line *lines[2];
-        for (int i = 0; i < 2; i++)
-            lines[i] = find_line(t, tap, 2 * index + i, &found[i]) ? &found[i] : NULL;
-        join_columns(t, lines, t->memory.joined + slot * p->width * JOINED);
+        line found[2][HALVES];
+        joined_from lines;
+        for (int i = 0; i < 2; i++) {
+            for (int half = 0; half < (t->twice ? HALVES : 1); half++) {
+                const int64_t upper = 2 * index + half * t->half * p->axes[1].stride;
+                line *l = &found[i][half];
+                lines.of[i][half] = find_line(t, tap, upper + i, l) ? l : NULL;
+            }
+        }
+        join_columns(t, &lines, t->memory.joined + slot * p->width * JOINED);
     }
 }
 
@@ -197,8 +227,9 @@ static depthwise_line stage_line(task *t, int64_t y) {
     };
 }
 
-/* `at` is the first output's place. */
-static void put_bytes(const task *t, const depthwise_line *line, int64_t at) {
+/* `at` is the first output's place; the same output of the lower half lies `below` it, if there is
+ * one. */
+static void put_bytes(const task *t, const depthwise_line *line, int64_t at, int64_t below) {
     const product *p = t->plan->product;
     const struct depthwise_kernels *k = p->kernels->depthwise;
     const int64_t stride = t->plan->channels * t->plan->axes[2].spacing;
@@ -209,12 +240,14 @@ static void put_bytes(const task *t, const depthwise_line *line, int64_t at) {
     }
     uint8_t *all = t->memory.pixels;
     k->bytes(line, t->columns, &t->bytes, all, LANES);
-    for (int64_t i = 0; i < t->columns; i++)
-        memcpy(out + i * stride, all + i * LANES + t->skip, (size_t)t->channels);
+    for (int64_t i = 0; i < t->columns; i++, out += stride, all += LANES) {
+        memcpy(out, all + t->skip, (size_t)t->channels);
+        if (below) memcpy(out + below, all + CHANNELS + t->skip, (size_t)t->channels);
+    }
 }
 
 /* The same by way of the sums. */
-static void put_sums_of(const task *t, depthwise_line line, int64_t at) {
+static void put_sums_of(const task *t, depthwise_line line, int64_t at, int64_t below) {
     const product *p = t->plan->product;
     const float *scales = t->plan->image->scales;
     int32_t sums[CHUNK * LANES], acc[CHUNK * CHANNELS];
@@ -224,12 +257,13 @@ static void put_sums_of(const task *t, depthwise_line line, int64_t at) {
         const int count = (int)smaller(t->columns - done, CHUNK);
         p->kernels->depthwise->sums(&line, count, sums);
         line.staged += count * line.pitch;
-        for (int h = 0; h * CHANNELS < t->channels; h++) {
-            const finish *f = &t->halves[h];
+        for (int h = 0; h < (below ? HALVES : divide_up(t->channels, CHANNELS)); h++) {
+            const finish *f = &t->halves[below ? 0 : h];
             for (int i = 0; i < count; i++)
                 memcpy(acc + i * CHANNELS, sums + i * LANES + t->skip + h * CHANNELS,
                        (size_t)f->columns * sizeof *acc);
-            put_sums(p, f, acc, count, row_scales, at + done * f->stride + h * CHANNELS);
+            const int64_t place = at + h * (below ? below : CHANNELS);
+            put_sums(p, f, acc, count, row_scales, place + done * f->stride);
         }
     }
 }
@@ -243,13 +277,14 @@ static void run_lines(task *t) {
     int64_t at = ((t->image * axes[0].out_size + place[0]) * axes[1].out_size + place[1]) *
                      axes[2].out_size + place[2];
     at = at * p->channels + t->first_channel + t->skip;
-    for (int64_t y = 0; y < t->lines; y++) {
+    const int64_t next = p->fields * axes[1].spacing * axes[2].out_size * p->channels;
+    for (int64_t y = 0; y < t->half; y++, at += next) {
         depthwise_line line = stage_line(t, y);
+        const int64_t below = y + t->half < t->lines ? t->half * next : 0;
         if (t->shortcut)
-            put_bytes(t, &line, at);
+            put_bytes(t, &line, at, below);
         else
-            put_sums_of(t, line, at);
-        at += p->fields * axes[1].spacing * axes[2].out_size * p->channels;
+            put_sums_of(t, line, at, below);
     }
 }
 
@@ -268,11 +303,14 @@ static bool find_shortcut(task *t) {
     f->lowest = (uint8_t)((int)rintf(p->lowest) + shift);
     f->highest = (uint8_t)((int)rintf(p->highest) + shift);
     f->flip = (uint8_t)(128 * p->is_signed);
-    const int count = (int)smaller(t->plan->channels, LANES); /* more lanes are not stored */
-    float multiplier[LANES] = {0}, bias[LANES] = {0};
-    for (int lane = 0; lane < count; lane++)
-        multiplier[lane] = p->multipliers[(t->first_channel + lane) * p->multiplier_stride];
-    if (p->bias) memcpy(bias, p->bias + t->first_channel, (size_t)count * sizeof *bias);
+    float multiplier[LANES] = {0}, bias[LANES] = {0}; /* lanes without a channel are not stored */
+    for (int64_t c = 0; c < t->lanes; c++)
+        multiplier[c] = p->multipliers[(t->first_channel + c) * p->multiplier_stride];
+    if (p->bias) memcpy(bias, p->bias + t->first_channel, (size_t)t->lanes * sizeof *bias);
+    if (t->twice) {
+        memcpy(multiplier + CHANNELS, multiplier, CHANNELS * sizeof *multiplier);
+        memcpy(bias + CHANNELS, bias, CHANNELS * sizeof *bias);
+    }
     int within = 0;
     for (int lane = 0; lane < LANES; lane++)
         within += fabsf(multiplier[lane]) * 0x1p31f + fabsf(bias[lane]) < 0x1p30f;
@@ -294,6 +332,7 @@ static void run_task(const plan *p, const scratch *memory, int64_t index) {
     const int64_t plane = index / p->bands / p->fields;
     const int64_t above = band * p->lines; /* lines of the field */
     t.first_channel = first_channel(panel, p->channels);
+    t.lanes = panel_channels(panel, p->channels);
     t.skip = panel * LANES - t.first_channel;
     t.channels = smaller(p->channels - panel * LANES, LANES);
     t.image = plane / p->axes[0].outputs;
@@ -301,11 +340,25 @@ static void run_task(const plan *p, const scratch *memory, int64_t index) {
     t.top = field + above * p->fields;
     t.lines = smaller(divide_up(p->axes[1].outputs - field, p->fields) - above, p->lines);
     if (t.lines <= 0) return; /* fields may differ by a line */
+    t.twice = is_twice(panel, p->channels);
+    t.half = t.twice ? divide_up(t.lines, HALVES) : t.lines;
     t.left = cut * p->columns;
     t.columns = smaller(p->axes[2].outputs - t.left, p->columns);
+    const conv_axis *x = &p->axes[2];
+    const int64_t start = x->first + t.left * x->stride;
+    t.width = extent(x, t.columns);
+    t.before = smaller(larger(-start, 0), t.width);
+    t.inside = larger(smaller(x->size - start, t.width) - t.before, 0);
+    t.first = start + t.before;
     t.line = lines_of(p->image, t.image, memory->floats);
+    t.pitch = p->in_place ? p->axes[2].input_stride : LANES;
+    t.flip = p->in_place && p->image->kind == INPUT_S8 ? 0x80 : 0;
+    t.zero_point = p->image->quantized ? p->image->quantized[t.image].zero_point
+                                       : p->product->input_zero_point;
+    memset(memory->padding, t.line.zero ^ t.flip, LANES);
     t.weights = p->weights->weights +
                 panel * (p->weights->steps[0] + p->weights->steps[1]) * JOINED;
+    if (p->in_place) clear_padding(&t);
     t.shortcut = find_shortcut(&t);
     for (int h = 0; !t.shortcut && h * CHANNELS < t.channels; h++) {
         t.halves[h] = start_finish(p->product, p->channels * p->axes[2].spacing);
@@ -328,6 +381,7 @@ static scratch divide(const plan *p, void *memory) {
     s.joined = carve(&s, memory, lines * p->width, JOINED * sizeof(int16_t));
     for (int i = 0; i < PARITIES; i++)
         s.offsets[i] = carve(&s, memory, p->weights->steps[i], sizeof(int32_t));
+    s.padding = carve(&s, memory, LANES, 1);
     for (int i = 0; i < 2; i++) s.bytes[i] = carve(&s, memory, bytes, 1);
     s.pixels = carve(&s, memory, bytes, 1);
     s.floats = carve(&s, memory, p->image->kind == INPUT_FLOAT ? bytes : 0, sizeof(float));
@@ -413,7 +467,8 @@ int depthwise(const product *p, const image_source *image) {
     choose_fields(&plan);
     choose_tasks(&plan);
     plan.in_place = image->kind != INPUT_FLOAT && shape->channel_stride == 1 &&
-                    plan.weights->multiplier == 1 && plan.channels >= LANES;
+                    plan.weights->multiplier == 1 && plan.channels >= CHANNELS &&
+                    panel_channels(0, plan.channels) % CHANNELS == 0;
     int64_t next = 0, count = shape->batch * plan.axes[0].outputs * plan.fields * plan.bands *
                               plan.cuts * plan.panels;
     if (count == 0) return 0;

@@ -33,14 +33,31 @@ struct depthwise_weights {
     const int16_t *weights;  /* [panels][steps[0] + steps[1]][JOINED] */
 };
 
-/* A panel's first channel. The last panel has as many as the others, if there are so many: some of
+/* The last panel, where it has no more channels than half of the others, has these TWICE, for two
+ * lines of outputs. */
+static inline bool is_twice(int64_t panel, int64_t channels) {
+    return channels - panel * LANES <= CHANNELS;
+}
+
+/* A panel's channels. The last panel has as many as it has room for, if there are so many: some of
  * its sums are another's too. */
+static inline int64_t panel_channels(int64_t panel, int64_t channels) {
+    return smaller(channels, is_twice(panel, channels) ? CHANNELS : LANES);
+}
+
 static inline int64_t first_channel(int64_t panel, int64_t channels) {
-    return larger(smaller(panel * LANES, channels - LANES), 0);
+    return smaller(panel * LANES, channels - panel_channels(panel, channels));
 }
 
 /* Joined lines of taps under an output's column, by the parity of the first. */
 static inline int64_t joined_lines(int64_t taps, int parity) { return (taps + 1 + parity) / 2; }
+
+/* Pixels of two lines that are to be joined: the bytes of the first and of the second half of the
+ * lanes, and how far it is to those of the next pixel. */
+typedef struct {
+    const uint8_t *from[2][LANES / CHANNELS];
+    int64_t pitch[2][LANES / CHANNELS];
+} pixel_pairs;
 
 /* The sums of one line of outputs. */
 typedef struct {
@@ -60,9 +77,8 @@ typedef struct {
 
 /* The kernels of one instruction set. */
 struct depthwise_kernels {
-    /* to[pixel][JOINED] = the bytes, flipped, less zero_point; of pixels that are so far apart. */
-    void (*join)(const uint8_t *first, int64_t first_pitch, const uint8_t *second,
-                 int64_t second_pitch, int64_t count, uint8_t flip, int32_t zero_point,
+    /* to[pixel][JOINED] = the bytes, flipped, less zero_point. */
+    void (*join)(const pixel_pairs *pixels, int64_t count, uint8_t flip, int32_t zero_point,
                  int16_t *to);
     /* sums[output][channel], in wrapping 32-bit arithmetic. */
     void (*sums)(const depthwise_line *line, int64_t count, int32_t *sums);

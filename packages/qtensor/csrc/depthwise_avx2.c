@@ -9,29 +9,51 @@ enum {
     TILE = 4,          /* outputs at once: 8 sums for half of the channels, 4 done halves */
 };
 
+
 #define INLINE static inline __attribute__((always_inline))
 
 static inline __m256i load(const int16_t *from) {
     return _mm256_load_si256((const __m256i *)from);
 }
 
-static inline __m256i load_bytes(const uint8_t *from, __m256i flip) {
-    return _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)from), flip);
+/* A pixel's bytes in one line; those of the second half may lie elsewhere. */
+INLINE __m256i load_bytes(const uint8_t *first, const uint8_t *second, bool apart, __m256i flip) {
+    const __m256i bytes =
+        apart ? _mm256_loadu2_m128i((const __m128i *)second, (const __m128i *)first)
+              : _mm256_loadu_si256((const __m256i *)first);
+    return _mm256_xor_si256(bytes, flip);
 }
 
-static void join(const uint8_t *first, int64_t first_pitch, const uint8_t *second,
-                 int64_t second_pitch, int64_t count, uint8_t flip, int32_t zero_point,
-                 int16_t *to) {
+INLINE void join_halves(const pixel_pairs *p, bool apart, int64_t count, uint8_t flip,
+                        int32_t zero_point, int16_t *to) {
     const __m256i flips = _mm256_set1_epi8((int8_t)flip), zero = _mm256_setzero_si256();
     const __m256i zero_points = _mm256_set1_epi16((int16_t)zero_point);
-    for (; count > 0; count--, first += first_pitch, second += second_pitch, to += JOINED) {
-        __m256i a = load_bytes(first, flips), b = load_bytes(second, flips);
+    const uint8_t *upper = p->from[0][0], *upper_apart = p->from[0][1];
+    const uint8_t *lower = p->from[1][0], *lower_apart = p->from[1][1];
+    const int64_t upper_pitch = p->pitch[0][0], upper_apart_pitch = p->pitch[0][1];
+    const int64_t lower_pitch = p->pitch[1][0], lower_apart_pitch = p->pitch[1][1];
+    for (; count > 0; count--, to += JOINED) {
+        __m256i a = load_bytes(upper, upper_apart, apart, flips);
+        __m256i b = load_bytes(lower, lower_apart, apart, flips);
         __m256i low = _mm256_unpacklo_epi8(a, b), high = _mm256_unpackhi_epi8(a, b);
         __m256i quads[QUADS] = {_mm256_unpacklo_epi8(low, zero), _mm256_unpackhi_epi8(low, zero),
                                 _mm256_unpacklo_epi8(high, zero), _mm256_unpackhi_epi8(high, zero)};
         for (int q = 0; q < QUADS; q++)
             _mm256_store_si256((__m256i *)(to + 16 * q), _mm256_sub_epi16(quads[q], zero_points));
+        upper += upper_pitch;
+        lower += lower_pitch;
+        upper_apart += upper_apart_pitch;
+        lower_apart += lower_apart_pitch;
     }
+}
+
+static void join(const pixel_pairs *pixels, int64_t count, uint8_t flip, int32_t zero_point,
+                 int16_t *to) {
+    const uint8_t *const(*from)[2] = pixels->from;
+    if (from[0][1] == from[0][0] + CHANNELS && from[1][1] == from[1][0] + CHANNELS)
+        join_halves(pixels, false, count, flip, zero_point, to);
+    else
+        join_halves(pixels, true, count, flip, zero_point, to);
 }
 
 /* GCC 12 interleaves outputs, runs out of registers and keeps sums in memory, or moves them from one

@@ -5,8 +5,8 @@
 #include "depthwise.h"
 
 /* All steps of one panel, of which `weights` are those of the first channel; returns their end. */
-static int16_t *pack_steps(const int16_t *weights, int64_t channels, const int64_t *taps,
-                           int parity, int16_t *out) {
+static int16_t *pack_steps(const int16_t *weights, int64_t channels, bool twice,
+                           const int64_t *taps, int parity, int16_t *out) {
     int64_t volume_of_taps = volume(taps);
     for (int64_t z = 0; z < taps[0]; z++) {
         for (int64_t j = 0; j < joined_lines(taps[1], parity); j++) {
@@ -15,8 +15,11 @@ static int16_t *pack_steps(const int16_t *weights, int64_t channels, const int64
                     int64_t y = 2 * j + i - parity;
                     if (y < 0 || y >= taps[1]) continue;
                     const int16_t *from = weights + (z * taps[1] + y) * taps[2] + x;
-                    for (int c = 0; c < channels; c++)
+                    for (int c = 0; c < channels; c++) {
                         out[2 * place_of(c) + i] = from[c * volume_of_taps];
+                        if (twice)
+                            out[2 * place_of(CHANNELS + c) + i] = from[c * volume_of_taps];
+                    }
                 }
             }
         }
@@ -49,7 +52,8 @@ packed *pack_depthwise(const int16_t *weights, int64_t channels, int64_t multipl
     for (int64_t panel = 0; panel < panels && p->k; panel++) {
         int64_t first = first_channel(panel, channels);
         for (int parity = 0; parity < PARITIES; parity++)
-            out = pack_steps(weights + first * p->k, smaller(channels, LANES), taps, parity, out);
+            out = pack_steps(weights + first * p->k, panel_channels(panel, channels),
+                             is_twice(panel, channels), taps, parity, out);
     }
     return p;
 }

@@ -3,14 +3,15 @@
 
 #include "depthwise.h"
 
-static void join(const uint8_t *first, int64_t first_pitch, const uint8_t *second,
-                 int64_t second_pitch, int64_t count, uint8_t flip, int32_t zero_point,
+static void join(const pixel_pairs *pixels, int64_t count, uint8_t flip, int32_t zero_point,
                  int16_t *to) {
-    for (int64_t i = 0; i < count; i++, to += JOINED) {
-        for (int c = 0; c < LANES; c++) {
-            int16_t *pair = to + 2 * place_of(c);
-            pair[0] = (int16_t)((first[i * first_pitch + c] ^ flip) - zero_point);
-            pair[1] = (int16_t)((second[i * second_pitch + c] ^ flip) - zero_point);
+    for (int64_t at = 0; at < count; at++, to += JOINED) {
+        for (int i = 0; i < 2; i++) {
+            for (int c = 0; c < LANES; c++) {
+                const int half = c / CHANNELS;
+                const uint8_t *from = pixels->from[i][half] + at * pixels->pitch[i][half];
+                to[2 * place_of(c) + i] = (int16_t)((from[c % CHANNELS] ^ flip) - zero_point);
+            }
         }
     }
 }

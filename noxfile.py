@@ -21,8 +21,22 @@ PACKAGES = ("qtensor", "qobserve", "qgraph", "qbackends", "qflow")
 TESTING = "tools/quintet_testing"
 EXAMPLE = "examples/image_search"
 # Those of qtensor's tests that call kernels.
-KERNEL_TESTS = ("every", "products", "elementwise", "pooling", "training", "test_statistics.py")
+KERNEL_TESTS = (
+    *("conversion", "elementwise", "every", "pooling", "products", "training"),
+    *("test_calls.py", "test_embedding_bag.py", "test_one_call.py"),
+    *("test_running_range.py", "test_statistics.py"),
+)
+# A part of each package's tests, to show that what was built is whole: session "tests" runs all.
+SMOKE_TESTS = {
+    "qtensor": "every/test_functions.py",
+    "qobserve": "test_minmax.py",
+    "qgraph": "test_convert.py",
+    "qbackends": "test_tables.py",
+    "qflow": "test_quantize_dynamic.py",
+}
 GUARD = ("-p", "quintet_testing.guard", "-m", "not parity")
+PYTEST = ("pytest", "-c", "pyproject.toml")
+KERNELS = ("", "scalar")  # "" is the fastest of this machine
 NO_TESTS_COLLECTED = 5
 
 nox.needs_version = ">=2025.2.9"
@@ -100,9 +114,9 @@ def run_tests(session: nox.Session, package: str, folder: Path) -> None:
     With them run the examples in the docstrings of the package as it is installed. Parity, which a
     package may have no test of, goes first: CI reads pytest's last line.
     """
-    for isa in ("", "scalar"):  # "" is the fastest of this machine
+    for isa in KERNELS:
         session.log(f"kernels: {isa or 'fastest'}")
-        pytest = ("pytest", "-c", "pyproject.toml", str(folder), *session.posargs)
+        pytest = (*PYTEST, str(folder), *session.posargs)
         env = {"QTENSOR_ISA": isa}
         session.run(*pytest, "-m", "parity", env=env, success_codes=[0, NO_TESTS_COLLECTED])
         examples = ("--doctest-modules", "--pyargs", package)
@@ -130,11 +144,10 @@ def sanitize(session: nox.Session) -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     tests = [f"packages/qtensor/tests/{name}" for name in KERNEL_TESTS]
-    for isa in ("", "scalar"):
+    for isa in KERNELS:
         # What sanitizers report is printed from C, which pytest would catch and lose.
         options = ("-m", "not uninstrumented", "--capture=sys")
-        pytest = ("pytest", "-c", "pyproject.toml", *options, *tests)
-        session.run(*pytest, *session.posargs, env={**env, "QTENSOR_ISA": isa})
+        session.run(*PYTEST, *options, *tests, *session.posargs, env={**env, "QTENSOR_ISA": isa})
 
 
 @nox.session
@@ -165,7 +178,12 @@ def build(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 @each(*PACKAGES)
 def wheels(session: nox.Session, package: str) -> None:
-    """Install a package's wheel and only those below it, and run the tests in its sdist."""
+    """Install a package's wheel and only those below it; run its examples, and tests of its sdist.
+
+    The examples in its docstrings import every module of the wheel. What the wheel computes does
+    not differ from what the session "tests" ran, so of the tests in the sdist all are collected,
+    but only a part is run.
+    """
     install_torch(session)
     install(session, *(built(name, ".whl") for name in layers(package)))
     session.run("python", "-c", f"import {package}; print({package}.__file__)")
@@ -174,7 +192,11 @@ def wheels(session: nox.Session, package: str) -> None:
         with tarfile.open(built(package, ".tar.gz")) as archive:
             archive.extractall(folder, filter="data")
         (unpacked,) = Path(folder).iterdir()
-        run_tests(session, package, unpacked / "tests")
+        session.run(*PYTEST, str(unpacked / "tests"), "--collect-only", "-q", silent=True)
+        smoke = str(unpacked / "tests" / SMOKE_TESTS[package])
+        examples = ("--doctest-modules", "--pyargs", package)
+        for isa in KERNELS:
+            session.run(*PYTEST, smoke, *examples, *GUARD, env={"QTENSOR_ISA": isa})
 
 
 def built(package: str, ending: str) -> str:

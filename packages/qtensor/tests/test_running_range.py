@@ -177,3 +177,11 @@ def test_following_refuses_what_its_parts_refuse():
         follow_range(x, 1, *unseen(1), None, rule, out, count)
     with pytest.raises(ValueError, match=r"bounds of 2 value"):
         follow_range(x, 0, *unseen(1), None, rule, out, count)
+
+
+def test_parameters_of_ranges_that_do_not_fit_together():
+    rule = RangeRule(RangeScheme.AFFINE, 0, 15)
+    with pytest.raises(ValueError, match=r"min_val of shape \(4,\), max_val of \(3,\)"):
+        affine_parameters(torch.zeros(4), torch.ones(3), rule)
+    with pytest.raises(ValueError, match=r"\(1,\) and \(2,\) to write into"):
+        affine_parameters(torch.zeros(2), torch.ones(2), rule, (torch.ones(1), torch.ones(2)))

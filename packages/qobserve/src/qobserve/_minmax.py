@@ -305,8 +305,10 @@ class PerChannelMinMaxObserver(_MinMax):
             # Old state dicts name them in the plural.
             if prefix + name + "s" in state_dict:
                 state_dict[prefix + name] = state_dict.pop(prefix + name + "s")
-            if prefix + name in state_dict:
-                getattr(self, name).resize_(state_dict[prefix + name].shape)
+        saved = [state_dict.get(prefix + name) for name in ("min_val", "max_val")]
+        if saved[0] is not None and saved[1] is not None and saved[0].shape == saved[1].shape:
+            for bound in (self.min_val, self.max_val):
+                bound.resize_(saved[0].shape)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

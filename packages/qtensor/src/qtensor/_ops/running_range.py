@@ -180,7 +180,7 @@ def affine_parameters(
         nothing was seen.
 
     Raises:
-        ValueError: a minimum above its maximum, or NaN.
+        ValueError: tensors of different sizes; a minimum above its maximum, or NaN.
 
     Example:
         >>> import torch
@@ -194,6 +194,12 @@ def affine_parameters(
         scale = min_val.new_empty(min_val.numel())
         out = scale, torch.empty_like(scale, dtype=None if real else torch.int64)
     scale, zero_point = out
+    if any(tensor.numel() != min_val.numel() for tensor in (max_val, *out)):
+        raise ValueError(
+            f"expected as many values in each tensor, got min_val of shape {tuple(min_val.shape)}, "
+            f"max_val of {tuple(max_val.shape)}, and {tuple(scale.shape)} and "
+            f"{tuple(zero_point.shape)} to write into"
+        )
     kernel_takes = (
         min_val.dtype is torch.float32
         and max_val.dtype is torch.float32

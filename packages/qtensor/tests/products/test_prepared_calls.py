@@ -114,7 +114,7 @@ def test_tensors_that_no_longer_fit_are_refused(case):
     with pytest.raises(ValueError, match="bias of shape"):
         case.operator(*case.arguments(input, tensors), cache=cache)
     tensors[3] = torch.rand(20, device="meta")
-    with pytest.raises(ValueError, match="one device.* bias of torch.float32 on meta"):
+    with pytest.raises(ValueError, match=r"one device.* bias of torch.float32 on meta"):
         case.operator(*case.arguments(input, tensors), cache=cache)
 
 

@@ -213,7 +213,7 @@ TORCHS: list[tuple[str, Callable[[Tensor], object]]] = [
     ("stack", lambda x: torch.stack([x, x])),
     ("pad", lambda x: F.pad(x, (1, 1, 1, 1))),
     ("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2)),
-    ("pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 1)),
+    ("pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 2)),
     ("channel_shuffle", lambda x: F.channel_shuffle(x, 4)),
 ]
 """Functions of torch on a tensor of any kind; their results have the input's parameters or fixed

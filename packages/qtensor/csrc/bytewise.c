@@ -111,3 +111,96 @@ void prelu_tensor(const elementwise_kernels *kernels, const uint8_t *q, uint8_t 
     };
     parallel(outer * channels * inner, GRAIN / 2, threads, prelu_range, &context);
 }
+
+/* ---- Bounds -------------------------------------------------------------------------------- */
+
+typedef struct {
+    const elementwise_kernels *kernels;
+    const uint8_t *q;
+    uint8_t *out;
+    uint8_t low, high, flip;
+} bounds_context;
+
+static void clamp_range(const void *context, int64_t begin, int64_t end) {
+    const bounds_context *c = context;
+    c->kernels->clamp(c->q + begin, c->out + begin, end - begin, c->low, c->high, c->flip);
+}
+
+void clamp_tensor(const elementwise_kernels *kernels, const uint8_t *q, uint8_t *out, int64_t n,
+                  int32_t low, int32_t high, enum element_type type, int threads) {
+    const int32_t flip = flip_of(type);
+    const bounds_context context = {
+        kernels, q, out, (uint8_t)(low + flip), (uint8_t)(high + flip), (uint8_t)flip,
+    };
+    parallel(n, GRAIN / 2, threads, clamp_range, &context);
+}
+
+/* ---- Shuffles ------------------------------------------------------------------------------ */
+
+/* A matrix of bytes, transposed. */
+static inline __attribute__((always_inline)) void transpose(const uint8_t *restrict from,
+                                                            uint8_t *restrict to,
+                                                            const int64_t rows, int64_t columns) {
+    for (int64_t i = 0; i < columns; i++) {
+        for (int64_t j = 0; j < rows; j++) {
+            to[i * rows + j] = from[j * columns + i];
+        }
+    }
+}
+
+static void channel_shuffle_range(const void *context, int64_t begin, int64_t end) {
+    const shuffle *s = context;
+    const int64_t channels = s->channels, groups = s->factor, each = channels / groups;
+    const uint8_t *from = s->input + begin * channels;
+    uint8_t *to = s->output + begin * channels;
+    for (int64_t i = begin; i < end; i++, from += channels, to += channels) {
+        switch (groups) { /* constants, whose loops are vectorized */
+        case 2: transpose(from, to, 2, each); break;
+        case 3: transpose(from, to, 3, each); break;
+        case 4: transpose(from, to, 4, each); break;
+        case 8: transpose(from, to, 8, each); break;
+        default: transpose(from, to, groups, each); break;
+        }
+    }
+}
+
+/* Rows of the small image, whose pixels hold factor * factor pixels of the large one: byte c of
+ * pixel (i, j) of these is at (c * factor + i) * factor + j. */
+static void pixel_range(const shuffle *s, int64_t begin, int64_t end, const int enlarges) {
+    const int64_t factor = s->factor, area = factor * factor, channels = s->channels;
+    for (int64_t row = begin; row < end; row++) {
+        for (int64_t i = 0; i < factor; i++) {
+            const int64_t large_row = (row * factor + i) * s->width * factor * channels;
+            for (int64_t at = 0; at < s->width * factor; at++) {
+                const int64_t pixel = row * s->width + at / factor;
+                const int64_t small = pixel * channels * area + i * factor + at % factor;
+                const int64_t large = large_row + at * channels;
+                for (int64_t c = 0; c < channels; c++) {
+                    if (enlarges) {
+                        s->output[large + c] = s->input[small + c * area];
+                    } else {
+                        s->output[small + c * area] = s->input[large + c];
+                    }
+                }
+            }
+        }
+    }
+}
+
+static void pixel_shuffle_range(const void *context, int64_t begin, int64_t end) {
+    pixel_range(context, begin, end, 1);
+}
+
+static void pixel_unshuffle_range(const void *context, int64_t begin, int64_t end) {
+    pixel_range(context, begin, end, 0);
+}
+
+void channel_shuffle_tensor(const shuffle *s, int threads) {
+    parallel(s->rows * s->width, GRAIN / 4 / s->channels + 1, threads, channel_shuffle_range, s);
+}
+
+void pixel_shuffle_tensor(const shuffle *s, int enlarges, int threads) {
+    const int64_t row_bytes = s->width * s->channels * s->factor * s->factor;
+    parallel(s->rows, GRAIN / 8 / row_bytes + 1, threads,
+             enlarges ? pixel_shuffle_range : pixel_unshuffle_range, s);
+}

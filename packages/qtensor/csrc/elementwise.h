@@ -67,6 +67,9 @@ typedef struct {
                   const float *slopes, int each);
     /* out = table[q] for a table of 256 bytes. */
     void (*lookup)(const uint8_t *q, uint8_t *out, int64_t n, const uint8_t *table);
+    /* Within bounds, which are flipped already. */
+    void (*clamp)(const uint8_t *q, uint8_t *out, int64_t n, uint8_t low, uint8_t high,
+                  uint8_t flip);
 } elementwise_kernels;
 
 extern const elementwise_kernels elementwise_scalar, elementwise_avx2;
@@ -133,5 +136,21 @@ int64_t embedding_lookup(const elementwise_kernels *kernels, const uint8_t *tabl
                          const float *scales, const float *zero_points, int64_t rows,
                          int64_t columns, const int64_t *indices, int64_t n, float *output,
                          int threads);
+
+void clamp_tensor(const elementwise_kernels *kernels, const uint8_t *q, uint8_t *out, int64_t n,
+                  int32_t low, int32_t high, enum element_type type, int threads);
+
+/* Images of `rows` rows over all of a batch, each of `width` pixels, whose channels lie side by
+ * side. Where pixels are shuffled, rows and width are those of the smaller image, and channels
+ * those of the larger. */
+typedef struct {
+    const uint8_t *input;
+    uint8_t *output;
+    int64_t rows, width, channels, factor;
+} shuffle;
+
+/* Channel (g, k) of factor groups becomes channel (k, g). */
+void channel_shuffle_tensor(const shuffle *s, int threads);
+void pixel_shuffle_tensor(const shuffle *s, int enlarges, int threads);
 
 #endif

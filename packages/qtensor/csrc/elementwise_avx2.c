@@ -402,6 +402,18 @@ static void lookup(const uint8_t *q, uint8_t *out, int64_t n, const uint8_t *tab
     elementwise_scalar.lookup(q + i, out + i, n - i, table);
 }
 
+static void clamp(const uint8_t *q, uint8_t *out, int64_t n, uint8_t low, uint8_t high,
+                  uint8_t flip) {
+    const __m256i lowest = _mm256_set1_epi8((char)low), highest = _mm256_set1_epi8((char)high);
+    const __m256i flips = _mm256_set1_epi8((char)flip);
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m256i v = _mm256_max_epu8(_mm256_xor_si256(load(q + i), flips), lowest);
+        store(out + i, _mm256_xor_si256(_mm256_min_epu8(v, highest), flips));
+    }
+    elementwise_scalar.clamp(q + i, out + i, n - i, low, high, flip);
+}
+
 const elementwise_kernels elementwise_avx2 = {
     .quantize = quantize,
     .dequantize = dequantize,
@@ -412,4 +424,5 @@ const elementwise_kernels elementwise_avx2 = {
     .requantize = requantize,
     .prelu = prelu,
     .lookup = lookup,
+    .clamp = clamp,
 };

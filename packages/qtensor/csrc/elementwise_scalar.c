@@ -88,6 +88,14 @@ static void lookup(const uint8_t *q, uint8_t *out, int64_t n, const uint8_t *tab
     }
 }
 
+static void clamp(const uint8_t *q, uint8_t *out, int64_t n, uint8_t low, uint8_t high,
+                  uint8_t flip) {
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t v = q[i] ^ flip, above = v > low ? v : low;
+        out[i] = (above < high ? above : high) ^ flip;
+    }
+}
+
 const elementwise_kernels elementwise_scalar = {
     .quantize = quantize,
     .dequantize = dequantize,
@@ -98,4 +106,5 @@ const elementwise_kernels elementwise_scalar = {
     .requantize = requantize,
     .prelu = prelu,
     .lookup = lookup,
+    .clamp = clamp,
 };

@@ -32,6 +32,12 @@ class QuantizePerChannel(Kernel):
 
 class DequantizePerChannel(QuantizePerChannel): ...
 
+class Clamp(Kernel):
+    def __init__(self, element: int, count: int, low: int, high: int) -> None: ...
+
+class Shuffle(Kernel):
+    def __init__(self, name: str, rows: int, width: int, channels: int, factor: int) -> None: ...
+
 class RequantizeParams:
     def __init__(
         self,

@@ -75,6 +75,15 @@ cdef extern from "elementwise.h" nogil:
                       int64_t, const requantize_params *, const float *, int)
     void lookup_tensor(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t,
                        const uint8_t *, int)
+    void clamp_tensor(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t, int32_t,
+                      int32_t, element_type, int)
+
+    ctypedef struct shuffle:
+        const uint8_t *input
+        uint8_t *output
+        int64_t rows, width, channels, factor
+    void channel_shuffle_tensor(const shuffle *, int)
+    void pixel_shuffle_tensor(const shuffle *, bint, int)
     void softmax_tensor(const uint8_t *, uint8_t *, int64_t, int64_t, int64_t, const double *,
                         double, element_type, const output_params *, int)
     int64_t c_embedding_lookup "embedding_lookup"(
@@ -347,6 +356,46 @@ cdef class Lookup(Kernel):
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         lookup_tensor(kernels, <const uint8_t *>inputs[0].data, <uint8_t *>output, self._count,
                       self._table, threads)
+
+
+cdef class Clamp(Kernel):
+    """``count`` bytes of ``element``, within bounds."""
+
+    cdef element_type _element
+    cdef int64_t _count
+    cdef int32_t _low, _high
+
+    def __init__(self, int element, int64_t count, int32_t low, int32_t high):
+        self._element, self._count = <element_type>element, count
+        self._low, self._high = low, high
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        clamp_tensor(kernels, <const uint8_t *>inputs[0].data, <uint8_t *>output, self._count,
+                     self._low, self._high, self._element, threads)
+
+
+cdef class Shuffle(Kernel):
+    """Channels or pixels of images in another order (see ``shuffle`` in C).
+
+    Args:
+        name: ``"channel_shuffle"``, ``"pixel_shuffle"`` or ``"pixel_unshuffle"``.
+    """
+
+    cdef shuffle _shape
+    cdef bint _of_channels, _enlarges
+
+    def __init__(self, str name, int64_t rows, int64_t width, int64_t channels, int64_t factor):
+        self._of_channels, self._enlarges = name == "channel_shuffle", name == "pixel_shuffle"
+        self._shape.rows, self._shape.width = rows, width
+        self._shape.channels, self._shape.factor = channels, factor
+
+    cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
+        cdef shuffle shape = self._shape
+        shape.input, shape.output = <const uint8_t *>inputs[0].data, <uint8_t *>output
+        if self._of_channels:
+            channel_shuffle_tensor(&shape, threads)
+        else:
+            pixel_shuffle_tensor(&shape, self._enlarges, threads)
 
 
 def softmax(size_t q, size_t out, int element, shape, bytes exponentials, double inverse_scale,

@@ -110,9 +110,9 @@ def _integers(x: Any) -> Any:
 
 _KINDS: dict[Callable[..., Any], str] = {
     _moves_values: """
-        __getitem__ _reshape_alias _unsafe_view as_strided broadcast_to channel_shuffle chunk
+        __getitem__ _reshape_alias _unsafe_view as_strided broadcast_to chunk
         diagonal dsplit expand expand_as flatten flip fliplr flipud gather hsplit index_select
-        masked_select narrow pixel_shuffle pixel_unshuffle ravel repeat repeat_interleave reshape
+        masked_select narrow ravel repeat repeat_interleave reshape
         reshape_as roll rot90 select slice split split_with_sizes squeeze take_along_dim
         tensor_split tile unbind unflatten unfold unsafe_chunk unsafe_split view view_as vsplit
     """,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, ParamSpec
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
+from ._calls import Kernel, Prepared
 from ._dtypes import QDType
 from ._qparams import QParams
 from ._qtensor import QTensor, wrapped
@@ -31,6 +32,22 @@ class Call(NamedTuple):
     operator: Callable[..., Tensor]
     arguments: tuple[Any, ...]
     output: QParams
+
+
+class Shortcut:
+    """A function of torch on integers, for which plain eager calls have a kernel.
+
+    Args:
+        function: what everyone else who looks on sees.
+        kernel: as for ``Prepared``.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], kernel: Callable[..., Kernel]) -> None:
+        self.function = function
+        self.cpu = Prepared(function, kernel)
+
+    def __call__(self, *args: Any) -> Tensor:
+        return self.function(*args)
 
 
 def one_call(function: Callable[P, Call | QTensor]) -> Callable[P, QTensor]:

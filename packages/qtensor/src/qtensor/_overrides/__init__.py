@@ -9,4 +9,5 @@ from . import conversions as conversions
 from . import moving as moving
 from . import pooling as pooling
 from . import resizing as resizing
+from . import shuffling as shuffling
 from . import writing as writing

@@ -17,8 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import ops
+from .. import _elementwise, ops
 from .._functions import found
+from .._one_call import Call, Shortcut
+from .._ops._checks import BYTES, RANGES
+from .._ops._layout import ELEMENT, copied_as
 from .._qparams import QParams, per_tensor_qparams
 from .._qtensor import QTensor, in_float, parameters, wrapped
 from .._quantize import quantize_value
@@ -26,73 +29,85 @@ from ..ops._unary import apply_call
 from ._register import stands_for
 
 
+def _clamp_kernel(
+    output: Tensor, input: Tensor, low: int | None, high: int | None
+) -> _elementwise.Clamp:
+    lowest, highest = RANGES[input.dtype]
+    bounds = lowest if low is None else low, highest if high is None else high
+    made = _elementwise.Clamp(ELEMENT[input.dtype], output.numel(), *bounds)
+    made.copied = copied_as(output, input)
+    return made
+
+
+_clamp_bytes = Shortcut(torch.clamp, _clamp_kernel)
+
+
 def _clamp(x: QTensor, low: float | None, high: float | None, inplace: bool) -> Any:
     qparams = parameters(x)
-    if qparams.axis is not None:
-        clamp = Tensor.clamp_ if inplace else Tensor.clamp
-        return in_float(clamp, clamp.__name__, (x, low, high), {})
     bounds = [None if bound is None else quantize_value(bound, qparams) for bound in (low, high)]
     if inplace:
         x._writable().clamp_(*bounds)
         return x
-    return wrapped(x.int_repr().clamp(*bounds), qparams)
+    if x._data.dtype not in BYTES:
+        return wrapped(x._data.clamp(*bounds), qparams)
+    return Call(_clamp_bytes, (x._data, *bounds), qparams)
 
 
-@stands_for("relu")
+@stands_for("relu", per_tensor=True)
 def relu(input: QTensor, inplace: bool = False) -> Any:
     return _clamp(input, 0.0, None, inplace)
 
 
-@stands_for("relu_")
+@stands_for("relu_", per_tensor=True)
 def relu_(input: QTensor) -> Any:
     return _clamp(input, 0.0, None, True)
 
 
-@stands_for("relu6")
+@stands_for("relu6", per_tensor=True)
 def relu6(input: QTensor, inplace: bool = False) -> Any:
     return _clamp(input, 0.0, 6.0, inplace)
 
 
-@stands_for("hardtanh")
+@stands_for("hardtanh", per_tensor=True)
 def hardtanh(
     input: QTensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Any:
     return _clamp(input, min_val, max_val, inplace)
 
 
-@stands_for("hardtanh_")
+@stands_for("hardtanh_", per_tensor=True)
 def hardtanh_(input: QTensor, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     return _clamp(input, min_val, max_val, True)
 
 
-@stands_for("clamp", "clip")
+@stands_for("clamp", "clip", per_tensor=True)
 def clamp(input: QTensor, min: Any = None, max: Any = None) -> Any:
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         return in_float(torch.clamp, "clamp", (input, min, max), {})
     return _clamp(input, min, max, False)
 
 
-@stands_for("clamp_", "clip_")
+@stands_for("clamp_", "clip_", per_tensor=True)
 def clamp_(input: QTensor, min: float | None = None, max: float | None = None) -> Any:
     return _clamp(input, min, max, True)
 
 
-@stands_for("clamp_min")
+@stands_for("clamp_min", per_tensor=True)
 def clamp_min(input: QTensor, min: Any) -> Any:
     return clamp(input, min=min)
 
 
-@stands_for("clamp_max")
+@stands_for("clamp_max", per_tensor=True)
 def clamp_max(input: QTensor, max: Any) -> Any:
     return clamp(input, max=max)
 
 
-@stands_for("clamp_min_")
+@stands_for("clamp_min_", per_tensor=True)
 def clamp_min_(input: QTensor, min: float) -> Any:
     return _clamp(input, min, None, True)
 
 
-@stands_for("clamp_max_")
+@stands_for("clamp_max_", per_tensor=True)
 def clamp_max_(input: QTensor, max: float) -> Any:
     return _clamp(input, None, max, True)
 

@@ -137,6 +137,50 @@ def test_printing(path):
     assert str(ours(package, name)(*PRINTED[path])) == expected
 
 
+CONSTRUCTED = PRINTED | {
+    "quantized.Linear": (3, 4),
+    "quantized.BatchNorm2d": (3,),
+    "quantized.BatchNorm3d": (3,),
+    "quantized.ConvTranspose3d": (3, 6, 3),
+    "quantized.ELU": (0.5, 3),
+    "quantized.Hardswish": (0.5, 3),
+    "quantized.LeakyReLU": (0.5, 3),
+    "quantized.Sigmoid": (0.5, 3),
+    "quantized.Softmax": (1,),
+    "quantized.PReLU": (0.5, 3),
+    "quantized.dynamic.Linear": (3, 4),
+    "quantized.dynamic.Conv1d": (3, 6, 3),
+    "quantized.dynamic.ConvTranspose2d": (3, 6, 3, 2, 1),
+    "quantized.reference.Conv3d": (3, 6, 3),
+    "intrinsic.quantized.BNReLU2d": (3,),
+    "intrinsic.quantized.LinearReLU": (3, 4),
+    "intrinsic.quantized.LinearLeakyReLU": (3, 4, 0.1),
+    "intrinsic.quantized.dynamic.LinearReLU": (3, 4),
+}
+
+WITHOUT_MEANING = {
+    *("affine", "track_running_stats"),  # of batch norms that always are and do so
+    *("is_decomposed", "weight_axis_int"),  # how scripted modules knew what others tell
+    "inplace",  # where outputs have parameters of their own
+    "version",  # of files of the old stack
+}
+
+
+@pytest.mark.parametrize("path", CONSTRUCTED)
+def test_attributes(path):
+    package, _, name = path.rpartition(".")
+    old, new = (where(package, name)(*CONSTRUCTED[path]) for where in (theirs, ours))
+    gone = GONE | WITHOUT_MEANING
+    if "dynamic" in package:
+        gone = gone | {"scale", "zero_point"}  # the output is float
+    public = {each for each in dir(old) if not each.startswith("_")} - set(dir(torch.nn.Sequential))
+    for attribute in public - gone:
+        value = getattr(old, attribute)
+        given = getattr(new, attribute)
+        if isinstance(value, (bool, int, float, str, tuple, type(None))):
+            assert given == value, attribute
+
+
 @pytest.mark.parametrize("name", ["LinearReLU", "LinearTanh"])
 def test_bias_of_fused_linear_layers_is_called_so(name):
     layer = getattr(qnn.intrinsic.quantized, name)(3, 4, bias=False, dtype=qtensor.qint8)

@@ -11,11 +11,13 @@ import torch.distributed as dist
 from torch import nn
 
 from qobserve import (
+    FixedQParamsObserver,
     HistogramObserver,
     MinMaxObserver,
     MovingAverageMinMaxObserver,
     ObserverBase,
     PerChannelMinMaxObserver,
+    PlaceholderObserver,
     sync,
 )
 
@@ -97,3 +99,17 @@ def test_a_users_own_observer_takes_part(one_process):
     own = Own(torch.uint8)
     sync([own, MinMaxObserver()])
     assert own.synced
+
+
+def test_statistics_that_nobody_would_combine_are_refused(one_process):
+    class Largest(ObserverBase):
+        def __init__(self):
+            super().__init__(torch.uint8)
+            self.register_buffer("largest", torch.zeros(()))
+
+        forward = Own.forward
+        calculate_qparams = Own.calculate_qparams
+
+    with pytest.raises(TypeError, match=r"Largest \(0\), a Largest, keeps statistics .* sync"):
+        sync([Largest()])
+    sync([FixedQParamsObserver(0.5, 3), PlaceholderObserver(), MinMaxObserver()])

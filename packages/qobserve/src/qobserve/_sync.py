@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ._base import ObserverBase
 from ._histogram import HistogramObserver
 from ._minmax import PerChannelMinMaxObserver
-from ._running import RangeObserver, RunningObserver
+from ._passive import FixedQParamsObserver
+from ._running import RangeObserver
 
 _UNKNOWN = 2**62
 
@@ -36,7 +37,7 @@ def sync(
 
     Raises:
         TypeError: an observer that averages over batches, which depends on their order and so has
-            no sum; or one of your own that keeps statistics but has no method ``sync``.
+            no sum; or one of your own that has buffers but no method ``sync``.
         RuntimeError: ``torch.distributed`` is not initialised; the processes have different
             observers; or they have been synchronised before, so that data would count twice.
         ValueError: the processes saw different numbers of channels.
@@ -94,11 +95,17 @@ def _check_kinds(named: Mapping[str, ObserverBase]) -> None:
                     f"{name} has been synchronised before: what it has seen would count once for "
                     "every process. Synchronise once, when all data has been seen, or reset it"
                 )
-        elif isinstance(observer, RunningObserver) and not hasattr(observer, "sync"):
+        elif _keeps_statistics(observer) and not hasattr(observer, "sync"):
             raise TypeError(
                 f"{name}, a {type(observer).__name__}, keeps statistics that are unknown here; "
                 "give it a method sync(group) that combines them over the processes"
             )
+
+
+def _keeps_statistics(observer: ObserverBase) -> bool:
+    """Whether an observer has buffers that depend on data."""
+    names = {name for name, _ in observer.named_buffers()} - {"eps"}
+    return bool(names) and not isinstance(observer, FixedQParamsObserver)
 
 
 def _check_same_observers(

@@ -125,6 +125,24 @@ def test_their_state_dicts_load(name):
     assert squared_error(x, ours, *mine) <= 1.01 * squared_error(x, theirs, *wanted)
 
 
+@pytest.mark.parametrize("scheme", ["per_tensor_affine", "per_tensor_symmetric"])
+@pytest.mark.parametrize("dtype", ["quint8", "qint8", "uint8", "int8", "quint4x2"])
+def test_fixed_parameters_of_any_dtype_are_equal(dtype, scheme):
+    low, high = (0, 15) if "4" in dtype else (0, 255) if "u" in dtype else (-128, 127)
+    arguments = {
+        "scale": 0.125,
+        "zero_point": 3,
+        "dtype": getattr(torch, dtype),
+        "qscheme": getattr(torch, scheme),
+        "quant_min": low,
+        "quant_max": high,
+    }
+    ours, theirs = (module.FixedQParamsObserver(**arguments) for module in (qobserve, legacy))
+    for mine, wanted in zip(ours.calculate_qparams(), theirs.calculate_qparams(), strict=True):
+        assert mine.tolist() == wanted.tolist()
+    assert (ours.quant_min, ours.quant_max) == (theirs.quant_min, theirs.quant_max)
+
+
 def test_fixed_state_dicts_load():
     theirs = legacy.FixedQParamsObserver(0.25, 3)
     ours = qobserve.FixedQParamsObserver(1.0, 0)
@@ -181,6 +199,27 @@ def test_the_histogram_loses_no_more(name, arguments):
     mine = squared_error(x, ours, *ours.calculate_qparams())
     wanted = squared_error(x, theirs, *theirs.calculate_qparams())
     assert mine <= 1.01 * wanted
+
+
+@pytest.mark.parametrize(
+    ("scheme", "dtype", "reduce_range"),
+    sorted({case[1:3] + case[4:5] for case in CASES if case[0] == "MinMaxObserver"}),
+)
+def test_nor_does_it_in_any_dtype(scheme, dtype, reduce_range):
+    torch.manual_seed(0)
+    arguments = {
+        "dtype": getattr(torch, dtype),
+        "qscheme": getattr(torch, scheme),
+        "reduce_range": reduce_range,
+    }
+    for x in (torch.randn(4, 1000), torch.softmax(6 * torch.randn(4, 500, 2), -1)):
+        ours, theirs = (m.HistogramObserver(**arguments) for m in (qobserve, legacy))
+        for batch in x:
+            ours(batch)
+            theirs(batch)
+        mine, wanted = ours.calculate_qparams(), theirs.calculate_qparams()
+        assert (ours.quant_min, ours.quant_max) == (theirs.quant_min, theirs.quant_max)
+        assert squared_error(x, ours, *mine) <= 1.01 * squared_error(x, theirs, *wanted)
 
 
 # Classes, temperature, rows in each batch: few values make out most of the error, and it oscillates

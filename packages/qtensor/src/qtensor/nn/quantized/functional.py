@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from ... import ops
 from ..._arguments import quantized
+from ..._pools import pooling
 from ..._qtensor import QTensor
 from ...ops import conv1d as conv1d
 from ...ops import conv2d as conv2d
@@ -29,6 +30,11 @@ _Size = Any  # int, None, or a sequence of these: as many as there are axes
 
 
 # ---- pooling and resizing -----------------------------------------------------------------------
+
+_max_pool1d, _max_pool2d = pooling("max_pool1d"), pooling("max_pool2d")
+_avg_pool2d, _avg_pool3d = pooling("avg_pool2d"), pooling("avg_pool3d")
+_adaptive_avg_pool2d = pooling("adaptive_avg_pool2d")
+_adaptive_avg_pool3d = pooling("adaptive_avg_pool3d")
 
 
 def avg_pool2d(
@@ -42,7 +48,7 @@ def avg_pool2d(
 ) -> Any:
     """See :func:`torch.nn.functional.avg_pool2d`; rounds once, ties to even."""
     rule: Any = (ceil_mode, count_include_pad, divisor_override)
-    return F.avg_pool2d(quantized(input, "avg_pool2d"), kernel_size, stride, padding, *rule)
+    return _avg_pool2d(input, kernel_size, stride, padding, *rule)
 
 
 def avg_pool3d(
@@ -56,17 +62,17 @@ def avg_pool3d(
 ) -> Any:
     """See :func:`torch.nn.functional.avg_pool3d`; rounds once, ties to even."""
     rule: Any = (ceil_mode, count_include_pad, divisor_override)
-    return F.avg_pool3d(quantized(input, "avg_pool3d"), kernel_size, stride, padding, *rule)
+    return _avg_pool3d(input, kernel_size, stride, padding, *rule)
 
 
 def adaptive_avg_pool2d(input: QTensor, output_size: _Size) -> Any:
     """See :func:`torch.nn.functional.adaptive_avg_pool2d`; rounds once, ties to even."""
-    return F.adaptive_avg_pool2d(quantized(input, "adaptive_avg_pool2d"), output_size)
+    return _adaptive_avg_pool2d(input, output_size)
 
 
 def adaptive_avg_pool3d(input: QTensor, output_size: _Size) -> Any:
     """See :func:`torch.nn.functional.adaptive_avg_pool3d`; rounds once, ties to even."""
-    return F.adaptive_avg_pool3d(quantized(input, "adaptive_avg_pool3d"), output_size)
+    return _adaptive_avg_pool3d(input, output_size)
 
 
 def max_pool1d(
@@ -80,8 +86,7 @@ def max_pool1d(
 ) -> Any:
     """See :func:`torch.nn.functional.max_pool1d`; there are no indices to return."""
     _refuse_indices(return_indices)
-    image = quantized(input, "max_pool1d")
-    return F.max_pool1d(image, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def max_pool2d(
@@ -95,8 +100,7 @@ def max_pool2d(
 ) -> Any:
     """See :func:`torch.nn.functional.max_pool2d`; there are no indices to return."""
     _refuse_indices(return_indices)
-    image = quantized(input, "max_pool2d")
-    return F.max_pool2d(image, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def interpolate(

@@ -40,6 +40,7 @@ typedef struct {
 /* What a thread works in. */
 typedef struct {
     int16_t *joined;    /* [taps along z][kept][width][JOINED] */
+    int64_t cleared;    /* the cut whose padding they have; -1: none */
     int32_t *offsets[PARITIES]; /* of the steps */
     uint8_t *padding;   /* one pixel of it */
     uint8_t *bytes[2];  /* pixels to be joined, [width][LANES], */
@@ -150,7 +151,7 @@ static void join_columns(const task *t, const joined_from *lines, int16_t *to) {
     join_pixels(t, lines, t->first, t->inside, to + t->before * JOINED);
 }
 
-/* Zeros lie in the same columns of all joined lines, so they are written once. */
+/* Zeros lie in the same columns of all joined lines of a cut, so they are written once. */
 static void clear_padding(const task *t) {
     const plan *p = t->plan;
     const int64_t end = t->before + t->inside;
@@ -321,7 +322,7 @@ static bool find_shortcut(task *t) {
     return within == LANES;
 }
 
-static void run_task(const plan *p, const scratch *memory, int64_t index) {
+static void run_task(const plan *p, scratch *memory, int64_t index) {
     task t; /* larger than what is worth setting to zero */
     t.plan = p;
     t.memory = *memory;
@@ -358,7 +359,10 @@ static void run_task(const plan *p, const scratch *memory, int64_t index) {
     memset(memory->padding, t.line.zero ^ t.flip, LANES);
     t.weights = p->weights->weights +
                 panel * (p->weights->steps[0] + p->weights->steps[1]) * JOINED;
-    if (p->in_place) clear_padding(&t);
+    if (p->in_place && memory->cleared != cut) {
+        clear_padding(&t);
+        memory->cleared = cut;
+    }
     t.shortcut = find_shortcut(&t);
     for (int h = 0; !t.shortcut && h * CHANNELS < t.channels; h++) {
         t.halves[h] = start_finish(p->product, p->channels * p->axes[2].spacing);
@@ -405,6 +409,7 @@ static bool run_tasks(const plan *p, int64_t count, int64_t *next) {
     void *memory = aligned_alloc(64, divide(p, NULL).size);
     if (!memory) return false;
     scratch s = divide(p, memory);
+    s.cleared = -1;
     for (int i = 0; i < PARITIES; i++) find_offsets(p, i, s.offsets[i]);
     for (;;) {
         int64_t taken;

@@ -28,10 +28,38 @@ def _linear(x, scale, zero, weight, scales, zeros, bias, *output):
     return F.linear(_real(x, scale, zero), _weight(weight, scales, zeros), bias.double()), output
 
 
-def _conv(x, scale, zero, weight, scales, zeros, bias, *rest):
-    real = _real(x, scale, zero), _weight(weight, scales, zeros), bias.double()
-    geometry, output = rest[:4], rest[5:]
-    return F.conv2d(*real, *geometry), output
+def _conv(function, axis=0, geometry=4):
+    """``axis``: of the weight's channels; ``geometry``: how many of its arguments torch takes."""
+
+    def exact(x, scale, zero, weight, scales, zeros, bias, *rest):
+        real = _real(x, scale, zero), _weight(weight, scales, zeros, axis), bias.double()
+        return function(*real, *rest[:geometry]), rest[5:]
+
+    return exact
+
+
+def _cat(tensors, scales, zeros, dim, *output):
+    return torch.cat(
+        [_real(*each) for each in zip(tensors, scales, zeros, strict=True)], dim
+    ), output
+
+
+def _mean(x, dims, keepdim, scale, zero, *output):
+    return _real(x, scale, zero).mean(dims, keepdim), output
+
+
+def _avg_pool(x, zero, kernel, stride, padding, ceil_mode, count_include_pad):
+    options = kernel, stride, padding, ceil_mode, count_include_pad
+    return F.avg_pool1d(_real(x, 1, zero), *options), (1, zero, 0, 255)
+
+
+def _batch_norm(x, scale, zero, weight, bias, mean, var, eps, *output):
+    statistics = (values.double() for values in (mean, var, weight, bias))
+    return F.batch_norm(_real(x, scale, zero), *statistics, eps=eps).clamp(min=0), output
+
+
+def _prelu(x, scale, zero, slopes, *output):
+    return F.prelu(_real(x, scale, zero), slopes.double()), output
 
 
 def _binary(function):
@@ -43,7 +71,17 @@ def _binary(function):
 
 EXACT = {
     "linear": _linear,
-    "conv2d": _conv,
+    **{f"conv{axes}d": _conv(getattr(F, f"conv{axes}d")) for axes in (1, 2, 3)},
+    **{
+        f"conv_transpose{axes}d": _conv(getattr(F, f"conv_transpose{axes}d"), 1, 5)
+        for axes in (1, 2, 3)
+    },
+    "avg_pool": _avg_pool,
+    "batch_norm2d": _batch_norm,
+    "cat": _cat,
+    "mean": _mean,
+    "prelu": _prelu,
+    "unary": lambda x, scale, zero, name, _, *output: (F.gelu(_real(x, scale, zero)), output),
     "matmul": _binary(torch.matmul),
     "add": _binary(torch.add),
     "mul": _binary(torch.mul),

@@ -219,8 +219,9 @@ class FixedQParamsFakeQuantize(FakeQuantize):
 class FusedMovingAvgObsFakeQuantize(FakeQuantize):
     """:class:`FakeQuantize` by the moving average of the range.
 
-    Unlike torch's, it converts to the very parameters it trained with. Scale and zero point are
-    written where they are kept, which saves a little on small tensors.
+    Unlike torch's, it converts to the very parameters it trained with. Observing and choosing scale
+    and zero point are one call, in which the observer's own ``forward`` has no part: what a
+    subclass or a hook does there is left out, as it is in torch's.
 
     Args:
         observer: makes a :class:`MovingAverageMinMaxObserver` or

@@ -30,7 +30,7 @@ class _MinMax(RangeObserver):
         return observe_range(x, axis, self.min_val, self.max_val, self.averaging_constant)
 
     def follow(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> None:
-        """What calling it with ``x`` and then writing the parameters into these two does, at once."""
+        """What calling it with ``x`` and writing the parameters into these two does, at once."""
         if x.numel() == 0:
             return
         values = self.values_of(x)

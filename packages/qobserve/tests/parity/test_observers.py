@@ -223,7 +223,7 @@ def test_nor_does_it_in_any_dtype(scheme, dtype, reduce_range):
 
 
 # Classes, temperature, rows in each batch: few values make out most of the error, and it oscillates
-# with the scale. Of some five thousand cases, those that found faults or came closest to the limit.
+# with the scale. Of 15 000 cases, those that found faults or came near the limit.
 HARD = [
     (2, 4, 500, 1), (2, 4, 125, 0), (2, 6, 500, 0), (2, 6, 500, 1), (2, 6, 2000, 0),
     (4, 6, 62, 1), (5, 6, 800, 1), (10, 6, 25, 1), (16, 6, 250, 0), (64, 16, 15, 2),

@@ -279,7 +279,8 @@ int run(const job *j) {
 
     /* Too few blocks to go round: each is cut along its panels, and staged by every thread. */
     int64_t wanted = TASKS_PER_THREAD * (int64_t)threads;
-    int64_t parts = smaller(divide_up(wanted, j->blocks), panels);
+    int64_t parts = divide_up(wanted, j->blocks);
+    if (parts > 1) parts = smaller(divide_up(parts, threads) * threads, panels);
     bool ok = true;
 #pragma omp parallel num_threads(threads) reduction(&& : ok)
     ok = run_tasks(j, parts, &next);

@@ -10,6 +10,7 @@ enum {
     BLOCK_BYTES = 128 << 10, /* of activations per block, a part of the L2 cache */
     MIN_BLOCK_ROWS = 16,     /* fewer would read the weights too often */
     ROW_UNIT = 4,            /* kernels like multiples of it */
+    TASK_PANELS = 16,        /* of a task, if panels are what threads share */
 };
 
 typedef struct {
@@ -125,8 +126,11 @@ int linear(const product *p, enum input_kind kind, const void *input, int64_t ro
         s.finite = p->kernels->range(input, rows * k, &s.lowest, &s.highest);
 
     int64_t block = BLOCK_BYTES / larger(s.copies * s.pitch, 1);
-    if (p->threads > 1)
-        block = smaller(block, divide_up(rows, TASKS_PER_THREAD * (int64_t)p->threads));
+    /* Threads share the rows of a block, which costs reading all weights for fewer rows; or the
+     * panels, if each task has enough that few cache lines of the output are written by two. */
+    const int64_t tasks = TASKS_PER_THREAD * (int64_t)p->threads;
+    bool by_panels = kind != INPUT_FLOAT && p->weights->group_panels >= TASK_PANELS * tasks;
+    if (p->threads > 1 && !by_panels) block = smaller(block, divide_up(rows, tasks));
     block = divide_up(larger(block, MIN_BLOCK_ROWS), ROW_UNIT) * ROW_UNIT;
     s.block_rows = smaller(block, larger(rows, 1));
     if (p->weights->one_row) return multiply_one(&s);

@@ -16,6 +16,7 @@ from _peer import (
 )
 from torch import Tensor
 
+from qtensor._kernels import or_bytes
 from qtensor._ops.linear import linear
 from qtensor._packing import PackedWeights, schedule_stats
 from quintet_testing.bench import Table, compare, threads
@@ -43,8 +44,8 @@ MINILM = {
 
 def time_linear(
     m: int, weight: Tensor, scales: Tensor, amax: int
-) -> tuple[dict[str, float], int, str]:
-    """Medians of ours and the peers', the operations, and how our products are summed."""
+) -> tuple[dict[str, float], int, dict[str, str]]:
+    """Medians of ours and the peers', the operations, and notes: how products are summed, or the limit."""
     bias = torch.randn(len(weight))
     input = torch.randint(0, amax + 1, (m, weight.shape[1])).to(torch.uint8)
     input_scale, output_scale, cache = 4 / amax, 0.05, PackedWeights()
@@ -71,7 +72,15 @@ def time_linear(
 
     candidates = {"ours": ours, "fbgemm": fbgemm, "onnxruntime": onnx, "float": real}
     operations = 2 * m * weight.numel()
-    return compare(candidates, seconds=SECONDS), operations, str(schedule_stats(weight, amax))
+    notes = {"steps": str(schedule_stats(weight, amax))} if m > 1 else reading(weight)
+    return compare(candidates, seconds=SECONDS), operations, notes
+
+
+def reading(weight: Tensor) -> dict[str, str]:
+    """How long one thread takes to read as many bytes: the limit of a single row."""
+    small = weight.abs()  # or_bytes() stops at a byte above 127
+    timings = compare({"reading": lambda: or_bytes(small.data_ptr(), small.numel())}, seconds=0.05)
+    return {"reading": f"{1e6 * timings['reading']:.0f} µs"}
 
 
 def main() -> None:
@@ -82,11 +91,11 @@ def main() -> None:
         for count in counts:
             with threads(count):
                 for m, k, n in SHAPES:
-                    timings, operations, steps = time_linear(m, *kaiming_weight(n, k), amax)
-                    table.add(f"{m}x{k}x{n}", timings, operations=operations, steps=steps)
+                    timings, operations, notes = time_linear(m, *kaiming_weight(n, k), amax)
+                    table.add(f"{m}x{k}x{n}", timings, operations=operations, **notes)
                 for label, name in MINILM.items():
-                    timings, operations, steps = time_linear(128, *minilm_weight(name), amax)
-                    real.add(label, timings, operations=operations, steps=steps)
+                    timings, operations, notes = time_linear(128, *minilm_weight(name), amax)
+                    real.add(label, timings, operations=operations, **notes)
         table.print()
         real.print()
 

@@ -45,7 +45,7 @@ MINILM = {
 def time_linear(
     m: int, weight: Tensor, scales: Tensor, amax: int
 ) -> tuple[dict[str, float], int, dict[str, str]]:
-    """Medians of ours and the peers', the operations, and notes: how products are summed, or the limit."""
+    """Medians of ours and the peers', operations, and how products are summed or the limit."""
     bias = torch.randn(len(weight))
     input = torch.randint(0, amax + 1, (m, weight.shape[1])).to(torch.uint8)
     input_scale, output_scale, cache = 4 / amax, 0.05, PackedWeights()

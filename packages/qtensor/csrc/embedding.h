@@ -29,7 +29,7 @@ typedef struct {
 /* Reduces the rows of indices[begin] ... indices[end - 1], of which one at least is not padding, to
  * n columns from `first` on, which lies at the beginning of a byte. In float32 and in the order of
  * the indices, of v = ((float)q - zero_point) * scale: the sum of weight * v from 0 on, or the
- * largest, max = v > max ? v : max from -infinity on. */
+ * largest from -infinity on, or the first that is NaN. */
 typedef void embedding_reduce(const quantized_table *table, const index_bags *bags, int64_t begin,
                               int64_t end, int64_t first, int64_t n, float *out);
 

@@ -39,6 +39,13 @@ INLINE void ask_for(const quantized_table *t, int64_t row, int64_t stride, int64
     __builtin_prefetch(t->zero_points + row);
 }
 
+/* v where it is larger or NaN, unless `than` is NaN. */
+INLINE __m256 larger(__m256 v, __m256 than) {
+    const __m256 number = _mm256_cmp_ps(than, than, _CMP_ORD_Q);
+    const __m256 more = _mm256_cmp_ps(v, than, _CMP_NLE_UQ);
+    return _mm256_blendv_ps(than, v, _mm256_and_ps(more, number));
+}
+
 /* The 8 * vectors columns from `first` on. */
 INLINE void reduce_block(const quantized_table *t, const index_bags *b, int64_t begin, int64_t end,
                          int64_t first, float *out, const int vectors, const int bits,
@@ -65,7 +72,7 @@ INLINE void reduce_block(const quantized_table *t, const index_bags *b, int64_t 
             if (what == WEIGHTED_SUM) {
                 v = _mm256_mul_ps(_mm256_broadcast_ss(b->weights + i), v);
             }
-            sums[k] = what == MAX ? _mm256_max_ps(v, sums[k]) : _mm256_add_ps(sums[k], v);
+            sums[k] = what == MAX ? larger(v, sums[k]) : _mm256_add_ps(sums[k], v);
         }
     }
     for (int k = 0; k < vectors; k++) {

@@ -18,7 +18,7 @@ void embedding_reduce_scalar(const quantized_table *table, const index_bags *bag
             if (bags->indices[i] != bags->padding) {
                 const float v = value(table, bags->indices[i], first + column);
                 sum += bags->weights ? bags->weights[i] * v : v;
-                max = v > max ? v : max;
+                if (max == max && !(v <= max)) max = v;
             }
         }
         out[column] = bags->mode == BAG_MAX ? max : sum;

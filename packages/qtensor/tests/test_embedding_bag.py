@@ -55,6 +55,24 @@ def test_bags(dtype, mode, padding, columns):
     assert torch.equal(results[1], results[2])
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_nan_is_the_largest(first):
+    weight = torch.arange(24, dtype=torch.uint8).reshape(2, 12)
+    scales, zero_points = torch.tensor([0.5, torch.nan]), torch.zeros(2)
+    indices, offsets = torch.tensor([first, 1 - first]), torch.tensor([0])
+    arguments = weight, scales, zero_points, indices, offsets, 12, 8, "max"
+    for isa in ("scalar", _isa.ISA):
+        _embedding.use_isa(isa)
+        assert embedding_bag(*arguments).isnan().all()
+    assert embedding_bag_reference(*arguments).isnan().all()
+
+
+def test_no_bags():
+    weight, indices = torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([0, 1])
+    arguments = weight, torch.ones(2), torch.zeros(2), indices, indices[:0], 3
+    assert embedding_bag(*arguments).shape == embedding_bag_reference(*arguments).shape == (0, 3)
+
+
 @pytest.mark.parametrize("dtype", [qtensor.quint8, qtensor.quint4x2], ids=str)
 def test_modules(dtype):
     weight, (indices, offsets) = table(dtype), bags()

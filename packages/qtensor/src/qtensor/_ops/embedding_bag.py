@@ -84,7 +84,8 @@ def embedding_bag_reference(
         padding_idx: an index to leave out.
 
     Returns:
-        float32, shape ``(bags, dimension)``; zeros for an empty bag.
+        float32, shape ``(bags, dimension)``; zeros for an empty bag. As in torch, NaN is larger than
+        any number.
 
     Raises:
         TypeError, ValueError: dtypes, shapes or options do not fit.
@@ -121,8 +122,10 @@ def embedding_bag_reference(
     starts = offsets[:-1] if include_last_offset else offsets
     end = offsets[-1:] if include_last_offset else offsets.new_full((1,), len(indices))
     bags, position = len(starts), torch.arange(len(indices), device=indices.device)
+    if bags == 0:
+        return values.new_empty((0, dimension))
     bag = torch.searchsorted(starts.contiguous(), position, right=True) - 1
-    bag = bag.clamp(0, max(bags - 1, 0))
+    bag = bag.clamp(0, bags - 1)
     taken = taken * (position < end).float()
     counts = values.new_zeros(bags).index_add_(0, bag, taken)[:, None]
     if mode == "max":

@@ -94,6 +94,8 @@ def _of_class(path: str, name: str) -> Module | None:
             return Module(path, name, _layer(lambda: cls(8)), (image,))
         padded = {"padding": 1, "groups": 2}  # the output is of the image's shape
         return Module(path, name, _layer(lambda: cls(8, 8, 3, **padded)), (image,) * inputs)
+    if "Pool" in name:
+        return Module(path, name, lambda: cls(2), ((2, 8, *_SIZES[name[-2:]]),))
     return None
 
 

@@ -84,8 +84,8 @@ def embedding_bag_reference(
         padding_idx: an index to leave out.
 
     Returns:
-        float32, shape ``(bags, dimension)``; zeros for an empty bag. As in torch, NaN is larger than
-        any number.
+        float32, shape ``(bags, dimension)``; zeros for an empty bag. As in torch, NaN is larger
+        than any number.
 
     Raises:
         TypeError, ValueError: dtypes, shapes or options do not fit.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from ..._arguments import tensor
 from ..._pools import pooling
 from ..._qtensor import QTensor
 
@@ -28,7 +29,9 @@ class _Pooling(nn.Module):
 
     def forward(self, input: Tensor) -> Any:
         """Images, with a batch or without; quantized ones keep their parameters."""
-        return self._pooled(input) if isinstance(input, QTensor) else super().forward(input)
+        if isinstance(input, QTensor):
+            return self._pooled(input)
+        return super().forward(tensor(input, type(self).__name__))
 
     @abstractmethod
     def _pooled(self, input: QTensor) -> QTensor:

@@ -92,6 +92,13 @@ def joins(x: Tensor, y: Tensor) -> Iterator[Calls]:
             lambda: (x + y).relu_(),
         ),
         ("mul", lambda: mul_to(a, b, output), quantized.mul, "QLinearMul", lambda: x * y),
+        (
+            "mul, ReLU",
+            lambda: mul_to(a, b, output, 0.0),
+            quantized.mul_relu,
+            None,
+            lambda: (x * y).relu_(),
+        ),
     ):
         calls = {OURS: call, LEGACY: lambda peer=peer: peer(p, q, 0.05, 100), FLOAT: plain}
         if onnx:

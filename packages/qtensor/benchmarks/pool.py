@@ -69,7 +69,7 @@ def functions() -> Iterator[tuple[str, Function, Onnx]]:
 
 
 def ways() -> Iterator[tuple[str, Function, Function]]:
-    """Maxima by other names than torch.nn.functional's: ours and legacy's."""
+    """What is not called alike on both: ours and legacy's."""
     for kernel, padding in ((2, 0), (3, 1)):
         size, stride, around, apart = [kernel] * 2, [2, 2], [padding] * 2, [1, 1]
         geometry = size, stride, around, apart, False
@@ -84,6 +84,13 @@ def ways() -> Iterator[tuple[str, Function, Function]]:
             nn.MaxPool2d(kernel, 2, padding),
         )
     yield "AdaptiveAvgPool2d 1x1", modules.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(1)
+    yield (
+        "adaptive_max_pool2d 7x7 (legacy: of floats)",
+        lambda x: F.adaptive_max_pool2d(x, 7),
+        lambda x: torch.quantize_per_tensor(
+            F.adaptive_max_pool2d(x.dequantize(), 7), SCALE, ZERO_POINT, torch.quint8
+        ),
+    )
 
 
 class Answering(Tensor):

@@ -144,6 +144,18 @@ def layouts(input):
 dtypes = st.sampled_from([torch.uint8, torch.int8])
 
 
+@pytest.mark.parametrize("stride", [2, 3, 5])
+def test_a_transposed_kernel_shorter_than_its_stride(stride):
+    """Outputs between those that it reaches are 0, also where one phase has a single output."""
+    rng = np.random.default_rng(0)
+    geometry = Geometry((1, stride, 1), (0, 0, 0), (1, 1, 1), 1, (0, 0, 0))
+    input = activations(rng, (1, 1, 1, 2, 1), "random", torch.uint8, None)
+    weight = weights(rng, (1, 1, 2, 1, 1), "random")
+    expected = exact_convolution(input, 7, weight, None, geometry)
+    result = on_every_isa(conv_int32, input, 7, weight, None, geometry)
+    np.testing.assert_array_equal(result.numpy(), expected)
+
+
 @given(generators, geometries(), patterns, patterns, dtypes, st.booleans(), st.booleans())
 def test_sums(rng, shapes, of_input, of_weight, dtype, seven_bits, asymmetric):
     input_shape, weight_shape, geometry = shapes

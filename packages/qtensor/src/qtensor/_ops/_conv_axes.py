@@ -252,6 +252,7 @@ def _phases_of_axis(
         used = [t for t in range(taps) if (place + padding - t * dilation) % stride == 0]
         first = (place + padding - used[-1] * dilation) // stride if used else 0
         count = -(-(outputs - place) // stride)
-        apart, spacing = _taken(dilation // common, len(used)), _taken(stride, count)
+        apart = _taken(dilation // common, len(used))
+        spacing = min(stride, outputs)  # of as many phases: 1 says that there are no others
         axis = (size, pitch, len(used), first, 1, apart, outputs, count, place, spacing)
         yield axis, (used[0] if used else taps, stride // common)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from ._ops._channels import channels_along
 from ._ops._checks import check_parameters
-from ._ops.fake_quantize import channels_along, check_fake_quantize, fake_quantize
+from ._ops.fake_quantize import check_fake_quantize, fake_quantize
 from ._ops.fake_quantize_learnable import fake_quantize_learnable
 from ._ops.running_range import RangeRule, RangeScheme, follow_range
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .._qparams import LARGEST_SCALE, SMALLEST_SCALE, check_scale, check_zero_point
+from ._channels import channels_along
 
 RANGES = {
     dtype: (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
@@ -95,11 +96,7 @@ def check_channels(
     input: Tensor, scales: Tensor, zero_points: Tensor, axis: int, dtype: torch.dtype
 ) -> None:
     """Raise unless there is one scale and zero point, of a fitting dtype, for each channel."""
-    if not -input.ndim <= axis < input.ndim:
-        raise ValueError(
-            f"expected an axis of input, which has shape {tuple(input.shape)}, got {axis}"
-        )
-    expected = (input.shape[axis],)
+    expected = (channels_along(input, axis),)
     for name, tensor in (("scales", scales), ("zero_points", zero_points)):
         if tuple(tensor.shape) != expected:
             raise ValueError(

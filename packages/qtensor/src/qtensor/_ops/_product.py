@@ -1,5 +1,6 @@
-"""What linear and convolution share: checks, requantization, the kernel call."""
+"""What linear and convolution share: checks, how sums become output, the kernel call."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor
 
 from .. import _kernels
 from .._direct import direct
-from ._activation import ACTIVATIONS, activated, check_activation
+from ._activation import ACTIVATIONS, activated, bounded, check_activation
+from ._channels import along
 from ._checks import BYTES, RANGES, check_bounds, check_parameters, check_range, check_scales
 from ._layout import laid_out_as
 from ._requantize import integer_bounds
@@ -88,12 +90,10 @@ class Requantization(NamedTuple):
 
     def reference(self, sums: Tensor, channel_axis: int) -> Tensor:
         """The formula in plain torch, on exact integer sums given as float64."""
-        channels = [1] * sums.dim()
-        channels[channel_axis] = -1
-        t = sums.float() * self._multipliers().view(channels)
+        t = sums.float() * along(channel_axis, self._multipliers(), sums.dim())
         bias = self._scaled_bias()
         if bias is not None:
-            t = t + bias.view(channels)
+            t = t + along(channel_axis, bias, sums.dim())
         if self.residual is not None:
             centred = (self.residual.int() - self.residual_zero_point).float()
             t = t + centred * t.new_tensor(self.residual_scale / self.output_scale)
@@ -113,6 +113,56 @@ class Requantization(NamedTuple):
             self.residual_scale / self.output_scale,
             self.residual_zero_point,
         )
+        call.activate(ACTIVATIONS.index(self.activation), self.negative_slope)
+
+
+class Dequantization(NamedTuple):
+    """How sums become float output.
+
+    In float32, in this order, and every implementation of an operator equals it bit for bit::
+
+        y = sum * weight_scale
+        y = y * input_scale                                   # of what was quantized on the fly
+        y = y + bias
+        y = activation(y)                                     # then bounded; see _activation
+
+    The fields are arguments of the operators, in their order.
+    """
+
+    weight_scales: Tensor
+    bias: Tensor | None
+    activation_min: float | None = None
+    activation_max: float | None = None
+    activation: str = ""
+    negative_slope: float = 0.01
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless the activation and its bounds are known ones."""
+        check_bounds(self.activation_min, self.activation_max)
+        check_activation(self.activation, self.negative_slope)
+
+    def reference(
+        self, sums: Tensor, channel_axis: int, input_scale: Tensor | None = None
+    ) -> Tensor:
+        """The formula in plain torch, on float32 sums and a scale that broadcasts to them."""
+        y = sums * along(channel_axis, self.weight_scales, sums.dim())
+        if input_scale is not None:
+            y = y * input_scale
+        if self.bias is not None:
+            y = y + along(channel_axis, self.bias, sums.dim())
+        y = activated(y, self.activation, self.negative_slope)
+        return bounded(y, self.activation_min, self.activation_max)
+
+    def ask(self, call: _kernels.Product) -> None:
+        """Makes a kernel call dequantize."""
+        low, high = self.activation_min, self.activation_max
+        call.scale(
+            self.weight_scales.contiguous(),
+            contiguous(self.bias),
+            -math.inf if low is None else low,
+            math.inf if high is None else high,
+        )
+        call.dequantize()
         call.activate(ACTIVATIONS.index(self.activation), self.negative_slope)
 
 

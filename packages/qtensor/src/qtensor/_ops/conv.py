@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._packing import PackedForms, PackedWeights, Run, is_depthwise, shared_cache
 from .._threads import num_threads
+from ._channels import along
 from ._conv_axes import Geometry, channels_last_strides, plan, plans
 from ._product import (
     Requantization,
@@ -99,9 +100,7 @@ def exact_sums(
     axes = weight.dim() - 2
     centred = weight.double()
     if weight_zero_points is not None:
-        channels = [1] * weight.dim()
-        channels[geometry.channel_axis] = -1
-        centred = centred - weight_zero_points.double().view(channels)
+        centred -= along(geometry.channel_axis, weight_zero_points, weight.dim())
     stride, padding, dilation, groups, output_padding, mode = geometry
     if output_padding is not None:
         order = (stride, padding, output_padding, groups, dilation)
@@ -236,7 +235,7 @@ _RESIDUAL = 19  # likewise
 
 
 class _Call(NamedTuple):
-    """The arguments of an operator, checked; but for the shapes of input, weight and residual."""
+    """The arguments of an operator, checked; and the output's shape for this input."""
 
     input: Tensor
     input_zero_point: int
@@ -244,6 +243,7 @@ class _Call(NamedTuple):
     weight_zero_points: Tensor | None
     geometry: Geometry
     finish: Requantization
+    shape: tuple[int, ...]
 
 
 def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
@@ -257,11 +257,12 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         if len(scales) > 1:
             scales = per_output(scales, geometry)
         finish = Requantization(input_scale, scales, bias, *arguments[_GEOMETRY.stop :])
-        return _Call(input, input_zero_point, weight, zero_points, geometry, finish)
+        shape = geometry.output_shape(input.shape, weight.shape)
+        finish.check(shape)
+        return _Call(input, input_zero_point, weight, zero_points, geometry, finish, shape)
 
     def prepare(cache: PackedWeights, *arguments: Any) -> Run:
-        input, input_zero_point, weight, zero_points, geometry, finish = read(*arguments)
-        finish.check(geometry.output_shape(input.shape, weight.shape))
+        input, input_zero_point, weight, zero_points, geometry, finish, _ = read(*arguments)
         known = known_zero_points(weight, zero_points, geometry)
         call = sums_call(input, input_zero_point, known)
         finish.ask(call)
@@ -280,19 +281,16 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         return run
 
     def reference(*arguments: Any) -> Tensor:
-        input, zero_point, weight, weight_zero_points, geometry, finish = read(*arguments)
+        input, zero_point, weight, weight_zero_points, geometry, finish, _ = read(*arguments)
         image = input.double() - zero_point
         return channels_last(
             finish.reference(exact_sums(image, weight, weight_zero_points, geometry), 1)
         )
 
     def fake(*arguments: Any) -> Tensor:
-        call = read(*arguments)
-        shape = call.geometry.output_shape(call.input.shape, call.weight.shape)
-        call.finish.check(shape)
+        input, *_, finish, shape = read(*arguments)
         strides = channels_last_strides(shape)
-        dtype, device = call.finish.dtype, call.input.device
-        return torch.empty_strided(shape, strides, dtype=dtype, device=device)
+        return torch.empty_strided(shape, strides, dtype=finish.dtype, device=input.device)
 
     reference.__doc__ = _TRANSPOSED_DOCUMENTATION if transposed else _DOCUMENTATION
     name = f"conv{'_transpose' * transposed}{axes}d"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .. import _fake_quantize
 from .._threads import num_threads
+from ._channels import channels_along
 from ._checks import check_channel_values
 from ._layout import laid_out_as, outer_channels_inner
 from ._registry import operator
@@ -52,17 +53,6 @@ def check_fake_quantize(
                 f"expected {name} to have {channels} value(s), one for {whose} of shape "
                 f"{tuple(input.shape)}, got shape {tuple(tensor.shape)}"
             )
-
-
-def channels_along(input: Tensor, axis: int | None) -> int:
-    """How many channels there are; 1 per tensor. Raise ``ValueError`` if there is no such axis."""
-    if axis is None:
-        return 1
-    if not -input.ndim <= axis < input.ndim:
-        raise ValueError(
-            f"expected an axis of input, which has shape {tuple(input.shape)}, got {axis}"
-        )
-    return input.shape[axis]
 
 
 class Layout:

@@ -2,20 +2,17 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .. import _kernels
 from .._calls import ByLayout, Layout
-from .._packing import AMAX, PackedWeights, Run
+from .._packing import PackedWeights, Run
 from .._threads import num_threads
-from ._activation import ACTIVATIONS, activated, bounded, check_activation
-from ._checks import check_bounds, check_float32
-from ._product import check_weight, contiguous
+from ._checks import check_float32
+from ._dynamic import InputQuantization
+from ._product import Dequantization, check_weight, contiguous
 from ._weighted import weighted_operator
-from .linear import linear_shape
-
-_INFINITY = float("inf")
+from .linear import linear_shape, linear_sums_reference
 
 
 def linear_dynamic_reference(
@@ -69,45 +66,25 @@ def linear_dynamic_reference(
         >>> torch.ops.qtensor.linear_dynamic(x, w, torch.ones(1), None, None)
         tensor([[ 4., -3.]])
     """
-    low, high = torch.zeros(()), torch.zeros(())
-    if input.numel():
-        low, high = input.amin(-1, keepdim=True), input.amax(-1, keepdim=True)
-        if not per_row:
-            low, high = low.amin(), high.amax()
-    finite = (low.abs() < _INFINITY) & (high.abs() < _INFINITY)  # amin and amax keep NaN
-    low, high = low.clamp(max=0).double(), high.clamp(min=0).double()
-    scale = ((high - low) / quant_max).float().clamp(min=torch.finfo(torch.float32).tiny)
-    scale = torch.where(finite, scale, scale.new_tensor(float("nan")))
-    zero_point = (-low / scale.double()).round().clamp(max=quant_max).nan_to_num(0).float()
-    scaled = input * (1 / scale)
-    q = torch.maximum(torch.minimum(scaled, quant_max - zero_point), -zero_point).round()
-    centred = weight.double()
-    if weight_zero_points is not None:
-        centred = centred - weight_zero_points.double().unsqueeze(1)
-    y = (q.nan_to_num(0).double() @ centred.t()).float() * weight_scales * scale
-    if bias is not None:
-        y = y + bias
-    return bounded(activated(y, activation, negative_slope), activation_min, activation_max)
+    q, scale = InputQuantization(quant_max, per_row).reference(input, (-1,))
+    sums = linear_sums_reference(q, 0, weight, weight_zero_points).float()
+    bounds = activation_min, activation_max
+    finish = Dequantization(weight_scales, bias, *bounds, activation, negative_slope)
+    return finish.reference(sums, -1, scale)
 
 
 def check_linear_dynamic(
     input: Tensor,
     weight: Tensor,
-    weight_scales: Tensor,
     weight_zero_points: Tensor | None,
-    bias: Tensor | None,
-    quant_max: int,
-    bounds: tuple[float | None, float | None],
-    activation: str,
-    negative_slope: float,
+    rounding: InputQuantization,
+    finish: Dequantization,
 ) -> tuple[int, ...]:
     """Raise unless everything fits; returns the output's shape."""
     check_float32(input)
-    check_weight(input, weight, weight_scales, weight_zero_points, bias, 2)
-    check_bounds(*bounds)
-    check_activation(activation, negative_slope)
-    if not 1 <= quant_max <= 255:
-        raise ValueError(f"expected quant_max within 1 … 255, got {quant_max}")
+    check_weight(input, weight, finish.weight_scales, weight_zero_points, finish.bias, 2)
+    finish.check()
+    rounding.check()
     return linear_shape(input, weight.shape)
 
 
@@ -120,22 +97,14 @@ def prepare_linear_dynamic(
     bias: Tensor | None,
     quant_max: int,
     per_row: bool,
-    activation_min: float | None,
-    activation_max: float | None,
-    activation: str,
-    negative_slope: float,
+    *output_arguments: Any,
 ) -> Run:
-    operands = (input, weight, weight_scales, weight_zero_points, bias)
-    bounds = activation_min, activation_max
-    check_linear_dynamic(*operands, quant_max, bounds, activation, negative_slope)
+    rounding = InputQuantization(quant_max, per_row)
+    finish = Dequantization(weight_scales, bias, *output_arguments)
+    check_linear_dynamic(input, weight, weight_zero_points, rounding, finish)
     call = _kernels.Product(0, contiguous(weight_zero_points))
-    lowest = -_INFINITY if activation_min is None else activation_min
-    highest = _INFINITY if activation_max is None else activation_max
-    call.scale(weight_scales.contiguous(), contiguous(bias), lowest, highest)
-    call.dequantize()
-    call.activate(ACTIVATIONS.index(activation), negative_slope)
-    # The kernel clamps what it quantizes to quant_max, which proves the bound.
-    amax = next(amax for amax in AMAX if quant_max <= amax)
+    finish.ask(call)
+    amax = rounding.amax
     n, k = weight_shape = tuple(weight.shape)
     forms = cache.forms(weight, weight_zero_points)
     outputs = ByLayout(lambda input: Layout(input.new_empty(linear_shape(input, weight_shape))))
@@ -153,8 +122,7 @@ def prepare_linear_dynamic(
                 input.data_ptr(),
                 rows,
                 k,
-                quant_max,
-                per_row,
+                *rounding,
             )
         return output
 
@@ -169,14 +137,12 @@ def linear_dynamic_fake(
     bias: Tensor | None,
     quant_max: int = 255,
     per_row: bool = True,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
-    activation: str = "",
-    negative_slope: float = 0.01,
+    *output_arguments: Any,
+    **named: Any,
 ) -> Tensor:
-    operands = (input, weight, weight_scales, weight_zero_points, bias)
-    bounds = activation_min, activation_max
-    shape = check_linear_dynamic(*operands, quant_max, bounds, activation, negative_slope)
+    rounding = InputQuantization(quant_max, per_row)
+    finish = Dequantization(weight_scales, bias, *output_arguments, **named)
+    shape = check_linear_dynamic(input, weight, weight_zero_points, rounding, finish)
     return input.new_empty(shape)
 
 

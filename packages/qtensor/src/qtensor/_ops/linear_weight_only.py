@@ -9,13 +9,11 @@ from torch import Tensor
 from .. import _kernels
 from .._packing import PackedWeights, Run
 from .._threads import num_threads
-from ._activation import ACTIVATIONS, activated, bounded, check_activation
-from ._checks import check_bounds, check_float32
-from ._product import check_weight, contiguous
+from ._checks import check_float32
+from ._product import Dequantization, check_weight, contiguous
 from ._weighted import weighted_operator
 from .linear import linear_shape
 
-_INFINITY = float("inf")
 _PANEL = 16  # CHANNELS of csrc/gemm.h
 
 
@@ -64,26 +62,18 @@ def linear_weight_only_reference(
     centred = weight.float()
     if weight_zero_points is not None:
         centred = centred - weight_zero_points.float().unsqueeze(1)
-    y = F.linear(input, centred) * weight_scales
-    y = activated(y if bias is None else y + bias, activation, negative_slope)
-    return bounded(y, activation_min, activation_max)
+    bounds = activation_min, activation_max
+    finish = Dequantization(weight_scales, bias, *bounds, activation, negative_slope)
+    return finish.reference(F.linear(input, centred), -1)
 
 
 def check_linear_weight_only(
-    input: Tensor,
-    weight: Tensor,
-    weight_scales: Tensor,
-    weight_zero_points: Tensor | None,
-    bias: Tensor | None,
-    bounds: tuple[float | None, float | None],
-    activation: str,
-    negative_slope: float,
+    input: Tensor, weight: Tensor, weight_zero_points: Tensor | None, finish: Dequantization
 ) -> tuple[int, ...]:
     """Raise unless everything fits; returns the output's shape."""
     check_float32(input)
-    check_weight(input, weight, weight_scales, weight_zero_points, bias, 2)
-    check_bounds(*bounds)
-    check_activation(activation, negative_slope)
+    check_weight(input, weight, finish.weight_scales, weight_zero_points, finish.bias, 2)
+    finish.check()
     return linear_shape(input, weight.shape)
 
 
@@ -94,20 +84,12 @@ def prepare_linear_weight_only(
     weight_scales: Tensor,
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
-    activation_min: float | None,
-    activation_max: float | None,
-    activation: str,
-    negative_slope: float,
+    *output_arguments: Any,
 ) -> Run:
-    operands = (input, weight, weight_scales, weight_zero_points, bias)
-    bounds = activation_min, activation_max
-    check_linear_weight_only(*operands, bounds, activation, negative_slope)
+    finish = Dequantization(weight_scales, bias, *output_arguments)
+    check_linear_weight_only(input, weight, weight_zero_points, finish)
     call = _kernels.Product(0, contiguous(weight_zero_points))
-    lowest = -_INFINITY if activation_min is None else activation_min
-    highest = _INFINITY if activation_max is None else activation_max
-    call.scale(weight_scales.contiguous(), contiguous(bias), lowest, highest)
-    call.dequantize()
-    call.activate(ACTIVATIONS.index(activation), negative_slope)
+    finish.ask(call)
     panels = _panels(weight.detach())
     n, k = weight_shape = tuple(weight.shape)
 
@@ -138,14 +120,11 @@ def linear_weight_only_fake(
     weight_scales: Tensor,
     weight_zero_points: Tensor | None,
     bias: Tensor | None,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
-    activation: str = "",
-    negative_slope: float = 0.01,
+    *output_arguments: Any,
+    **named: Any,
 ) -> Tensor:
-    operands = (input, weight, weight_scales, weight_zero_points, bias)
-    bounds = activation_min, activation_max
-    return input.new_empty(check_linear_weight_only(*operands, bounds, activation, negative_slope))
+    finish = Dequantization(weight_scales, bias, *output_arguments, **named)
+    return input.new_empty(check_linear_weight_only(input, weight, weight_zero_points, finish))
 
 
 linear_weight_only = weighted_operator(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .. import _elementwise
 from .._calls import Prepared
+from ._channels import along
 from ._checks import (
     RANGES,
     check_channel_values,
@@ -266,14 +267,8 @@ def quantize_per_channel_reference(
         tensor([[2, 4],
                 [4, 5]], dtype=torch.uint8)
     """
-    scales, zero_points = _along(axis, input, scales), _along(axis, input, zero_points)
+    scales, zero_points = (along(axis, values, input.ndim) for values in (scales, zero_points))
     return quantize_with(input, scales, zero_points, quant_min, quant_max, dtype)
-
-
-def _along(axis: int, input: Tensor, channel_values: Tensor) -> Tensor:
-    shape = [1] * input.ndim
-    shape[axis] = -1
-    return channel_values.reshape(shape)
 
 
 def quantize_per_channel_fake(
@@ -382,8 +377,8 @@ def dequantize_per_channel_reference(
                 [1., 2.]])
     """
     zero_points = _zeros_unless_given(zero_points, scales)
-    parameters = _along(axis, input, scales), _along(axis, input, zero_points)
-    return dequantize_with(input, *parameters, out_dtype)
+    scales, zero_points = (along(axis, values, input.ndim) for values in (scales, zero_points))
+    return dequantize_with(input, scales, zero_points, out_dtype)
 
 
 def _zeros_unless_given(zero_points: Tensor | None, scales: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from .. import _requantize
 from .._calls import Prepared
+from ._channels import check_axis
 from ._checks import RANGES, check_channel_values, check_integers, check_range
 from ._layout import ELEMENT, copied_as, outer_channels_inner
 from ._registry import operator
@@ -95,10 +96,8 @@ def requantize_per_channel_fake(
 ) -> Tensor:
     check_integers(input)
     check_range(quant_min, quant_max, dtype)
-    if not -input.ndim <= axis < max(input.ndim, 1):
-        raise ValueError(
-            f"expected an axis of input, which has shape {tuple(input.shape)}, got {axis}"
-        )
+    if input.ndim or axis:  # a scalar is the one channel that it has, along axis 0
+        check_axis(input, axis)
     channels = input.shape[axis] if input.ndim else 1
     for name, tensor in (
         ("scales", scales),

@@ -26,8 +26,9 @@ from torch import Tensor
 from .. import _fake_quantize, _statistics
 from .._direct import direct
 from .._threads import num_threads
+from ._channels import channels_along
 from ._zero_points import ZERO_POINT_KINDS, zero_point_addresses
-from .statistics import aminmax, aminmax_per_channel, check_axis, check_float
+from .statistics import aminmax, aminmax_per_channel, check_float
 
 _INF = float("inf")
 _PER_TENSOR = -1  # of csrc/running_range.h
@@ -73,9 +74,7 @@ def observe_range(
         (tensor(-1.), tensor(3.))
     """
     check_float(x)
-    if axis is not None:
-        check_axis(x, axis)
-    channels = 1 if axis is None else x.shape[axis]
+    channels = channels_along(x, axis, "x")
     if min_val.numel() != channels or max_val.numel() != channels:
         raise ValueError(
             f"expected bounds of {channels} value(s) for x of shape {tuple(x.shape)} and "

@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import _statistics
 from .._direct import direct
 from .._threads import num_threads
+from ._channels import check_axis
 
 _INF = float("inf")
 # The plain torch path computes in pieces of this size, so that the memory it uses is fixed.
@@ -29,12 +30,6 @@ def check_float(x: Tensor) -> None:
             f"expected a tensor of a float dtype, got {x.dtype} of shape {tuple(x.shape)}; "
             "convert it with .float()"
         )
-
-
-def check_axis(x: Tensor, axis: int) -> None:
-    """Raise ``ValueError`` if ``x`` has no such axis; a negative one counts from the end."""
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"expected an axis of x, which has shape {tuple(x.shape)}, got {axis}")
 
 
 def _has_kernel(x: Tensor) -> bool:
@@ -146,7 +141,7 @@ def aminmax_per_channel(x: Tensor, axis: int) -> Range:
         (tensor([1., 2.]), tensor([5., 3.]))
     """
     check_float(x)
-    check_axis(x, axis)
+    check_axis(x, axis, "x")
     run = aminmax_per_channel_cpu if _has_kernel(x) else aminmax_per_channel_reference
     return run(x, axis)
 

@@ -1,10 +1,11 @@
 """Checks of arguments that several flows take."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from torch import nn
+
+from qtensor import warn_user
 
 Config = TypeVar("Config")
 
@@ -43,11 +44,10 @@ def as_config(value: Any, kind: type[Config], parameter: str, caller: str) -> Co
     if value is None or isinstance(value, kind):
         return value
     if isinstance(value, Mapping):
-        warnings.warn(
+        warn_user(
             f"{caller} was given a dictionary as {parameter}; use a {kind.__name__} instead, or "
             f"{kind.__name__}.from_dict",
             FutureWarning,
-            stacklevel=3,
         )
         config: Config = kind.from_dict(value)  # type: ignore[attr-defined]  # all of them have it
         return config

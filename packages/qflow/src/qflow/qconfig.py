@@ -1,6 +1,5 @@
 """How a layer's activations and weight are observed: the qconfig, and the usual ones."""
 
-import warnings
 from typing import Any
 
 from qobserve import (
@@ -33,6 +32,7 @@ from qobserve import (
     per_channel_dynamic_qconfig,
     qconfig_equals,
 )
+from qtensor import warn_user
 
 from .qconfig_mapping import get_default_qat_qconfig_mapping, get_default_qconfig_mapping
 
@@ -91,4 +91,4 @@ def get_default_qat_qconfig_dict(backend: str = "x86", version: int = 1) -> dict
 
 
 def _warn(old: str, new: str) -> None:
-    warnings.warn(f"use {new} in place of {old}", FutureWarning, stacklevel=3)
+    warn_user(f"use {new} in place of {old}", FutureWarning)

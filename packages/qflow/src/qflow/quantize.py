@@ -1,7 +1,6 @@
 """Quantization by swapping modules: static, trained, dynamic and weight-only."""
 
 import copy
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -153,16 +152,13 @@ def _warn_of_no_effect(
     for key in spec:
         if isinstance(key, str):
             if key not in modules:
-                warnings.warn(
-                    f"qconfig_spec names {key!r}, but the model has no such module", stacklevel=3
-                )
+                qtensor.warn_user(f"qconfig_spec names {key!r}, but the model has no such module")
         elif key in types and spec[key] is not None and not _reaches(key, modules, mapping):
             layers = [kind for kind in mapping if not issubclass(kind, nn.Sequential)]
             known = sorted({kind.__name__ for kind in layers if not hasattr(kind, "to_float")})
-            warnings.warn(
+            qtensor.warn_user(
                 f"{key.__name__} stays float: there is no quantized module for it, only for "
-                f"{', '.join(known)} and what is fused to these",
-                stacklevel=3,
+                f"{', '.join(known)} and what is fused to these"
             )
 
 

@@ -1,7 +1,6 @@
 """Converting a calibrated model."""
 
 import copy
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from qobserve import QConfigMapping
+from qtensor import warn_user
 
 from . import pipeline
 from ._backend_config import BackendConfig
@@ -140,7 +140,7 @@ def _check_all_have_seen_data(prepared: nn.Module, strict: bool) -> None:
     )
     if strict:
         raise ValueError(message)
-    warnings.warn(message, stacklevel=3)
+    warn_user(message)
 
 
 def _observers(prepared: nn.Module) -> Iterator[Any]:

@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from qtensor import (
     per_channel_symmetric,
     per_tensor_affine,
     per_tensor_symmetric,
+    warn_user,
 )
 from qtensor.nn.quantized import float_form
 
@@ -231,10 +231,9 @@ def _report_unseen(module: nn.Module, strict: bool) -> None:
     )
     if strict:
         raise ValueError(message)
-    warnings.warn(
+    warn_user(
         f"{message}, unless saved parameters will be loaded into the result; until then these "
-        "have scale 1 and zero point 0.",
-        stacklevel=3,
+        "have scale 1 and zero point 0."
     )
 
 

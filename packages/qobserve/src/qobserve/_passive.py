@@ -1,12 +1,11 @@
 """Observers that keep no statistics: they pass on a configuration, or fixed parameters."""
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qtensor import QScheme, as_qscheme, per_tensor_affine, quint8
+from qtensor import QScheme, as_qscheme, per_tensor_affine, quint8, warn_user
 
 from ._affine import check_qscheme
 from ._base import ObserverBase
@@ -116,10 +115,9 @@ class PlaceholderObserver(_PassiveObserver):
         is_dynamic: bool = False,
     ) -> None:
         if compute_dtype is not None:
-            warnings.warn(
+            warn_user(
                 "PlaceholderObserver: write is_dynamic=True instead of compute_dtype",
                 FutureWarning,
-                stacklevel=2,
             )
         super().__init__(dtype=dtype, is_dynamic=is_dynamic or compute_dtype is not None)
         self.qscheme: QScheme = as_qscheme(per_tensor_affine if qscheme is None else qscheme)

@@ -1,13 +1,14 @@
 """Observing an eager model: observers on the outputs of its modules."""
 
 import copy
-import warnings
 from collections.abc import Collection
 from itertools import chain
 from typing import Any
 
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
+
+from qtensor import warn_user
 
 from ._base import ChoosesQParams
 from ._propagate import propagate_qconfig_
@@ -58,10 +59,9 @@ def prepare(
         model = copy.deepcopy(model)
     propagate_qconfig_(model)
     if not any(module.qconfig for module in model.modules()):
-        warnings.warn(
+        warn_user(
             "no module has a qconfig, so nothing will be observed; set model.qconfig, or that of "
-            "the submodules to quantize",
-            stacklevel=2,
+            "the submodules to quantize"
         )
     _observe(model, "", frozenset(allow_list))
     return model

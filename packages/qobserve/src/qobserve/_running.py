@@ -1,11 +1,12 @@
 """What observers share that keep statistics of all they have seen."""
 
-import warnings
 from abc import abstractmethod
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from qtensor import warn_user
 
 from ._base import UniformQuantizationObserverBase
 
@@ -103,11 +104,10 @@ class RunningObserver(UniformQuantizationObserverBase):
             return
         self._reported = True
         dropped = int(self.nonfinite_count)
-        warnings.warn(
+        warn_user(
             f"{self.name or type(self).__name__}: {dropped} of {dropped + int(self.count)} values "
             "seen in calibration are NaN or infinite; such values are left out of the statistics. "
-            "Further ones are counted in nonfinite_count without a message.",
-            stacklevel=3,
+            "Further ones are counted in nonfinite_count without a message."
         )
 
 

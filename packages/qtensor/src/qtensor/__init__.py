@@ -4,6 +4,7 @@ from . import _overrides as _overrides  # gives QTensor its operators
 from . import backends as backends
 from . import nn as nn
 from . import ops as ops
+from ._call_site import warn_user as warn_user
 from ._dtypes import QDType as QDType
 from ._dtypes import QScheme as QScheme
 from ._dtypes import as_qdtype as as_qdtype
@@ -36,7 +37,7 @@ from ._training import (
 from ._training import fake_quantize_per_channel_affine as fake_quantize_per_channel_affine
 from ._training import fake_quantize_per_tensor_affine as fake_quantize_per_tensor_affine
 from ._training import fused_moving_avg_obs_fake_quant as fused_moving_avg_obs_fake_quant
-from .nn.quantized._base import repack as repack
+from .nn.quantized._weight import repack as repack
 from .ops import requantize as requantize
 
 __version__ = "0.1.0"

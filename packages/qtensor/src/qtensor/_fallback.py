@@ -1,20 +1,19 @@
 """What happens when an operator without a quantized kernel is given a QTensor."""
 
 import linecache
-import os
-import sys
 import warnings
 from types import TracebackType
 from typing import Literal, Self
 
 import torch
 
+from ._call_site import call_site
+
 Mode = Literal["warn", "error", "silent"]
 _MODES: tuple[Mode, ...] = ("warn", "error", "silent")
 
 _mode: Mode = "warn"
 _warned: set[tuple[str, int, str]] = set()
-_LIBRARIES = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
 
 
 class FallbackWarning(UserWarning):
@@ -70,7 +69,8 @@ def report_fallback(operator: str) -> None:
         if _mode == "error":
             raise NotImplementedError(_message(operator, ""))
         return
-    filename, line = _call_site()
+    site = call_site()
+    filename, line = site.f_code.co_filename, site.f_lineno
     source = linecache.getline(filename, line).strip()
     message = _message(operator, f" at {filename}:{line}" + (f" ({source})" if source else ""))
     if _mode == "error":
@@ -85,11 +85,3 @@ def _message(operator: str, place: str) -> str:
         f"{operator} has no quantized kernel; it dequantizes and computes in float32{place}. "
         'Call .dequantize() there to say so, or qtensor.fallback("silent") to accept it.'
     )
-
-
-def _call_site() -> tuple[str, int]:
-    """The innermost line that belongs neither to torch nor to this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno

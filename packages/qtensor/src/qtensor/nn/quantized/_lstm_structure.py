@@ -1,6 +1,5 @@
 """The structure of an LSTM made of modules, which the observed one and the quantized one share."""
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import ops
+from ..._call_site import warn_user
 from ..._qparams import QParams
 from ..._qtensor import QTensor, parameters
 
@@ -298,9 +298,8 @@ def _check_dropout(dropout: Any, num_layers: int) -> None:
     if not number or not 0 <= dropout <= 1:
         raise ValueError(f"expected dropout to be a number within 0 … 1, got {dropout!r}")
     if dropout and num_layers == 1:
-        warnings.warn(
-            f"dropout={dropout} has no effect: it is applied between layers, and there is only one",
-            stacklevel=4,
+        warn_user(
+            f"dropout={dropout} has no effect: it is applied between layers, and there is only one"
         )
 
 

@@ -13,8 +13,6 @@ from ._activations import ReLU6 as ReLU6
 from ._activations import Sigmoid as Sigmoid
 from ._activations import Softmax as Softmax
 from ._attention import MultiheadAttention as MultiheadAttention
-from ._base import OutputModule as OutputModule
-from ._base import float_form as float_form
 from ._batchnorm import BatchNorm2d as BatchNorm2d
 from ._batchnorm import BatchNorm3d as BatchNorm3d
 from ._conv import Conv1d as Conv1d
@@ -28,11 +26,13 @@ from ._conversions import Quantize as Quantize
 from ._dropout import Dropout as Dropout
 from ._embedding import Embedding as Embedding
 from ._embedding import EmbeddingBag as EmbeddingBag
+from ._from_float import float_form as float_form
 from ._functional import FloatFunctional as FloatFunctional
 from ._functional import FXFloatFunctional as FXFloatFunctional
 from ._functional import QFunctional as QFunctional
 from ._linear import Linear as Linear
 from ._lstm import LSTM as LSTM
+from ._output import OutputModule as OutputModule
 from ._pooling import AdaptiveAvgPool1d as AdaptiveAvgPool1d
 from ._pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from ._pooling import AdaptiveAvgPool3d as AdaptiveAvgPool3d

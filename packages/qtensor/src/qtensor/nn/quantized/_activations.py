@@ -12,7 +12,9 @@ from ..._arguments import quantized
 from ..._ops.unary import FUNCTIONS
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ._base import KeepsDtypes, OutputModule, observed_qparams, quantize_as
+from ._from_float import observed_qparams, quantize_as
+from ._output import OutputModule
+from ._weight import KeepsDtypes
 
 
 class Activation(OutputModule):

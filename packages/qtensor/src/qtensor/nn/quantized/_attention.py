@@ -9,8 +9,8 @@ from ..._dtypes import quint8
 from ..._ops.attention_weights import attention_weights
 from ..._ops.matmul import matmul_int32
 from ._attention_structure import MultiheadAttentionBase
-from ._base import take_parts
 from ._conversions import Quantize
+from ._from_float import take_parts
 from ._linear import Linear
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..._qtensor import QTensor, parameters
 from ..._quantize import quantize
-from ._base import WeightModule
+from ._weight import WeightModule
 
 State = dict[str, Any]
 

@@ -11,7 +11,9 @@ from ..._ops import batch_norm
 from ..._packing import PackedWeights
 from ..._qparams import QParams
 from ..._qtensor import QTensor, wrapped
-from ._base import KeepsDtypes, OutputModule, observed_qparams, unfused
+from ._from_float import observed_qparams, unfused
+from ._output import OutputModule
+from ._weight import KeepsDtypes
 
 
 class _BatchNorm(OutputModule, KeepsDtypes):

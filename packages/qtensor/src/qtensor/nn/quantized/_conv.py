@@ -6,13 +6,25 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from ..._arguments import quantized, requantization
 from ..._kernels import PADDING_MODES
 from ..._ops import conv
-from ..._qparams import QParams
-from ..._qtensor import QTensor, wrapped
+from ..._qtensor import QTensor
 from ...ops._geometry import Ints, each
-from ._base import QuantizedLayer, WeightModule, unfused
+from ._from_float import unfused
+from ._layer import QuantizedLayer
+from ._weight import WeightModule
+
+
+def plain_arguments(conv: Any) -> tuple[Any, ...]:
+    """What :class:`torch.nn.Conv2d` and its like were made with, but for device and dtype."""
+    sizes = conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding
+    return *sizes, conv.dilation, conv.groups, conv.bias is not None, conv.padding_mode
+
+
+def transposed_arguments(conv: Any) -> tuple[Any, ...]:
+    """:func:`plain_arguments` of :class:`torch.nn.ConvTranspose2d`, in its order."""
+    *sizes, dilation, groups, bias, mode = plain_arguments(conv)
+    return *sizes, conv.output_padding, groups, bias, dilation, mode
 
 
 class ConvLayer(WeightModule):
@@ -129,18 +141,7 @@ class PlainConv(ConvLayer):
 
     @classmethod
     def _shaped_like(cls, mod: nn.Module) -> Self:
-        inner = unfused(mod)
-        return cls(
-            inner.in_channels,
-            inner.out_channels,
-            inner.kernel_size,
-            inner.stride,
-            inner.padding,
-            inner.dilation,
-            inner.groups,
-            inner.bias is not None,
-            inner.padding_mode,
-        )
+        return cls(*plain_arguments(unfused(mod)))
 
 
 class TransposedConv(ConvLayer):
@@ -178,47 +179,15 @@ class TransposedConv(ConvLayer):
 
     @classmethod
     def _shaped_like(cls, mod: nn.Module) -> Self:
-        inner = unfused(mod)
-        return cls(
-            inner.in_channels,
-            inner.out_channels,
-            inner.kernel_size,
-            inner.stride,
-            inner.padding,
-            inner.output_padding,
-            inner.groups,
-            inner.bias is not None,
-            inner.dilation,
-            inner.padding_mode,
-        )
+        return cls(*transposed_arguments(unfused(mod)))
 
 
 class _QuantizedConv(ConvLayer, QuantizedLayer):
     """A convolution on integers: int8 weights, 8-bit activations, exact sums."""
 
-    output_qparams = QParams(1.0, 0)  # until there are others
-
     def forward(self, input: QTensor) -> QTensor:
         """Shape ``(N, in_channels, S)`` to ``(N, out_channels, S')``, of the spatial axes S."""
         return self._compute(input, None, 1.0, 0)
-
-    def _compute(self, x: QTensor, *residual: Any) -> QTensor:
-        x, output = quantized(x, self._name), self.output_qparams
-        result = type(self)._operator(
-            x._data,
-            x._scale,
-            x._zero_point,
-            *self._weight_arguments(),
-            *self._geometry(),
-            *requantization(output),
-            self.activation_min,
-            self.activation_max,
-            *residual,
-            self.activation,
-            self.negative_slope,
-            cache=self._packed,
-        )
-        return wrapped(result, output)
 
     def extra_repr(self) -> str:
         """Sizes, geometry where it is not the default, and output parameters."""

@@ -8,7 +8,8 @@ from ..._dtypes import QDType
 from ..._qparams import QParams
 from ..._qtensor import QTensor
 from ..._quantize import dequantize, quantize
-from ._base import OutputModule, observed_qparams
+from ._from_float import observed_qparams
+from ._output import OutputModule
 
 
 class Quantize(OutputModule):

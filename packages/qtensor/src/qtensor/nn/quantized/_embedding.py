@@ -13,7 +13,9 @@ from ..._ops.embedding_bag import MODES, embedding_bag
 from ..._ops.pack_bits import unpack_bits
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ._base import KeepsDtypes, State, quantized_weight, report_scales
+from ._from_float import quantized_weight
+from ._output import State
+from ._weight import KeepsDtypes, report_scales
 
 
 class _Table(KeepsDtypes):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ... import ops
 from ..._qparams import QParams
 from ..._qtensor import QTensor
-from ._base import OutputModule, observed_qparams
+from ._from_float import observed_qparams
+from ._output import OutputModule
 
 
 class FXFloatFunctional(nn.Module):

@@ -1,18 +1,47 @@
-"""The quantized linear layer."""
+"""The quantized linear layer, and what it shares with those that take float activations."""
 
-from typing import Any, Self
+from typing import Self
 
 from torch import nn
 
-from ..._arguments import quantized, requantization
 from ..._dtypes import QDType, as_qdtype, qint8
 from ..._ops.linear import linear
-from ..._qparams import QParams
-from ..._qtensor import QTensor, wrapped
-from ._base import QuantizedLayer, unfused
+from ..._qtensor import QTensor
+from ._from_float import unfused
+from ._layer import FloatLayer, QuantizedLayer, WeightedLayer
 
 
-class Linear(QuantizedLayer):
+class LinearLayer(WeightedLayer):
+    """The sizes of a linear layer, whatever it computes on."""
+
+    def __init__(
+        self, in_features: int, out_features: int, bias_: bool = True, dtype: QDType = qint8
+    ) -> None:
+        super().__init__()
+        if as_qdtype(dtype) is not qint8:
+            raise ValueError(f"{self._name} has weights of {qint8}, got dtype={dtype}")
+        self.in_features = in_features
+        self.out_features = out_features
+        self._init_weight((out_features, in_features), bias_)
+
+    @classmethod
+    def _shaped_like(cls, mod: nn.Module) -> Self:
+        inner = unfused(mod)
+        return cls(inner.in_features, inner.out_features, inner.bias is not None)
+
+
+class FloatLinear(LinearLayer, FloatLayer):
+    """A linear layer with an int8 weight that takes and gives float32."""
+
+    def extra_repr(self) -> str:
+        """Sizes, dtype and the weight's scheme."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, dtype={qint8}, "
+            f"qscheme={self.weight().qscheme()}"
+        )
+
+
+class Linear(LinearLayer, QuantizedLayer):
     """``x @ weight.T + bias`` on integers: int8 weights, 8-bit activations, exact sums.
 
     Args:
@@ -34,44 +63,11 @@ class Linear(QuantizedLayer):
         torch.Size([3, 2])
     """
 
-    _name = "QuantizedLinear"
-
-    def __init__(
-        self, in_features: int, out_features: int, bias_: bool = True, dtype: QDType = qint8
-    ) -> None:
-        super().__init__()
-        if as_qdtype(dtype) is not qint8:
-            raise ValueError(f"{self._name} has weights of {qint8}, got dtype={dtype}")
-        self.in_features = in_features
-        self.out_features = out_features
-        self.output_qparams = QParams(1.0, 0)
-        self._init_weight((out_features, in_features), bias_)
+    _name, _operator = "QuantizedLinear", linear
 
     def forward(self, x: QTensor) -> QTensor:
         """Shape ``(..., in_features)`` to ``(..., out_features)``."""
         return self._compute(x, None, 1.0, 0)
-
-    def _compute(self, x: QTensor, *residual: Any) -> QTensor:
-        x, output = quantized(x, self._name), self.output_qparams
-        data = linear(
-            x._data,
-            x._scale,
-            x._zero_point,
-            *self._weight_arguments(),
-            *requantization(output),
-            self.activation_min,
-            self.activation_max,
-            *residual,
-            self.activation,
-            self.negative_slope,
-            cache=self._packed,
-        )
-        return wrapped(data, output)
-
-    @classmethod
-    def _shaped_like(cls, mod: nn.Module) -> Self:
-        inner = unfused(mod)
-        return cls(inner.in_features, inner.out_features, inner.bias is not None)
 
     def extra_repr(self) -> str:
         """Sizes, output parameters and the weight's scheme."""

@@ -9,7 +9,7 @@ from ..._arguments import quantized
 from ..._ops.lstm import lstm
 from ..._qparams import QParams
 from ..._qtensor import QTensor, wrapped
-from ._base import take_parts
+from ._from_float import take_parts
 from ._functional import QFunctional
 from ._linear import Linear
 from ._lstm_structure import LSTMBase, LSTMCellBase, State

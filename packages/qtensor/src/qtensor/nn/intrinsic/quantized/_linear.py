@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from ...._dtypes import QDType, qint8
 from ... import quantized as nnq
-from ...quantized._base import unfused
+from ...quantized._from_float import unfused
 from . import _fused
 
 

@@ -5,8 +5,9 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from .._base import State, float_form, quantized_weight
-from .._float_layer import FloatLayer
+from .._from_float import float_form, quantized_weight
+from .._layer import FloatLayer
+from .._output import State
 
 
 class DynamicLayer(FloatLayer):

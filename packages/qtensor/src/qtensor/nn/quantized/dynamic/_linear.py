@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ...._dtypes import QDType, qint8
 from ...._ops.linear_dynamic import linear_dynamic
-from .._float_linear import FloatLinear
+from .._linear import FloatLinear
 from ._base import DynamicLayer
 
 

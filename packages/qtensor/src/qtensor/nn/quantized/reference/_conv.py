@@ -6,11 +6,31 @@ from typing import Any, ClassVar, Self
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._conv import plain_arguments, transposed_arguments
 from ._modules import ReferenceModule
 
 
-class _PlainConv(ReferenceModule):
+class _Conv(ReferenceModule):
+    """What all of them share."""
+
+    _arguments: ClassVar[Callable[..., tuple[Any, ...]]]  # of the constructor, from a float one
+
+    @classmethod
+    def from_float(cls, float_conv: nn.Module, weight_qparams: dict[str, Any]) -> Self:
+        """From a float convolution and how to quantize its weight."""
+        weight: Any = float_conv.weight
+        arguments = cls._arguments(float_conv)
+        made = cls(*arguments, weight.device, weight.dtype, weight_qparams)
+        return made._take_parameters(float_conv)
+
+    def _get_name(self) -> str:
+        return f"Quantized{type(self).__name__}(Reference)"
+
+
+class _PlainConv(_Conv):
     """What the plain ones share."""
+
+    _arguments = staticmethod(plain_arguments)
 
     def __init__(
         self,
@@ -37,33 +57,11 @@ class _PlainConv(ReferenceModule):
         result: Tensor = float_layer._conv_forward(x, self.get_weight(), self.bias)
         return result
 
-    @classmethod
-    def from_float(cls, float_conv: nn.Module, weight_qparams: dict[str, Any]) -> Self:
-        """From a float convolution and how to quantize its weight."""
-        source: Any = float_conv
-        made = cls(
-            source.in_channels,
-            source.out_channels,
-            source.kernel_size,
-            source.stride,
-            source.padding,
-            source.dilation,
-            source.groups,
-            source.bias is not None,
-            source.padding_mode,
-            source.weight.device,
-            source.weight.dtype,
-            weight_qparams,
-        )
-        return made._take_parameters(float_conv)
 
-    def _get_name(self) -> str:
-        return f"Quantized{type(self).__name__}(Reference)"
-
-
-class _TransposedConv(ReferenceModule):
+class _TransposedConv(_Conv):
     """What the transposed ones share."""
 
+    _arguments = staticmethod(transposed_arguments)
     _function: ClassVar[Callable[..., Tensor]]
 
     def __init__(
@@ -94,30 +92,6 @@ class _TransposedConv(ReferenceModule):
         padding = layer._output_padding(x, output_size, *sizes, axes, dilation)
         geometry = (layer.stride, layer.padding, padding, layer.groups, dilation)
         return type(self)._function(x, self.get_weight(), layer.bias, *geometry)
-
-    @classmethod
-    def from_float(cls, float_conv: nn.Module, weight_qparams: dict[str, Any]) -> Self:
-        """From a float transposed convolution and how to quantize its weight."""
-        source: Any = float_conv
-        made = cls(
-            source.in_channels,
-            source.out_channels,
-            source.kernel_size,
-            source.stride,
-            source.padding,
-            source.output_padding,
-            source.groups,
-            source.bias is not None,
-            source.dilation,
-            source.padding_mode,
-            source.weight.device,
-            source.weight.dtype,
-            weight_qparams,
-        )
-        return made._take_parameters(float_conv)
-
-    def _get_name(self) -> str:
-        return f"Quantized{type(self).__name__}(Reference)"
 
 
 class Conv1d(_PlainConv, nn.Conv1d):

@@ -5,8 +5,8 @@ from typing import Self
 from torch import Tensor, nn
 
 from ...._ops.linear_weight_only import linear_weight_only
-from .._base import float_form, quantized_weight
-from .._float_linear import FloatLinear
+from .._from_float import float_form, quantized_weight
+from .._linear import FloatLinear
 
 
 class Linear(FloatLinear):

@@ -19,9 +19,12 @@ MOVED = {
     "torch.ao.quantization.backend_config": "qflow.backend_config",
     "torch.ao.quantization.fake_quantize": "qflow.fake_quantize",
     "torch.ao.quantization.fuse_modules": "qflow.fuse_modules",
+    "torch.ao.quantization.fx.custom_config": "qflow.fx.custom_config",
+    "torch.ao.quantization.fx.tracer": "qflow.fx.tracer",
     "torch.ao.quantization.observer": "qflow.observer",
     "torch.ao.quantization.qconfig": "qflow.qconfig",
     "torch.ao.quantization.qconfig_mapping": "qflow.qconfig_mapping",
+    "torch.ao.quantization.quant_type": "qflow.quant_type",
     "torch.ao.quantization.quantize": "qflow.quantize",
     "torch.ao.quantization.quantize_fx": "qflow.quantize_fx",
     "torch.ao.quantization.stubs": "qflow.stubs",
@@ -40,6 +43,7 @@ MOVED = {
     "torch.ao.ns._numeric_suite_fx": "qflow.numeric_suite_fx",
     "torchao.quantization.pt2e": "qflow.pt2e",
     "torch (quantize_per_tensor, quint8 …)": "qtensor",
+    "torch.backends.quantized": "qtensor.backends.quantized",
     "torch.ops.quantized": "qtensor.ops",
 }
 

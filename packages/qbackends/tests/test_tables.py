@@ -13,7 +13,7 @@ from qobserve.nn.intrinsic import qat as nniqat
 from qtensor.nn import intrinsic as nni
 from qtensor.nn import quantized as nnq
 
-BACKENDS = ["native", "x86", "fbgemm"]
+BACKENDS = ["native", "x86", "fbgemm", "onednn", "qnnpack"]
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -24,7 +24,7 @@ def test_backends_by_name(name: str) -> None:
 
 
 def test_unknown_backends_are_refused() -> None:
-    with pytest.raises(ValueError, match="among native, x86, fbgemm, got 'x68'"):
+    with pytest.raises(ValueError, match="among native, x86, fbgemm, onednn, qnnpack, got 'x68'"):
         qbackends.get_backend_config("x68")
 
 

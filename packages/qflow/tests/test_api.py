@@ -11,6 +11,7 @@ MODULES = (
     "observer",
     "qconfig",
     "qconfig_mapping",
+    "quant_type",
     "quantize",
     "quantize_fx",
     "stubs",
@@ -31,3 +32,12 @@ def test_what_lower_packages_define_is_passed_on_unchanged() -> None:
     assert qflow.QConfigMapping is qobserve.QConfigMapping
     assert qflow.BackendConfig is qgraph.BackendConfig
     assert qflow.QuantStub is qobserve.QuantStub
+
+
+def test_the_paths_below_fx() -> None:
+    import qgraph
+
+    for name in ("custom_config", "tracer"):
+        module = importlib.import_module(f"qflow.fx.{name}")
+        for public in module.__all__:
+            assert getattr(module, public) is getattr(qgraph, public)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import qflow
 import qtensor
+from qgraph import plan_of
 
 X = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -91,11 +92,13 @@ def test_uncalibrated_conversion_names_the_layers(model: nn.Module) -> None:
         qflow.convert_fx(qflow.prepare_fx(model, mapping, (X,)), strict=True)
 
 
-@pytest.mark.parametrize("version", ["x86", "fbgemm"])
-def test_default_mappings(version: str) -> None:
-    mapping = qflow.get_default_qconfig_mapping(version)
+@pytest.mark.parametrize("backend", qtensor.backends.quantized.supported_engines)
+def test_default_mappings(backend: str) -> None:
+    mapping = qflow.get_default_qconfig_mapping(backend)
     observer = mapping.global_qconfig.activation()
-    assert observer.quant_max == {"x86": 255, "fbgemm": 127}[version]
+    assert observer.quant_max == (127 if backend == "fbgemm" else 255)
+    trained = qflow.get_default_qat_qconfig_mapping(backend)
+    assert trained.global_qconfig == qflow.get_default_qat_qconfig(backend)
 
 
 def test_dictionaries_of_old_are_read_with_a_warning(model: nn.Module) -> None:
@@ -112,12 +115,18 @@ def test_dictionaries_of_old_are_read_with_a_warning(model: nn.Module) -> None:
     prepared(X)
 
 
+def test_a_tensor_alone_is_the_only_argument(model: nn.Module) -> None:
+    mapping = qflow.get_default_qconfig_mapping()
+    prepared = qflow.prepare_fx(model, mapping, X)
+    assert str(plan_of(prepared)) == str(plan_of(qflow.prepare_fx(model, mapping, (X,))))
+
+
 def test_wrong_arguments(model: nn.Module) -> None:
     mapping = qflow.get_default_qconfig_mapping()
     with pytest.raises(TypeError, match=r"prepare_fx expects a torch.nn.Module, got function"):
         qflow.prepare_fx(lambda x: x, mapping, (X,))
-    with pytest.raises(TypeError, match=r"example_inputs to be a tuple .* got Tensor"):
-        qflow.prepare_fx(model, mapping, X)
+    with pytest.raises(TypeError, match=r"example_inputs to be a tuple .* got dict"):
+        qflow.prepare_fx(model, mapping, {"input": X})
     with pytest.raises(TypeError, match="qconfig_mapping to be a QConfigMapping, got QConfig"):
         qflow.prepare_fx(model, qflow.get_default_qconfig("x86"), (X,))
     with pytest.raises(TypeError, match="needs a qconfig_mapping, got None"):

@@ -47,13 +47,14 @@ def convnet() -> ConvNet:
     return ConvNet()
 
 
-@pytest.mark.parametrize("backend", ["x86", "fbgemm"])
+@pytest.mark.parametrize("backend", qtensor.backends.quantized.supported_engines)
 def test_static(backend: str, convnet: ConvNet) -> None:
     quantized, report = qflow.quantize_model(convnet, IMAGES.split(4), backend)
     assert convnet.training and not quantized.training
     expected = convnet.eval()(IMAGES)
     assert (quantized(IMAGES) - expected).norm() < 0.05 * expected.norm()
-    assert report["conv"].weight == "qint8 per channel"
+    scheme = "per tensor" if backend == "qnnpack" else "per channel"
+    assert report["conv"].weight == f"qint8 {scheme}"
     assert report["head"].quantized and report["project"].quantized
     assert report["head"].bytes_after < report["head"].bytes_before
     assert all(row.sqnr is None or row.sqnr > 15 for row in report)

@@ -29,6 +29,11 @@ def test_prepare_config_survives_a_dictionary() -> None:
     assert again.output_quantized_indexes == [1]
 
 
+def test_one_name_needs_no_list() -> None:
+    config = PrepareCustomConfig.from_dict({"non_traceable_module_name": "encoder"})
+    assert config.non_traceable_module_names == ["encoder"]
+
+
 def test_convert_config_survives_a_dictionary() -> None:
     config = ConvertCustomConfig().set_observed_to_quantized_mapping(
         nn.Linear, nn.Bilinear, QuantType.DYNAMIC

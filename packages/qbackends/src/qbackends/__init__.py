@@ -2,6 +2,8 @@
 
 from ._backends import get_backend_config as get_backend_config
 from ._backends import get_fbgemm_backend_config as get_fbgemm_backend_config
+from ._backends import get_onednn_backend_config as get_onednn_backend_config
+from ._backends import get_qnnpack_backend_config as get_qnnpack_backend_config
 from ._backends import get_x86_backend_config as get_x86_backend_config
 from ._backends import with_activations as with_activations
 from ._derived import dynamic_module_mapping as dynamic_module_mapping

@@ -20,6 +20,16 @@ def get_x86_backend_config() -> BackendConfig:
     return get_native_backend_config().set_name("x86")
 
 
+def get_onednn_backend_config() -> BackendConfig:
+    """The native table, for who names this engine: one set of kernels serves all."""
+    return get_native_backend_config().set_name("onednn")
+
+
+def get_qnnpack_backend_config() -> BackendConfig:
+    """The native table, for who names this engine: one set of kernels serves all."""
+    return get_native_backend_config().set_name("qnnpack")
+
+
 def get_fbgemm_backend_config() -> BackendConfig:
     """The native table with the documented activations of 0 … 127.
 
@@ -61,6 +71,8 @@ _BACKENDS: dict[str, Callable[[], BackendConfig]] = {
     "native": get_native_backend_config,
     "x86": get_x86_backend_config,
     "fbgemm": get_fbgemm_backend_config,
+    "onednn": get_onednn_backend_config,
+    "qnnpack": get_qnnpack_backend_config,
 }
 
 

@@ -11,6 +11,8 @@ from .backend_config import ObservationType as ObservationType
 from .backend_config import get_backend_config as get_backend_config
 from .backend_config import get_fbgemm_backend_config as get_fbgemm_backend_config
 from .backend_config import get_native_backend_config as get_native_backend_config
+from .backend_config import get_onednn_backend_config as get_onednn_backend_config
+from .backend_config import get_qnnpack_backend_config as get_qnnpack_backend_config
 from .backend_config import get_x86_backend_config as get_x86_backend_config
 from .fake_quantize import FakeQuantize as FakeQuantize
 from .fake_quantize import FakeQuantizeBase as FakeQuantizeBase
@@ -143,6 +145,7 @@ from .qconfig import qconfig_equals as qconfig_equals
 from .qconfig_mapping import QConfigMapping as QConfigMapping
 from .qconfig_mapping import get_default_qat_qconfig_mapping as get_default_qat_qconfig_mapping
 from .qconfig_mapping import get_default_qconfig_mapping as get_default_qconfig_mapping
+from .quant_type import QuantType as QuantType
 from .quantize import add_quant_dequant as add_quant_dequant
 from .quantize import convert as convert
 from .quantize import get_default_custom_config_dict as get_default_custom_config_dict

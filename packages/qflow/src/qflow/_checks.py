@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from qtensor import warn_user
 
@@ -18,7 +18,12 @@ def check_model(model: Any, caller: str) -> None:
 
 
 def as_example_inputs(example_inputs: Any, caller: str) -> tuple[Any, ...]:
-    """``example_inputs`` as a tuple; ``TypeError`` unless it is a tuple or a list."""
+    """``example_inputs`` as a tuple; ``TypeError`` unless it is a tuple, a list or a tensor.
+
+    A tensor is the only argument: ``(x)`` is what people write where ``(x,)`` was meant.
+    """
+    if isinstance(example_inputs, Tensor):
+        return (example_inputs,)
     if not isinstance(example_inputs, tuple | list):
         raise TypeError(
             f"{caller} expects example_inputs to be a tuple of the model's positional arguments, "

@@ -38,7 +38,8 @@ def quantize_model(
             labels and left out; of a dictionary, names that ``forward`` does not have. A single
             tensor or dictionary is one batch. Static mode calibrates on all of it; the other
             modes need none, and measure errors on the first batch if there is one.
-        backend: ``"x86"`` (default), ``"fbgemm"``, or the table of one of them with rows added.
+        backend: ``"x86"`` (default), ``"fbgemm"``, ``"onednn"``, ``"qnnpack"``, or the table of
+            one of them with rows added.
         mode: ``"static"`` (default): activations stay int8 between layers, with ranges measured
             on ``data``; the model is traced, and what cannot be traced stays float.
             ``"dynamic"``: layers that multiply quantize their input as they run, and give float;

@@ -4,6 +4,8 @@ from qbackends import (
     get_backend_config,
     get_fbgemm_backend_config,
     get_native_backend_config,
+    get_onednn_backend_config,
+    get_qnnpack_backend_config,
     get_x86_backend_config,
 )
 from qgraph import (
@@ -23,5 +25,7 @@ __all__ = [
     "get_backend_config",
     "get_fbgemm_backend_config",
     "get_native_backend_config",
+    "get_onednn_backend_config",
+    "get_qnnpack_backend_config",
     "get_x86_backend_config",
 ]

@@ -1,6 +1,5 @@
 """Which qconfig applies where: the mapping, and the default one of each backend."""
 
-from qbackends import get_backend_config
 from qobserve import (
     QConfigMapping,
     get_default_qat_qconfig,
@@ -21,8 +20,8 @@ def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConf
     beforehand, such as sigmoid, get exactly that range all the same: the backend's rows tell it.
 
     Args:
-        backend: ``"x86"`` (default; activations use 0…255) or ``"fbgemm"`` (0…127, faster on
-            machines without VNNI).
+        backend: ``"x86"`` (default; activations use 0…255), ``"fbgemm"`` (0…127, faster on
+            machines without VNNI), ``"onednn"`` or ``"qnnpack"``; see :func:`get_default_qconfig`.
         version: the version of the defaults; there is only 0.
 
     Raises:
@@ -32,8 +31,7 @@ def get_default_qconfig_mapping(backend: str = "x86", version: int = 0) -> QConf
         >>> import qflow
         >>> mapping = qflow.get_default_qconfig_mapping("x86").set_module_name("head", None)
     """
-    table = get_backend_config(backend)
-    return QConfigMapping().set_global(get_default_qconfig(table.name, version))
+    return QConfigMapping().set_global(get_default_qconfig(backend, version))
 
 
 def get_default_qat_qconfig_mapping(backend: str = "x86", version: int = 1) -> QConfigMapping:
@@ -50,5 +48,4 @@ def get_default_qat_qconfig_mapping(backend: str = "x86", version: int = 1) -> Q
         >>> import qflow
         >>> mapping = qflow.get_default_qat_qconfig_mapping("x86").set_module_name("head", None)
     """
-    table = get_backend_config(backend)
-    return QConfigMapping().set_global(get_default_qat_qconfig(table.name, version))
+    return QConfigMapping().set_global(get_default_qat_qconfig(backend, version))

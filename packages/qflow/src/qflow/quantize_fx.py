@@ -50,7 +50,8 @@ def prepare_fx(
         model: the float model, in eval mode.
         qconfig_mapping: how to observe which parts of the model, such as
             :func:`~qflow.get_default_qconfig_mapping` gives.
-        example_inputs: positional arguments that ``model`` accepts, such as one batch.
+        example_inputs: a tuple of positional arguments that ``model`` accepts, such as one batch;
+            a tensor alone is taken for the only one.
         prepare_custom_config: what to leave out of tracing, custom module classes, and the like.
         backend_config: which operators can be quantized, and how. By default what qtensor's own
             kernels can run.

@@ -20,6 +20,7 @@ MODULES = [
     "_learnable_fake_quantize",
     "quantize",
     "stubs",
+    "fx.custom_config",
 ]
 
 

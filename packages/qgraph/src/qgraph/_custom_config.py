@@ -148,7 +148,7 @@ class PrepareCustomConfig(_CustomConfig):
                     float_class, observed_class, QuantType.from_key(key)
                 )
         for key, attribute in _PREPARE_LISTS.items():
-            setattr(config, attribute, list(given.get(key, [])))
+            setattr(config, attribute, _listed(given.get(key, [])))
         return config
 
     def to_dict(self) -> dict[str, Any]:
@@ -269,6 +269,11 @@ _PREPARE_LISTS = {
     "output_quantized_idxs": "output_quantized_indexes",
     _PRESERVED: _PRESERVED,
 }
+
+
+def _listed(value: Any) -> list[Any]:
+    """``value`` as a list; a name alone, as the tutorials have it, is one entry."""
+    return [value] if isinstance(value, str) else list(value)
 
 
 def _standalone_entry(

@@ -1,0 +1,1 @@
+"""The parts of FX graph mode that have import paths of their own."""

@@ -1,0 +1,5 @@
+"""The ways an operator can be quantized."""
+
+from qgraph import QuantType
+
+__all__ = ["QuantType"]

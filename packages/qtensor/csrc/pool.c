@@ -114,6 +114,9 @@ static void pool_rows(const void *context, int64_t begin, int64_t end) {
 /* Output rows are shared among threads; a row's work is measured by what it reads. */
 static void pool(const pool_context *c, int threads) {
     const pool_shape *s = c->shape;
+    if (s->channels == 0) { /* no step of that size gets through a line */
+        return;
+    }
     const int64_t rows = s->batch * s->depth.output * s->height.output;
     const int64_t work =
         s->batch * s->channels * s->depth.input * s->height.input * s->width.input;

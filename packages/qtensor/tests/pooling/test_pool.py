@@ -236,6 +236,21 @@ def test_fakes(memory_format, batch):
     check_operator(ops.max_pool, (images[..., 0], [2], [2], [0], [1], False))
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_images_of_no_channels(rank):
+    images = torch.zeros(2, 0, *[4] * rank, dtype=torch.uint8)
+    window = [2] * rank, [2] * rank, [0] * rank
+    reference = ops.max_pool_reference(images, *window, [1] * rank, False)
+    for output in (
+        reference,
+        on_every_isa(ops.max_pool, images, *window, [1] * rank, False),
+        on_every_isa(ops.avg_pool, images, 0, *window, False, True),
+        on_every_isa(ops.adaptive_avg_pool, images, [2] * rank),
+        on_every_isa(ops.adaptive_max_pool, images, [2] * rank),
+    ):
+        assert output.shape == (2, 0, *[2] * rank)
+
+
 IMAGES = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
 
 

@@ -379,3 +379,15 @@ def test_bad_input_per_tensor(args, error, message):
 def test_bad_input_per_channel(args, error, message):
     with pytest.raises(error, match=message):
         qtensor.fake_quantize_per_channel_affine(*args)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_switch_is_one_value(count):
+    parameters = torch.tensor(0.1), torch.tensor(0), None, 0, 7
+    switch = torch.ones(count, dtype=torch.uint8)
+    for device in ("cpu", "meta"):
+        x = X.to(device)
+        with pytest.raises(ValueError, match="enabled to be one value"):
+            torch.ops.qtensor.fake_quantize(x, *parameters, switch.to(device))
+        with pytest.raises(ValueError, match="enabled to be one value"):
+            torch.ops.qtensor.fake_quantize_backward(x, x, *parameters, switch.to(device))

@@ -55,6 +55,17 @@ def check_fake_quantize(
             )
 
 
+def check_switch(enabled: Tensor | None) -> None:
+    """Raise ``ValueError`` unless it is one value, or there is none."""
+    if enabled is not None and enabled.numel() != 1:
+        raise ValueError(f"expected enabled to be one value, got shape {tuple(enabled.shape)}")
+
+
+def _is_off(enabled: Tensor | None) -> bool:
+    check_switch(enabled)
+    return enabled is not None and not enabled.item()
+
+
 class Layout:
     """The arguments of the compiled kernels; keeps the memory alive that they point to."""
 
@@ -177,6 +188,7 @@ def fake_quantize_fake(
     quant_max: int,
     enabled: Tensor | None = None,
 ) -> Tensor:
+    check_switch(enabled)
     check_fake_quantize(input, scale, zero_point, axis, quant_min, quant_max)
     return torch.empty_like(input)
 
@@ -191,7 +203,7 @@ def fake_quantize_cpu(
     enabled: Tensor | None = None,
 ) -> Tensor:
     parameters = scale, zero_point, axis, quant_min, quant_max
-    if enabled is not None and not enabled.item():
+    if _is_off(enabled):
         return fake_quantize_fake(input, *parameters).copy_(input)
     at_once = _fake_quantize.rounded(input, *parameters)
     if at_once is not None:
@@ -256,7 +268,7 @@ def fake_quantize_backward_fake(
     enabled: Tensor | None = None,
 ) -> Tensor:
     check_grad(grad, input)
-    return fake_quantize_fake(input, scale, zero_point, axis, quant_min, quant_max)
+    return fake_quantize_fake(input, scale, zero_point, axis, quant_min, quant_max, enabled)
 
 
 def fake_quantize_backward_cpu(
@@ -270,7 +282,7 @@ def fake_quantize_backward_cpu(
     enabled: Tensor | None = None,
 ) -> Tensor:
     parameters = scale, zero_point, axis, quant_min, quant_max
-    if enabled is not None and not enabled.item():
+    if _is_off(enabled):
         return fake_quantize_backward_fake(grad, input, *parameters).copy_(grad)
     output = fake_quantize_backward_fake(grad, input, *parameters)
     if needs_reference(input):

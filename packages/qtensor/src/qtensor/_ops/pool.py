@@ -213,6 +213,8 @@ def max_pool_reference(
         tensor([[[[4]]]], dtype=torch.uint8)
     """
     output = max_pool_fake(input, kernel_size, stride, padding, dilation, ceil_mode)
+    if output.numel() == 0:  # torch's own refuse images of no channels
+        return output
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[input.ndim - 3]
     window = tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation)
     smallest, _ = RANGES[input.dtype]

@@ -51,7 +51,7 @@ def prelu_reference(
         output_scale, output_zero_point, quant_min, quant_max, None, None
     )
     multiplier = torch.tensor(scale / output_scale, dtype=torch.float32)
-    slopes = weight.reshape(-1, *[1] * (input.ndim - 2)) if weight.numel() > 1 else weight
+    slopes = weight.reshape(-1, *[1] * (input.ndim - 2)) if weight.numel() != 1 else weight
     difference = (input.int() - zero_point).float()
     steps = difference * multiplier
     steps = torch.where(difference < 0, steps * slopes.reshape(slopes.shape or (1,)), steps)

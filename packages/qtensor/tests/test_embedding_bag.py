@@ -108,6 +108,12 @@ def test_functions(bits):
         expected = wanted(weight, indices, offsets, name)
         result = summed(weight, indices, offsets, mode=mode)
         torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+    square, factors = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.randn(2, 3)
+    flat = square.reshape(-1), torch.tensor([0, 3])
+    expected = summed(weight, *flat, per_sample_weights=factors.reshape(-1))
+    assert torch.equal(summed(weight, square, per_sample_weights=factors), expected)
+    with pytest.raises(ValueError, match="no offsets with indices of two dimensions"):
+        summed(weight, square, flat[1])
     with pytest.raises(ValueError, match="pruned"):
         rows(weight, indices, True)
     with pytest.raises(TypeError, match="quantized along axis 0"):

@@ -1,5 +1,7 @@
 """Bags of rows of a quantized embedding table: their sums, means or largest values."""
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,45 +16,6 @@ MODES: tuple[str, ...] = _embedding.MODES
 """What becomes of a bag; the legacy operators gave numbers, in this order."""
 
 _BITS = (8, 4, 2)
-
-
-def check_embedding_bag(
-    weight: Tensor,
-    scales: Tensor,
-    zero_points: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    dimension: int,
-    bits: int,
-    mode: str,
-    per_sample_weights: Tensor | None,
-    include_last_offset: bool,
-) -> None:
-    """Raise ``TypeError`` or ``ValueError`` unless dtypes, shapes and options fit together."""
-    check_table(weight, scales, zero_points, indices)
-    if indices.ndim != 1 or offsets.ndim != 1 or offsets.dtype not in (torch.int64, torch.int32):
-        raise ValueError(
-            "expected indices and integer offsets of one dimension, got shapes "
-            f"{tuple(indices.shape)} and {tuple(offsets.shape)}, {offsets.dtype}"
-        )
-    if bits not in _BITS or mode not in MODES:
-        raise ValueError(f"expected bits of {_BITS} and a mode of {MODES}, got {bits} and {mode}")
-    if include_last_offset and offsets.shape[0] == 0:
-        raise ValueError(
-            "expected offsets, of which the last says where the last bag ends, got none"
-        )
-    if weight.shape[1] != (dimension * bits + 7) // 8:
-        raise ValueError(
-            f"expected rows of {dimension} integers of {bits} bits, {(dimension * bits + 7) // 8} "
-            f"bytes, got weight of shape {tuple(weight.shape)}"
-        )
-    if per_sample_weights is not None:
-        check_float32(per_sample_weights, "per_sample_weights")
-        if mode != "sum" or per_sample_weights.shape != indices.shape:
-            raise ValueError(
-                "expected per_sample_weights of the shape of indices, and mode 'sum'; got "
-                f"{tuple(per_sample_weights.shape)} for {tuple(indices.shape)}, mode {mode!r}"
-            )
 
 
 def embedding_bag_reference(
@@ -100,18 +63,6 @@ def embedding_bag_reference(
         tensor([[1.2500, 4.2500],
                 [1.2500, 2.2500]])
     """
-    check_embedding_bag(
-        weight,
-        scales,
-        zero_points,
-        indices,
-        offsets,
-        dimension,
-        bits,
-        mode,
-        per_sample_weights,
-        include_last_offset,
-    )
     rows = weight[indices]
     if bits < 8:
         rows = unpack_bits(rows, bits, (len(indices), dimension), torch.uint8)
@@ -140,69 +91,81 @@ def embedding_bag_reference(
     return output / counts.clamp(min=1.0) if mode == "mean" else output
 
 
-def embedding_bag_fake(
-    weight: Tensor,
-    scales: Tensor,
-    zero_points: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    dimension: int,
-    bits: int = 8,
-    mode: str = "sum",
-    per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,
-    padding_idx: int | None = None,
-) -> Tensor:
-    check_embedding_bag(
-        weight,
-        scales,
-        zero_points,
-        indices,
-        offsets,
-        dimension,
-        bits,
-        mode,
-        per_sample_weights,
-        include_last_offset,
-    )
-    bags = offsets.shape[0] - 1 if include_last_offset else offsets.shape[0]
-    return scales.new_empty((bags, dimension))
+class _Arguments(NamedTuple):
+    weight: Tensor
+    scales: Tensor
+    zero_points: Tensor
+    indices: Tensor
+    offsets: Tensor
+    dimension: int
+    bits: int = 8
+    mode: str = "sum"
+    per_sample_weights: Tensor | None = None
+    include_last_offset: bool = False
+    padding_idx: int | None = None
 
 
-def embedding_bag_cpu(
-    weight: Tensor,
-    scales: Tensor,
-    zero_points: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    dimension: int,
-    bits: int = 8,
-    mode: str = "sum",
-    per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,
-    padding_idx: int | None = None,
-) -> Tensor:
-    tensors = weight, scales, zero_points, indices, offsets
-    options = dimension, bits, mode, per_sample_weights, include_last_offset
-    output = embedding_bag_fake(*tensors, *options)
-    weight, scales, zero_points = weight.contiguous(), scales.contiguous(), zero_points.contiguous()
-    indices, offsets = indices.long().contiguous(), offsets.long().contiguous()
-    factors = None if per_sample_weights is None else per_sample_weights.contiguous()
+def embedding_bag_fake(*arguments: Any) -> Tensor:
+    given = _Arguments(*arguments)
+    check_table(*given[:4])
+    _check_bags(given)
+    if given.bits not in _BITS:
+        raise ValueError(f"expected integers of {_BITS} bits, got {given.bits}")
+    row = (given.dimension * given.bits + 7) // 8
+    if given.weight.shape[1] != row:
+        raise ValueError(
+            f"expected rows of {given.dimension} integers of {given.bits} bits, {row} bytes, got "
+            f"weight of shape {tuple(given.weight.shape)}"
+        )
+    bags = given.offsets.shape[0] - given.include_last_offset
+    return given.scales.new_empty((bags, given.dimension))
+
+
+def _check_bags(given: _Arguments) -> None:
+    """Raise ``ValueError`` unless the bags are of these indices, and what becomes of them known."""
+    indices, offsets, factors = given.indices, given.offsets, given.per_sample_weights
+    if indices.ndim != 1 or offsets.ndim != 1 or offsets.dtype not in (torch.int64, torch.int32):
+        raise ValueError(
+            "expected indices and integer offsets of one dimension, got shapes "
+            f"{tuple(indices.shape)} and {tuple(offsets.shape)}, {offsets.dtype}"
+        )
+    if given.mode not in MODES:
+        raise ValueError(f"expected a mode of {MODES}, got {given.mode!r}")
+    if given.include_last_offset and offsets.shape[0] == 0:
+        raise ValueError(
+            "expected offsets, of which the last says where the last bag ends, got none"
+        )
+    if factors is None:
+        return
+    check_float32(factors, "per_sample_weights")
+    if given.mode != "sum" or factors.shape != indices.shape:
+        raise ValueError(
+            "expected per_sample_weights of the shape of indices, and mode 'sum'; got "
+            f"{tuple(factors.shape)} for {tuple(indices.shape)}, mode {given.mode!r}"
+        )
+
+
+def embedding_bag_cpu(*arguments: Any) -> Tensor:
+    given, output = _Arguments(*arguments), embedding_bag_fake(*arguments)
+    weight, scales, zero_points = (tensor.contiguous() for tensor in given[:3])
+    indices, offsets = given.indices.long().contiguous(), given.offsets.long().contiguous()
+    factors = given.per_sample_weights
+    factors = None if factors is None else factors.contiguous()
     status = _embedding.embedding_bag(
         weight.data_ptr(),
         scales.data_ptr(),
         zero_points.data_ptr(),
         weight.shape[0],
-        dimension,
-        bits,
+        given.dimension,
+        given.bits,
         indices.data_ptr(),
         len(indices),
         offsets.data_ptr(),
         len(offsets),
         len(output),
         0 if factors is None else factors.data_ptr(),
-        -1 if padding_idx is None else padding_idx,
-        MODES.index(mode),
+        -1 if given.padding_idx is None else given.padding_idx,
+        MODES.index(given.mode),
         output.data_ptr(),
         num_threads(),
     )

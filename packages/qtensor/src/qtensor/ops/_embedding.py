@@ -5,10 +5,14 @@ from torch import Tensor
 
 from .._arguments import tensor
 from .._dtypes import QDType, quint4x2, quint8
+from .._ops.embedding import embedding
 from .._ops.embedding_bag import MODES, embedding_bag
 from .._qtensor import QTensor, described
 
 _CALLER = "an embedding"  # in errors
+
+Table = tuple[Tensor, Tensor, Tensor]
+"""Integers, packed if they are of less than a byte, scales and zero points of rows."""
 
 
 def embedding_byte(weight: QTensor, indices: Tensor, pruned_weights: bool = False) -> Tensor:
@@ -111,10 +115,8 @@ def embedding_bag_4bit(
 
 
 def _rows(weight: QTensor, dtype: QDType, indices: Tensor, pruned: bool) -> Tensor:
-    indices = tensor(indices, _CALLER, "indices")
-    each = torch.arange(indices.numel(), device=indices.device)  # a bag of its own
-    rows = _bags(weight, dtype, indices.reshape(-1), each, 0, pruned, None, False)
-    return rows.reshape(*indices.shape, weight.shape[1])
+    table = _table(weight, dtype, pruned)
+    return looked_up(table, tensor(indices, _CALLER, "indices"), weight.shape[1], dtype.bits)
 
 
 def _bags(
@@ -127,29 +129,59 @@ def _bags(
     per_sample_weights: Tensor | None,
     include_last_offset: bool,
 ) -> Tensor:
+    table = _table(weight, dtype, pruned)
+    if mode not in range(len(MODES)):
+        raise ValueError(f"{_CALLER} expects mode 0 (sum), 1 (mean) or 2 (max), got {mode}")
+    bags = flat_bags(_CALLER, indices, offsets, per_sample_weights, include_last_offset)
+    indices, offsets, *options = bags
+    return embedding_bag(
+        *table, indices, offsets, weight.shape[1], dtype.bits, MODES[mode], *options
+    )
+
+
+def _table(weight: QTensor, dtype: QDType, pruned: bool) -> Table:
     if not isinstance(weight, QTensor) or weight.qdtype is not dtype or weight.qparams.axis != 0:
         given = weight.qparams if isinstance(weight, QTensor) else described(weight)
         raise TypeError(f"{_CALLER} expects a table of {dtype} quantized along axis 0, got {given}")
     if pruned:
         raise ValueError(f"{_CALLER} expects a table with all its rows, got pruned weights")
-    if mode not in range(len(MODES)):
-        raise ValueError(f"{_CALLER} expects mode 0 (sum), 1 (mean) or 2 (max), got {mode}")
-    indices = tensor(indices, _CALLER, "indices")
-    if offsets is None:
-        if indices.dim() != 2:
-            raise ValueError(f"{_CALLER} expects offsets, unless indices have two dimensions")
-        bags, length = indices.shape
-        offsets = torch.arange(bags, device=indices.device) * length
-        indices = indices.reshape(-1)
-    return embedding_bag(
-        weight._stored(),
-        weight.q_per_channel_scales().float(),
-        weight.q_per_channel_zero_points().float(),
-        indices,
-        offsets,
-        weight.shape[1],
-        dtype.bits,
-        MODES[mode],
-        per_sample_weights,
-        include_last_offset,
-    )
+    scales, zero_points = weight.q_per_channel_scales(), weight.q_per_channel_zero_points()
+    return weight._stored(), scales.float(), zero_points.float()
+
+
+# ---- what the modules do too
+
+
+def looked_up(table: Table, indices: Tensor, dimension: int, bits: int) -> Tensor:
+    """The rows of ``dimension`` values that the indices name: ``(*indices.shape, dimension)``."""
+    if bits == 8:
+        return embedding(*table, indices)
+    each = torch.arange(indices.numel(), device=indices.device)  # a bag of its own
+    rows = embedding_bag(*table, indices.reshape(-1), each, dimension, bits)
+    return rows.reshape(*indices.shape, dimension)
+
+
+def flat_bags(
+    caller: str,
+    indices: Tensor,
+    offsets: Tensor | None,
+    per_sample_weights: Tensor | None,
+    include_last_offset: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, bool]:
+    """The last four as the operator takes them; of indices in two dimensions each row is a bag.
+
+    Raises:
+        TypeError: ``indices`` are no tensor.
+        ValueError: the offsets are missing, or not wanted.
+    """
+    indices = tensor(indices, caller, "indices")
+    if indices.dim() != 2:
+        if offsets is None:
+            raise ValueError(f"{caller} expects offsets with indices of one dimension")
+        return indices, offsets, per_sample_weights, include_last_offset
+    if offsets is not None:
+        raise ValueError(f"{caller} expects no offsets with indices of two dimensions")
+    bags, length = indices.shape
+    starts = torch.arange(bags, device=indices.device) * length
+    weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
+    return indices.reshape(-1), starts, weights, False

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from ..._arguments import tensor
 from ..._dtypes import QDType, as_qdtype, quint4x2, quint8
-from ..._ops.embedding import embedding
 from ..._ops.embedding_bag import MODES, embedding_bag
 from ..._ops.pack_bits import unpack_bits
 from ..._qparams import QParams
 from ..._qtensor import QTensor
+from ...ops._embedding import flat_bags, looked_up
 from ._from_float import quantized_weight
 from ._output import State
 from ._weight import KeepsDtypes, report_scales
@@ -57,7 +57,8 @@ class _Table(KeepsDtypes):
         if bits < 8:
             shape = self.num_embeddings, self.embedding_dim
             table = unpack_bits(table, bits, shape, torch.uint8)
-        return QTensor(table, QParams(*self._parameters_of_rows(), self.dtype, axis=0))
+        of_rows = self.weight_scales, self.weight_zero_points
+        return QTensor(table, QParams(*of_rows, self.dtype, axis=0))
 
     def set_weight(self, w: QTensor) -> None:
         """Replaces the table.
@@ -88,9 +89,6 @@ class _Table(KeepsDtypes):
     def _load_from_state_dict(self, state_dict: State, prefix: str, *rest: Any) -> None:
         report_scales(state_dict, prefix, *rest)
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    def _parameters_of_rows(self) -> tuple[Tensor, Tensor]:
-        return self.weight_scales, self.weight_zero_points
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
@@ -163,13 +161,8 @@ class Embedding(_Table):
     def forward(self, indices: Tensor) -> Tensor:
         """Shape ``(*)`` to ``(*, embedding_dim)``, float32."""
         indices = tensor(indices, self._get_name(), "indices")
-        if self.dtype == quint8:
-            return embedding(self.qweight, *self._parameters_of_rows(), indices)
-        flat = indices.reshape(-1)
-        each = torch.arange(flat.shape[0], device=flat.device)  # a bag of its own
-        sizes = self.embedding_dim, self.dtype.bits
-        rows = embedding_bag(self.qweight, *self._parameters_of_rows(), flat, each, *sizes)
-        return rows.reshape(*indices.shape, self.embedding_dim)
+        table = self.qweight, self.weight_scales, self.weight_zero_points
+        return looked_up(table, indices, self.embedding_dim, self.dtype.bits)
 
     @classmethod
     def _made(cls, mod: Any, qweight: QTensor) -> Self:
@@ -186,8 +179,7 @@ class EmbeddingBag(_Table):
 
     Args:
         num_embeddings, embedding_dim, mode, include_last_offset, padding_idx: as in
-            :class:`torch.nn.EmbeddingBag`; ``mode`` is ``"sum"`` by
-            default.
+            :class:`torch.nn.EmbeddingBag`; ``mode`` is ``"sum"`` by default.
         max_norm, norm_type, scale_grad_by_freq, sparse: matter in training only; ``max_norm``,
             which would change the table, must be ``None``.
         _weight: the table, quantized per channel along axis 0 with real zero points.
@@ -221,11 +213,8 @@ class EmbeddingBag(_Table):
         super().__init__()
         if mode not in MODES:
             raise ValueError(f"{self._get_name()} has the modes {MODES}, got {mode!r}")
-        self.mode, self.include_last_offset, self.padding_idx = (
-            mode,
-            include_last_offset,
-            padding_idx,
-        )
+        self.mode, self.padding_idx = mode, padding_idx
+        self.include_last_offset = include_last_offset
         self._init_table(num_embeddings, embedding_dim, max_norm, _weight, dtype)
 
     def forward(
@@ -235,28 +224,18 @@ class EmbeddingBag(_Table):
         per_sample_weights: Tensor | None = None,
     ) -> Tensor:
         """Shape ``(bags, length)``, or ``(indices,)`` with ``offsets``, to ``(bags, dim)``."""
-        last, name = self.include_last_offset, self._get_name()
-        indices = tensor(indices, name, "indices")
-        if indices.ndim == 2:
-            if offsets is not None:
-                raise ValueError(f"{name} expects no offsets with indices of two dimensions")
-            bags, length = indices.shape
-            offsets, last = torch.arange(bags, device=indices.device) * length, False
-            indices = indices.reshape(-1)
-            if per_sample_weights is not None:
-                per_sample_weights = per_sample_weights.reshape(-1)
-        elif offsets is None:
-            raise ValueError(f"{name} expects offsets with indices of one dimension")
+        bags = indices, offsets, per_sample_weights, self.include_last_offset
+        indices, offsets, *options = flat_bags(self._get_name(), *bags)
         return embedding_bag(
             self.qweight,
-            *self._parameters_of_rows(),
+            self.weight_scales,
+            self.weight_zero_points,
             indices,
             offsets,
             self.embedding_dim,
             self.dtype.bits,
             self.mode,
-            per_sample_weights,
-            last,
+            *options,
             self.padding_idx,
         )
 

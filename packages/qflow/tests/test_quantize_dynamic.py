@@ -118,6 +118,30 @@ def test_what_has_no_effect_is_said(model: Model) -> None:
         qflow.quantize_dynamic(model, {DerivedLinear})
 
 
+def test_what_a_dtype_is_not_for_stays_float_and_says_what_to_give(model: Model) -> None:
+    with pytest.warns(
+        UserWarning, match=r"Embedding 'table' .* dtype=qtensor.quint8 .* dictionary"
+    ):
+        assert kinds(qflow.quantize_dynamic(model, {"table"}))[0] is nn.Embedding
+    with pytest.warns(UserWarning, match=r"Embedding stays float: .* dtype=qtensor.quint8"):
+        qflow.quantize_dynamic(model, {nn.Embedding})
+    with pytest.warns(UserWarning, match=r"Linear 'head' stays float: .* with dtype=qtensor.qint8"):
+        qflow.quantize_dynamic(model, {"head"}, dtype=qtensor.quint8)
+    with pytest.warns(UserWarning, match=r"ReLU 'inner.1' stays float: there is no quantized mod"):
+        qflow.quantize_dynamic(model, {"inner.1"})
+    whole = nn.Sequential(model)
+    assert kinds(qflow.quantize_dynamic(whole, {"0"})[0])[0] is nn.Embedding
+    assert kinds(qflow.quantize_dynamic(whole, {"0"}, qtensor.quint8)[0])[::3] == [
+        Embedding,
+        nn.Linear,
+    ]
+
+
+def test_float16_says_what_there_is(model: Model) -> None:
+    with pytest.raises(RuntimeError, match=r"dtype is torch.float16.* default_weight_observer"):
+        qflow.quantize_dynamic(model, {nn.Linear: qflow.float16_dynamic_qconfig})
+
+
 def test_wrong_arguments(model: Model) -> None:
     with pytest.raises(TypeError, match=r"expects a torch.nn.Module, got the class Model; give an"):
         qflow.quantize_dynamic(Model)

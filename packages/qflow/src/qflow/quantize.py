@@ -62,7 +62,7 @@ def quantize_dynamic(
             to the :class:`~qflow.QConfig` to use, ``None`` meaning "leave float". What is said of
             a module holds for its children too, unless something is said of them. By default all
             types that can be quantized with ``dtype``, but for convolutions: name them to have
-            them quantized.
+            them quantized. What ``dtype`` is not for, within a module that is named, stays float.
         dtype: ``qtensor.qint8`` (default) for layers that multiply, ``qtensor.quint8`` or
             ``qtensor.quint4x2`` for embedding tables. Not used with a dictionary, whose qconfigs
             say it. torch's dtypes of the same names are accepted.
@@ -87,14 +87,16 @@ def quantize_dynamic(
         torch.Size([2, 4])
     """
     check_model(model, "quantize_dynamic")
-    if mapping is None:
-        mapping = default_mapping("x86")
-    spec = _spec(qconfig_spec, dtype)
+    if isinstance(qconfig_spec, Mapping):
+        spec, suited = dict(qconfig_spec), default_mapping("x86")
+    else:
+        spec, suited = _of_dtype(qconfig_spec, dtype)
+    mapping = suited if mapping is None else mapping
     if not inplace:
         model = copy.deepcopy(model)
     model.eval()
     if qconfig_spec is not None:
-        _warn_of_no_effect(model, spec, mapping)
+        _check_effect(model, spec, mapping)
     propagate_qconfig_(model, spec)
     convert(model, mapping, inplace=True)
     return model
@@ -111,9 +113,10 @@ _OF_TABLES = {
 }
 
 
-def _spec(spec: Any, dtype: Any) -> dict[Any, QConfig | None]:
-    if isinstance(spec, Mapping):
-        return dict(spec)
+def _of_dtype(
+    spec: Any, dtype: Any
+) -> tuple[dict[Any, QConfig | None], dict[type[nn.Module], type[nn.Module]]]:
+    """What a set (or nothing) and a dtype ask for: qconfigs, and what that dtype can replace."""
     if spec is not None and not isinstance(spec, set | frozenset | list | tuple):
         raise TypeError(
             "expected qconfig_spec to be a set of module types and names, or a dictionary from "
@@ -121,20 +124,19 @@ def _spec(spec: Any, dtype: Any) -> dict[Any, QConfig | None]:
         )
     kind = _as_qdtype_or_none(dtype)
     if kind is qtensor.qint8:
+        mapping, qconfig = dynamic_module_mapping("x86"), default_dynamic_qconfig
         # Who calls this without a spec has never had convolutions quantized by it. (Only those say
         # whether they are transposed.)
-        dynamic = dynamic_module_mapping("x86")
-        types = [kind for kind, made in dynamic.items() if not hasattr(made, "transposed")]
-        qconfig = default_dynamic_qconfig
+        types = [kind for kind, made in mapping.items() if not hasattr(made, "transposed")]
     elif kind in _OF_TABLES:
-        types = list(table_module_mapping("x86"))
-        qconfig = _OF_TABLES[kind]
+        mapping, qconfig = table_module_mapping("x86"), _OF_TABLES[kind]
+        types = list(mapping)
     else:
         raise ValueError(
-            "quantize_dynamic can quantize to qtensor.qint8, qtensor.quint8 or qtensor.quint4x2, "
-            f"got dtype {dtype}"
+            "quantize_dynamic can quantize layers to qtensor.qint8 and embedding tables to "
+            f"qtensor.quint8 or qtensor.quint4x2, got dtype {dtype}"
         )
-    return dict.fromkeys(types if spec is None else spec, qconfig)
+    return dict.fromkeys(types if spec is None else spec, qconfig), mapping
 
 
 def _as_qdtype_or_none(dtype: Any) -> qtensor.QDType | None:
@@ -144,29 +146,35 @@ def _as_qdtype_or_none(dtype: Any) -> qtensor.QDType | None:
         return None
 
 
-def _warn_of_no_effect(
+def _check_effect(
     model: nn.Module, spec: Mapping[Any, QConfig | None], mapping: ModuleMapping
 ) -> None:
+    """Say which keys of ``spec`` do nothing, though a module of ``model`` is meant by them."""
     modules = dict(model.named_modules())
-    types = {type(module) for module in modules.values()}
-    for key in spec:
+    for key, qconfig in spec.items():
         if isinstance(key, str):
-            if key not in modules:
+            meant = [modules[key]] if key in modules else []
+            if not meant:
                 qtensor.warn_user(f"qconfig_spec names {key!r}, but the model has no such module")
-        elif key in types and spec[key] is not None and not _reaches(key, modules, mapping):
-            layers = [kind for kind in mapping if not issubclass(kind, nn.Sequential)]
-            known = sorted({kind.__name__ for kind in layers if not hasattr(kind, "to_float")})
-            qtensor.warn_user(
-                f"{key.__name__} stays float: there is no quantized module for it, only for "
-                f"{', '.join(known)} and what is fused to these"
-            )
+        else:
+            meant = [module for module in modules.values() if type(module) is key]
+        inside = {type(inner) for module in meant for inner in module.modules()}
+        if meant and qconfig is not None and inside.isdisjoint(mapping):
+            what = type(meant[0]).__name__ + (f" {key!r}" if isinstance(key, str) else "")
+            qtensor.warn_user(f"{what} stays float: {_why_not(type(meant[0]), mapping)}")
 
 
-def _reaches(kind: type, modules: Mapping[str, nn.Module], mapping: ModuleMapping) -> bool:
-    """Whether a module of type ``kind``, or one inside it, can be replaced."""
-    return any(
-        type(inner) in mapping
-        for module in modules.values()
-        if type(module) is kind
-        for inner in module.modules()
+def _why_not(kind: type, mapping: ModuleMapping) -> str:
+    if kind in table_module_mapping("x86"):
+        return (
+            "its table can be quantized with dtype=qtensor.quint8 or qtensor.quint4x2, or with a "
+            "dictionary that gives it qflow.float_qparams_weight_only_qconfig"
+        )
+    if kind in dynamic_module_mapping("x86"):
+        return "it can be quantized with dtype=qtensor.qint8"
+    layers = [kind for kind in mapping if not issubclass(kind, nn.Sequential)]
+    known = sorted({kind.__name__ for kind in layers if not hasattr(kind, "to_float")})
+    return (
+        f"there is no quantized module for it, only for {', '.join(known)} and what is fused to "
+        "these"
     )

@@ -26,7 +26,11 @@ class _PassiveObserver(ObserverBase):
         Raises:
             RuntimeError: always.
         """
-        raise RuntimeError(f"{type(self).__name__} has no quantization parameters to calculate")
+        raise RuntimeError(
+            f"{type(self).__name__} has no quantization parameters to calculate (its dtype is "
+            f"{self.dtype}); to quantize what it stands for, give the qconfig an observer that "
+            "measures, such as default_observer, or default_weight_observer for weights"
+        )
 
 
 class FixedQParamsObserver(ObserverBase):

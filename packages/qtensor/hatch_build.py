@@ -35,7 +35,7 @@ EXTENSIONS = {
     ),
     "_elementwise": (
         *("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),
-        "attention*.c",
+        *("attention*.c", "shuffle.c"),
     ),
     "_fake_quantize": ("fake_quantize*.c", "statistics*.c", "running_range.c"),
     "_pooling": ("pool*.c", "interpolate*.c"),

@@ -140,17 +140,4 @@ int64_t embedding_lookup(const elementwise_kernels *kernels, const uint8_t *tabl
 void clamp_tensor(const elementwise_kernels *kernels, const uint8_t *q, uint8_t *out, int64_t n,
                   int32_t low, int32_t high, enum element_type type, int threads);
 
-/* Images of `rows` rows over all of a batch, each of `width` pixels, whose channels lie side by
- * side. Where pixels are shuffled, rows and width are those of the smaller image, and channels
- * those of the larger. */
-typedef struct {
-    const uint8_t *input;
-    uint8_t *output;
-    int64_t rows, width, channels, factor;
-} shuffle;
-
-/* Channel (g, k) of factor groups becomes channel (k, g). */
-void channel_shuffle_tensor(const shuffle *s, int threads);
-void pixel_shuffle_tensor(const shuffle *s, int enlarges, int threads);
-
 #endif

@@ -8,8 +8,8 @@ import qtensor
 
 SHUFFLES = [
     *((F.channel_shuffle, "groups", groups) for groups in (1, 2, 3, 4, 6, 8, 12)),
-    *((F.pixel_shuffle, "upscale_factor", factor) for factor in (1, 2)),
-    *((F.pixel_unshuffle, "downscale_factor", factor) for factor in (1, 2, 3)),
+    *((F.pixel_shuffle, "upscale_factor", factor) for factor in (1, 2, 4)),
+    *((F.pixel_unshuffle, "downscale_factor", factor) for factor in (1, 2, 3, 6)),
 ]
 
 

@@ -36,7 +36,9 @@ class Clamp(Kernel):
     def __init__(self, element: int, count: int, low: int, high: int) -> None: ...
 
 class Shuffle(Kernel):
-    def __init__(self, name: str, rows: int, width: int, channels: int, factor: int) -> None: ...
+    def __init__(
+        self, name: str, shape: tuple[int, int, int, int], factor: int, channels_last: bool
+    ) -> None: ...
 
 class RequantizeParams:
     def __init__(

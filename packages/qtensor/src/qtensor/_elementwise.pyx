@@ -78,17 +78,20 @@ cdef extern from "elementwise.h" nogil:
     void clamp_tensor(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t, int32_t,
                       int32_t, element_type, int)
 
-    ctypedef struct shuffle:
-        const uint8_t *input
-        uint8_t *output
-        int64_t rows, width, channels, factor
-    void channel_shuffle_tensor(const shuffle *, int)
-    void pixel_shuffle_tensor(const shuffle *, bint, int)
     void softmax_tensor(const uint8_t *, uint8_t *, int64_t, int64_t, int64_t, const double *,
                         double, element_type, const output_params *, int)
     int64_t c_embedding_lookup "embedding_lookup"(
         const elementwise_kernels *, const uint8_t *, const float *, const float *, int64_t,
         int64_t, const int64_t *, int64_t, float *, int)
+
+cdef extern from "shuffle.h" nogil:
+    ctypedef struct shuffle:
+        const uint8_t *input
+        uint8_t *output
+        int64_t batch, channels, height, width, factor
+        bint channels_last
+    ctypedef void shuffle_function(const shuffle *, int)
+    shuffle_function channel_shuffle, pixel_shuffle, pixel_unshuffle
 
 cdef extern from "attention.h" nogil:
     ctypedef int64_t attention_kernel(const int32_t *, const float *, uint8_t *, int64_t, float)
@@ -379,23 +382,27 @@ cdef class Shuffle(Kernel):
 
     Args:
         name: ``"channel_shuffle"``, ``"pixel_shuffle"`` or ``"pixel_unshuffle"``.
+        shape: batch, channels, height and width of the images, as C wants them.
+        factor: groups, or how many pixels become one along each side.
+        channels_last: or channels first, each of which is dense.
     """
 
-    cdef shuffle _shape
-    cdef bint _of_channels, _enlarges
+    cdef shuffle _shuffle
+    cdef shuffle_function *_function
 
-    def __init__(self, str name, int64_t rows, int64_t width, int64_t channels, int64_t factor):
-        self._of_channels, self._enlarges = name == "channel_shuffle", name == "pixel_shuffle"
-        self._shape.rows, self._shape.width = rows, width
-        self._shape.channels, self._shape.factor = channels, factor
+    def __init__(self, str name, shape, int64_t factor, bint channels_last):
+        cdef shuffle *s = &self._shuffle
+        s.batch, s.channels, s.height, s.width = shape
+        s.factor, s.channels_last = factor, channels_last
+        if name == "channel_shuffle":
+            self._function = channel_shuffle
+        else:
+            self._function = pixel_shuffle if name == "pixel_shuffle" else pixel_unshuffle
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
-        cdef shuffle shape = self._shape
-        shape.input, shape.output = <const uint8_t *>inputs[0].data, <uint8_t *>output
-        if self._of_channels:
-            channel_shuffle_tensor(&shape, threads)
-        else:
-            pixel_shuffle_tensor(&shape, self._enlarges, threads)
+        cdef shuffle s = self._shuffle
+        s.input, s.output = <const uint8_t *>inputs[0].data, <uint8_t *>output
+        self._function(&s, threads)
 
 
 def softmax(size_t q, size_t out, int element, shape, bytes exponentials, double inverse_scale,

@@ -35,7 +35,7 @@ EXTENSIONS = {
     ),
     "_elementwise": (
         *("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),
-        *("attention*.c", "shuffle.c"),
+        *("attention*.c", "shuffle.c", "blocks.c", "half*.c"),
     ),
     "_fake_quantize": ("fake_quantize*.c", "statistics*.c", "running_range.c"),
     "_pooling": ("pool*.c", "interpolate*.c"),
@@ -49,7 +49,8 @@ EXTENSIONS = {
 # between instruction sets. -fno-math-errno and -fno-trapping-math only allow inlining rint().
 CFLAGS = ["-O3", "-fPIC", "-std=gnu11", "-fopenmp", "-fvisibility=hidden", "-Wall", "-Wextra"]
 CFLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
-ISA_FLAGS = {"_avx2": ["-mavx2"]}
+# Every processor with AVX2 has F16C; both are asked for before either is used.
+ISA_FLAGS = {"_avx2": ["-mavx2", "-mf16c"]}
 
 
 def build(*names: str) -> list[Path]:

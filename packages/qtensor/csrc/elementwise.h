@@ -8,6 +8,7 @@
 #ifndef QTENSOR_ELEMENTWISE_H
 #define QTENSOR_ELEMENTWISE_H
 
+#include "blocks.h"
 #include "bytes.h"
 #include "fixed_point.h"
 
@@ -75,8 +76,8 @@ typedef struct {
 extern const elementwise_kernels elementwise_scalar, elementwise_avx2;
 
 /* ---- Drivers ---------------------------------------------------------------------------------
- * `threads` is the most they may use. Tensors are dense unless strides are given. Zero points are
- * the tensors' own integers, without the 128 of a flip. */
+ * `threads` is the most they may use. Outputs are dense, and so are tensors that come as mere
+ * addresses. Zero points are the tensors' own integers, without the 128 of a flip. */
 
 /* A tensor as (outer, channels, inner) in memory order; channels is 1 per tensor. */
 typedef struct {
@@ -86,11 +87,11 @@ typedef struct {
     const float *real_zero_points; /* likewise, or NULL; excludes zero_points */
 } channel_layout;
 
-void quantize_tensor(const elementwise_kernels *kernels, const float *x, void *q,
+void quantize_tensor(const elementwise_kernels *kernels, const float_input *x, void *q,
                      enum element_type type, const channel_layout *layout, int64_t quant_min,
                      int64_t quant_max, int threads);
 
-void dequantize_tensor(const elementwise_kernels *kernels, const void *q, float *x,
+void dequantize_tensor(const elementwise_kernels *kernels, const operand *q, const float_output *x,
                        enum element_type type, const channel_layout *layout, int threads);
 
 /* Fill in `fixed` where it gives the same results for all bytes; see fixed_point.h. The first
@@ -98,30 +99,21 @@ void dequantize_tensor(const elementwise_kernels *kernels, const void *q, float 
 void prove_fixed_sum(binary_params *p, enum element_type type);
 void prove_fixed_rescaling(requantize_params *p);
 
-/* An operand of a broadcasting operator: how it lies under the output, whose dimensions come in
- * memory order, those that can be merged merged. Without sizes it lies like the output. */
-enum { MAX_DIMS = 16 };
-typedef struct {
-    const uint8_t *data;
-    int dims;
-    int64_t sizes[MAX_DIMS], strides[MAX_DIMS];
-} operand;
-
 /* `kernel`: one of add and mul. */
 void binary_tensors(binary_kernel *kernel, const operand *a, const operand *b, uint8_t *out,
                     enum element_type type, int64_t n, const binary_params *p, int threads);
 
 /* `rows` rows of `length` bytes, requantized if there are parameters, to places in the output that
  * are `stride` bytes apart. */
-void join_rows(const elementwise_kernels *kernels, const uint8_t *q, uint8_t *out, int64_t rows,
+void join_rows(const elementwise_kernels *kernels, const operand *q, uint8_t *out, int64_t rows,
                int64_t length, int64_t stride, const requantize_params *p, int threads);
 
 /* One slope for all, or for each channel. */
-void prelu_tensor(const elementwise_kernels *kernels, const uint8_t *q, uint8_t *out,
+void prelu_tensor(const elementwise_kernels *kernels, const operand *q, uint8_t *out,
                   int64_t outer, int64_t channels, int64_t inner, const requantize_params *p,
                   const float *slopes, int threads);
 
-void lookup_tensor(const elementwise_kernels *kernels, const uint8_t *q, uint8_t *out, int64_t n,
+void lookup_tensor(const elementwise_kernels *kernels, const operand *q, uint8_t *out, int64_t n,
                    const uint8_t *table, int threads);
 
 /* Softmax over the middle axis: with e = exponentials[max(q) - q] over the line, in double and in
@@ -137,7 +129,7 @@ int64_t embedding_lookup(const elementwise_kernels *kernels, const uint8_t *tabl
                          int64_t columns, const int64_t *indices, int64_t n, float *output,
                          int threads);
 
-void clamp_tensor(const elementwise_kernels *kernels, const uint8_t *q, uint8_t *out, int64_t n,
+void clamp_tensor(const elementwise_kernels *kernels, const operand *q, uint8_t *out, int64_t n,
                   int32_t low, int32_t high, enum element_type type, int threads);
 
 #endif

@@ -7,7 +7,8 @@
 const kernels *find_kernels(const char *name) {
     if (!strcmp(name, scalar_kernels.name)) return &scalar_kernels;
 #ifdef __x86_64__
-    if (!strcmp(name, avx2_kernels.name) && __builtin_cpu_supports("avx2")) return &avx2_kernels;
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    if (!strcmp(name, avx2_kernels.name) && avx2) return &avx2_kernels;
 #endif
     return NULL;
 }

@@ -6,11 +6,15 @@ from ._calls import Kernel
 
 def use_isa(name: str) -> None: ...
 
+_Layout = tuple[Sequence[int], Sequence[int]]
+
 class Quantize(Kernel):
     def __init__(
         self,
+        type: int,
         element: int,
         count: int,
+        layout: _Layout | None,
         scale: float,
         zero_point: int,
         quant_min: int,
@@ -18,13 +22,23 @@ class Quantize(Kernel):
     ) -> None: ...
 
 class Dequantize(Kernel):
-    def __init__(self, element: int, count: int, scale: float, zero_point: int) -> None: ...
+    def __init__(
+        self,
+        type: int,
+        element: int,
+        count: int,
+        layout: _Layout | None,
+        scale: float,
+        zero_point: int,
+    ) -> None: ...
 
 class QuantizePerChannel(Kernel):
     def __init__(
         self,
+        type: int,
         element: int,
         shape: Sequence[int],
+        layout: _Layout | None,
         zero_points: Tensor | None,
         lowest: int,
         highest: int,
@@ -33,7 +47,9 @@ class QuantizePerChannel(Kernel):
 class DequantizePerChannel(QuantizePerChannel): ...
 
 class Clamp(Kernel):
-    def __init__(self, element: int, count: int, low: int, high: int) -> None: ...
+    def __init__(
+        self, element: int, count: int, layout: _Layout | None, low: int, high: int
+    ) -> None: ...
 
 class Shuffle(Kernel):
     def __init__(
@@ -53,8 +69,6 @@ class RequantizeParams:
     ) -> None: ...
     @property
     def in_fixed_point(self) -> bool: ...
-
-_Layout = tuple[Sequence[int], Sequence[int]]
 
 class Binary(Kernel):
     def __init__(
@@ -77,15 +91,21 @@ class Binary(Kernel):
 
 class Join(Kernel):
     def __init__(
-        self, parts: Sequence[tuple[RequantizeParams | None, int, int, int, int]]
+        self, parts: Sequence[tuple[RequantizeParams | None, int, int, int, int, _Layout | None]]
     ) -> None: ...
 
 def prelu(
-    q: int, out: int, shape: Sequence[int], params: RequantizeParams, slopes: int, threads: int
+    q: int,
+    layout: _Layout | None,
+    out: int,
+    shape: Sequence[int],
+    params: RequantizeParams,
+    slopes: int,
+    threads: int,
 ) -> None: ...
 
 class Lookup(Kernel):
-    def __init__(self, count: int, table: bytes) -> None: ...
+    def __init__(self, count: int, layout: _Layout | None, table: bytes) -> None: ...
 
 def softmax(
     q: int,

@@ -10,6 +10,10 @@ from libc.string cimport memcpy
 
 from ._isa import ISA
 
+from ._blocks cimport (
+    float_format, float_input, float_output, half_avx2, half_scalar, layout_of, memory_layout,
+    operand,
+)
 from ._calls cimport Kernel, dlpack_tensor
 
 
@@ -54,28 +58,21 @@ cdef extern from "elementwise.h" nogil:
         const int64_t *zero_points
         const float *real_zero_points
 
-    const int MAX_DIMS
-    ctypedef struct operand:
-        const uint8_t *data
-        int dims
-        int64_t sizes[16]
-        int64_t strides[16]
-
-    void quantize_tensor(const elementwise_kernels *, const float *, void *, element_type,
+    void quantize_tensor(const elementwise_kernels *, const float_input *, void *, element_type,
                          const channel_layout *, int64_t, int64_t, int)
-    void dequantize_tensor(const elementwise_kernels *, const void *, float *, element_type,
-                           const channel_layout *, int)
+    void dequantize_tensor(const elementwise_kernels *, const operand *, const float_output *,
+                           element_type, const channel_layout *, int)
     void prove_fixed_sum(binary_params *, element_type)
     void prove_fixed_rescaling(requantize_params *)
     void binary_tensors(binary_kernel *, const operand *, const operand *, uint8_t *, element_type,
                         int64_t, const binary_params *, int)
-    void join_rows(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t, int64_t,
+    void join_rows(const elementwise_kernels *, const operand *, uint8_t *, int64_t, int64_t,
                    int64_t, const requantize_params *, int)
-    void prelu_tensor(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t, int64_t,
+    void prelu_tensor(const elementwise_kernels *, const operand *, uint8_t *, int64_t, int64_t,
                       int64_t, const requantize_params *, const float *, int)
-    void lookup_tensor(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t,
+    void lookup_tensor(const elementwise_kernels *, const operand *, uint8_t *, int64_t,
                        const uint8_t *, int)
-    void clamp_tensor(const elementwise_kernels *, const uint8_t *, uint8_t *, int64_t, int32_t,
+    void clamp_tensor(const elementwise_kernels *, const operand *, uint8_t *, int64_t, int32_t,
                       int32_t, element_type, int)
 
     void softmax_tensor(const uint8_t *, uint8_t *, int64_t, int64_t, int64_t, const double *,
@@ -102,6 +99,7 @@ cdef extern from "attention.h" nogil:
 
 
 cdef const elementwise_kernels *kernels = NULL
+cdef const float_format *formats = NULL
 cdef attention_kernel *attention = NULL
 
 
@@ -110,8 +108,9 @@ def use_isa(str name):
 
     Done once at import with ``_isa.ISA``. Tests call it to compare two in one process.
     """
-    global kernels, attention
+    global kernels, formats, attention
     kernels = &elementwise_avx2 if name == "avx2" else &elementwise_scalar
+    formats = &half_avx2[0] if name == "avx2" else &half_scalar[0]
     attention = attention_avx2 if name == "avx2" else attention_scalar
 
 
@@ -119,58 +118,80 @@ use_isa(ISA)
 
 
 cdef class Quantize(Kernel):
-    """``count`` floats to integers of ``element``, all with one scale and zero point."""
+    """``count`` floats to integers of ``element``, all with one scale and zero point.
+
+    Args:
+        type: of the floats, a code out of ``FLOAT``.
+        layout: how the input lies under the output; see ``layout_under``.
+    """
 
     cdef element_type _element
+    cdef int _type
+    cdef memory_layout _under
     cdef int64_t _count, _zero_point, _quant_min, _quant_max
     cdef float _scale
 
-    def __init__(self, int element, int64_t count, float scale, int64_t zero_point,
-                 int64_t quant_min, int64_t quant_max):
-        self._element, self._count = <element_type>element, count
+    def __init__(self, int type, int element, int64_t count, layout, float scale,
+                 int64_t zero_point, int64_t quant_min, int64_t quant_max):
+        self._type, self._element, self._count = type, <element_type>element, count
+        self._under = layout_of(layout)
         self._scale, self._zero_point = scale, zero_point
         self._quant_min, self._quant_max = quant_min, quant_max
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         cdef channel_layout layout = channel_layout(1, 1, self._count, &self._scale,
                                                     &self._zero_point, NULL)
-        quantize_tensor(kernels, <const float *>inputs[0].data, output, self._element, &layout,
-                        self._quant_min, self._quant_max, threads)
+        cdef float_input input = float_input(operand(inputs[0].data, &self._under),
+                                             &formats[self._type])
+        quantize_tensor(kernels, &input, output, self._element, &layout, self._quant_min,
+                        self._quant_max, threads)
 
 
 cdef class Dequantize(Kernel):
-    """``count`` integers of ``element`` to floats, all with one scale and zero point."""
+    """``count`` integers of ``element`` to floats, all with one scale and zero point; as above."""
 
     cdef element_type _element
+    cdef int _type
+    cdef memory_layout _under
     cdef int64_t _count, _zero_point
     cdef float _scale
 
-    def __init__(self, int element, int64_t count, float scale, int64_t zero_point):
-        self._element, self._count = <element_type>element, count
+    def __init__(self, int type, int element, int64_t count, layout, float scale,
+                 int64_t zero_point):
+        self._type, self._element, self._count = type, <element_type>element, count
+        self._under = layout_of(layout)
         self._scale, self._zero_point = scale, zero_point
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         cdef channel_layout layout = channel_layout(1, 1, self._count, &self._scale,
                                                     &self._zero_point, NULL)
-        dequantize_tensor(kernels, inputs[0].data, <float *>output, self._element, &layout, threads)
+        cdef operand q = operand(inputs[0].data, &self._under)
+        cdef float_output x = float_output(output, &formats[self._type])
+        dequantize_tensor(kernels, &q, &x, self._element, &layout, threads)
 
 
 cdef class _PerChannel(Kernel):
     """Reads a tensor, then a scale for each of its channels, then their zero points, if any.
 
     Args:
+        type: of the floats, a code out of ``FLOAT``.
         element: of the integers.
         shape: outer, channels, inner.
+        layout: how the input lies under the output; see ``layout_under``.
         lowest, highest: what an integer zero point may be.
     """
 
     cdef element_type _element
+    cdef int _type
+    cdef memory_layout _under
     cdef int64_t _outer, _channels, _inner, _lowest, _highest
     cdef bint _shifted, _real
 
-    def __init__(self, int element, shape, zero_points, int64_t lowest, int64_t highest):
-        self._element = <element_type>element
+    def __init__(self, int type, int element, shape, layout, zero_points, int64_t lowest,
+                 int64_t highest):
+        self._type, self._element = type, <element_type>element
         self._outer, self._channels, self._inner = shape
+        self._under = layout_of(layout)
         self._shifted = zero_points is not None
         self._real = self._shifted and zero_points.is_floating_point()
         self._lowest, self._highest = lowest, highest
@@ -203,8 +224,10 @@ cdef class QuantizePerChannel(_PerChannel):
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         cdef channel_layout layout = self._layout(inputs)
-        quantize_tensor(kernels, <const float *>inputs[0].data, output, self._element, &layout,
-                        self._lowest, self._highest, threads)
+        cdef float_input input = float_input(operand(inputs[0].data, &self._under),
+                                             &formats[self._type])
+        quantize_tensor(kernels, &input, output, self._element, &layout, self._lowest,
+                        self._highest, threads)
 
 
 cdef class DequantizePerChannel(_PerChannel):
@@ -212,7 +235,9 @@ cdef class DequantizePerChannel(_PerChannel):
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         cdef channel_layout layout = self._layout(inputs)
-        dequantize_tensor(kernels, inputs[0].data, <float *>output, self._element, &layout, threads)
+        cdef operand q = operand(inputs[0].data, &self._under)
+        cdef float_output x = float_output(output, &formats[self._type])
+        dequantize_tensor(kernels, &q, &x, self._element, &layout, threads)
 
 
 cdef class RequantizeParams:
@@ -238,35 +263,19 @@ cdef enum:
     _WORTH_A_PROOF = 1 << 14  # bytes; to add them takes 0.8 µs less, the proof 90 µs once
 
 
-cdef operand operand_of(layout) except *:
-    """``layout``: None for dense in the output's order, or sizes and strides in that order."""
-    cdef operand result
-    result.data = NULL
-    result.dims = 0
-    if layout is not None:
-        sizes, strides = layout
-        if len(sizes) > MAX_DIMS:
-            raise ValueError(f"more than {MAX_DIMS} dimensions that cannot be merged")
-        for size, stride in zip(sizes, strides):
-            result.sizes[result.dims] = size
-            result.strides[result.dims] = stride
-            result.dims += 1
-    return result
-
-
 cdef class Binary(Kernel):
     """The sum or product of two tensors (see ``binary_params`` in C).
 
     Args:
         name: ``"add"`` or ``"mul"``.
         element, count: of the output.
-        a_layout, b_layout: ``None``, or sizes and strides in the order of the output's memory.
+        a_layout, b_layout: how they lie under the output; see ``layout_under``.
     """
 
     cdef bint _multiplies
     cdef element_type _element
     cdef int64_t _count
-    cdef operand _a, _b
+    cdef memory_layout _a, _b
     cdef binary_params _params
 
     def __init__(self, str name, int element, int64_t count, a_layout, b_layout,
@@ -274,7 +283,7 @@ cdef class Binary(Kernel):
                  int32_t b_zero_point, int32_t zero_point, float lo, float hi):
         self._multiplies = name == "mul"
         self._element, self._count = <element_type>element, count
-        self._a, self._b = operand_of(a_layout), operand_of(b_layout)
+        self._a, self._b = layout_of(a_layout), layout_of(b_layout)
         self._params.a_multiplier, self._params.b_multiplier = a_multiplier, b_multiplier
         self._params.a_zero_point, self._params.b_zero_point = a_zero_point, b_zero_point
         self._params.output = output_params(lo, hi, zero_point)
@@ -287,8 +296,7 @@ cdef class Binary(Kernel):
         return bool(self._params.fixed.proven)
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
-        cdef operand a = self._a, b = self._b
-        a.data, b.data = <const uint8_t *>inputs[0].data, <const uint8_t *>inputs[1].data
+        cdef operand a = operand(inputs[0].data, &self._a), b = operand(inputs[1].data, &self._b)
         binary_tensors(kernels.mul if self._multiplies else kernels.add, &a, &b,
                        <uint8_t *>output, self._element, self._count, &self._params, threads)
 
@@ -296,6 +304,7 @@ cdef class Binary(Kernel):
 cdef struct join_part:
     bint converted
     requantize_params params
+    memory_layout under
     int64_t place, rows, length, stride
 
 
@@ -304,7 +313,8 @@ cdef class Join(Kernel):
 
     Args:
         parts: for each tensor: parameters, ``None`` to copy; where it begins in the output; how
-            many rows of which length it has; how far apart they begin in the output.
+            many rows of which length it has; how far apart they begin in the output; how it lies
+            under a dense tensor of these rows (see ``layout_under``).
     """
 
     cdef join_part *_parts
@@ -316,8 +326,9 @@ cdef class Join(Kernel):
         self._parts = <join_part *>PyMem_Malloc(len(parts) * sizeof(join_part))
         if self._parts == NULL:
             raise MemoryError()
-        for params, place, rows, length, stride in parts:
+        for params, place, rows, length, stride, layout in parts:
             part = &self._parts[self._count]
+            part.under = layout_of(layout)
             part.converted = params is not None
             if params is not None:
                 part.params = params.c
@@ -330,51 +341,58 @@ cdef class Join(Kernel):
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         cdef Py_ssize_t i
         cdef const join_part *part
+        cdef operand q
         for i in range(self._count):
             part = &self._parts[i]
-            join_rows(kernels, <const uint8_t *>inputs[i].data, <uint8_t *>output + part.place,
-                      part.rows, part.length, part.stride,
-                      &part.params if part.converted else NULL, threads)
+            q = operand(inputs[i].data, &part.under)
+            join_rows(kernels, &q, <uint8_t *>output + part.place, part.rows, part.length,
+                      part.stride, &part.params if part.converted else NULL, threads)
 
 
-def prelu(size_t q, size_t out, shape, RequantizeParams params, size_t slopes, int threads):
-    """``shape``: outer, channels, inner."""
+def prelu(size_t q, layout, size_t out, shape, RequantizeParams params, size_t slopes,
+          int threads):
+    """``layout``: see ``layout_under``; ``shape``: outer, channels, inner."""
+    cdef memory_layout under = layout_of(layout)
+    cdef operand input = operand(<const void *>q, &under)
     cdef int64_t outer, channels, inner
     outer, channels, inner = shape
     with nogil:
-        prelu_tensor(kernels, <const uint8_t *>q, <uint8_t *>out, outer, channels, inner,
-                     &params.c, <const float *>slopes, threads)
+        prelu_tensor(kernels, &input, <uint8_t *>out, outer, channels, inner, &params.c,
+                     <const float *>slopes, threads)
 
 
 cdef class Lookup(Kernel):
-    """What a table of 256 bytes has for each of ``count`` bytes."""
+    """What a table of 256 bytes has for each of ``count`` bytes, which lie as ``layout`` says."""
 
     cdef uint8_t _table[256]
     cdef int64_t _count
+    cdef memory_layout _under
 
-    def __init__(self, int64_t count, bytes table):
-        self._count = count
+    def __init__(self, int64_t count, layout, bytes table):
+        self._count, self._under = count, layout_of(layout)
         memcpy(self._table, <const uint8_t *>table, 256)
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
-        lookup_tensor(kernels, <const uint8_t *>inputs[0].data, <uint8_t *>output, self._count,
-                      self._table, threads)
+        cdef operand q = operand(inputs[0].data, &self._under)
+        lookup_tensor(kernels, &q, <uint8_t *>output, self._count, self._table, threads)
 
 
 cdef class Clamp(Kernel):
-    """``count`` bytes of ``element``, within bounds."""
+    """``count`` bytes of ``element``, within bounds; they lie as ``layout`` says."""
 
     cdef element_type _element
     cdef int64_t _count
+    cdef memory_layout _under
     cdef int32_t _low, _high
 
-    def __init__(self, int element, int64_t count, int32_t low, int32_t high):
-        self._element, self._count = <element_type>element, count
+    def __init__(self, int element, int64_t count, layout, int32_t low, int32_t high):
+        self._element, self._count, self._under = <element_type>element, count, layout_of(layout)
         self._low, self._high = low, high
 
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
-        clamp_tensor(kernels, <const uint8_t *>inputs[0].data, <uint8_t *>output, self._count,
-                     self._low, self._high, self._element, threads)
+        cdef operand q = operand(inputs[0].data, &self._under)
+        clamp_tensor(kernels, &q, <uint8_t *>output, self._count, self._low, self._high,
+                     self._element, threads)
 
 
 cdef class Shuffle(Kernel):

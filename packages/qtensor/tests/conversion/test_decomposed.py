@@ -117,7 +117,7 @@ def test_schemas_and_fake_kernels_of_runs():
     check(ops.dequantize_per_channel_group, q, groups, None, *bounds, 4)
     whole = ops.quantize_per_channel_group(rows, scales.reshape(6, 1), zeros.reshape(6, 1), *bounds)
     assert torch.equal(whole, ops.quantize_per_token(rows, scales, zeros, *bounds))
-    reference = decomposed._quantize_runs(decomposed.quantize_per_channel_reference, None)
+    reference = decomposed._quantize_runs(decomposed.quantize_runs_reference, None)
     assert torch.equal(reference(rows, scales, zeros, *bounds), whole)
 
 

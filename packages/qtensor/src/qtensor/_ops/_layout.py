@@ -1,4 +1,4 @@
-"""Memory layouts of what elementwise kernels read and write: dense, the same for all of them."""
+"""Memory layouts of what elementwise kernels read, in the order of the output, and write."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,9 @@ from torch import Tensor
 
 ELEMENT = {torch.uint8: 0, torch.int8: 1, torch.int32: 2}
 """Codes of ``enum element_type`` in csrc/elementwise.h."""
+
+FLOAT = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+"""Codes of ``enum float_type`` in csrc/blocks.h."""
 
 
 def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
@@ -31,15 +34,11 @@ def laid_out_as(tensor: Tensor, output: Tensor) -> Tensor:
     return torch.empty_like(output, dtype=tensor.dtype).copy_(tensor)
 
 
-def copied_as(
-    output: Tensor, input: Tensor, dtype: torch.dtype | None = None
-) -> tuple[Tensor, ...]:
-    """``Kernel.copied`` for one input that is read in the order of ``output``'s memory, as a tensor
-    of its own dtype, or another."""
-    dtype = dtype or input.dtype
-    if input.dtype == dtype and input.stride() == output.stride():
-        return ()
-    return (torch.empty_like(output, dtype=dtype, device="meta"),)
+def copied_as(wanted: Tensor, tensor: Tensor) -> Tensor | None:
+    """``Kernel.copied`` for a tensor that is read with the strides and dtype of ``wanted``."""
+    if tensor.dtype == wanted.dtype and tensor.stride() == wanted.stride():
+        return None
+    return torch.empty_like(wanted, device="meta")
 
 
 def outer_channels_inner(output: Tensor, axis: int) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from .. import _elementwise
 from .._calls import Prepared
 from ._checks import BYTES, RANGES, check_integers
-from ._layout import outer_channels_inner
+from ._layout import layout_under, outer_channels_inner
 from ._registry import operator
 from .requantize import check_requantize, requantize_params, requantize_reference
 
@@ -137,22 +137,16 @@ def _kernel(
     bounds = activation_min, activation_max
     unbounded = bounds == (None, None) and (quant_min, quant_max) == RANGES[dtype]
     outer, size, inner = outer_channels_inner(output, dim) if output.numel() else (0, 0, 0)
-    parts, place = [], 0
+    parts, place, memory_format = [], 0, _format(tensors)
     for x, scale, zero_point in zip(tensors, scales, zero_points, strict=True):
         params = requantize_params(x.dtype, scale, zero_point, *parameters, *bounds)
         same = (x.dtype, scale, zero_point) == (dtype, output_scale, output_zero_point)
         length = x.shape[dim] * inner if size > 1 else x.numel()
-        parts.append((None if same and unbounded else params, place, outer, length, size * inner))
+        rows = place, outer, length, size * inner
+        dense = torch.empty(x.shape, device="meta", memory_format=memory_format)
+        parts.append((None if same and unbounded else params, *rows, layout_under(dense, x)))
         place += length
-    made = _elementwise.Join(parts)
-    memory_format = _format(tensors)
-    made.copied = tuple(
-        None
-        if x.is_contiguous(memory_format=memory_format)
-        else torch.empty(x.shape, dtype=x.dtype, device="meta", memory_format=memory_format)
-        for x in tensors
-    )
-    return made
+    return _elementwise.Join(parts)
 
 
 cat = operator(

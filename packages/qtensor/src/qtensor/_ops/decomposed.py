@@ -12,18 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._calls import Prepared
+from .._elementwise import DequantizePerChannel, QuantizePerChannel
 from ._checks import check_integers, check_quantizable, check_range
 from ._registry import composite, operator
 from .fake_quantize import fake_quantize
 from .quantize import (
-    dequantize_per_channel_cpu,
+    dequantize_channels,
     dequantize_per_channel_reference,
     dequantize_per_tensor_cpu,
     dequantize_with,
-    quantize_per_channel_cpu,
+    quantize_channels,
     quantize_per_channel_reference,
     quantize_per_tensor_cpu,
     quantize_with,
+    written_as,
 )
 from .running_range import Parameters, RangeRule, RangeScheme, parameters_of
 from .statistics import (
@@ -172,9 +175,9 @@ def _run_size(input: Tensor, scales: Tensor, group_size: int | None) -> int:
 
 
 # torch leaves an argument out where it equals the default, so that is each function's own.
-def _quantize_runs(
-    per_channel: Callable[..., Tensor], default: int | None
-) -> Callable[..., Tensor]:
+def _quantize_runs(run: Callable[..., Tensor], default: int | None) -> Callable[..., Tensor]:
+    """``run`` takes as many scales and zero points as there are runs, and their size at the end."""
+
     def quantize(
         input: Tensor,
         scales: Tensor,
@@ -186,12 +189,36 @@ def _quantize_runs(
     ) -> Tensor:
         size = _run_size(input, scales, group_size)
         _check_runs(input, size, scales, zero_points)
-        parameters = scales.reshape(-1).float(), zero_points.reshape(-1).long(), 0
-        runs = input.reshape(-1, size)
-        result = per_channel(runs, *parameters, quant_min, quant_max, dtype)
-        return result.reshape(input.shape)
+        parameters = scales.reshape(-1).float(), zero_points.reshape(-1).long()
+        return run(input, *parameters, quant_min, quant_max, dtype, size)
 
     return quantize
+
+
+def quantize_runs_reference(
+    input: Tensor, scales: Tensor, zero_points: Tensor, low: int, high: int, dtype: Any, size: int
+) -> Tensor:
+    rows = input.reshape(-1, size)
+    result = quantize_per_channel_reference(rows, scales, zero_points, 0, low, high, dtype)
+    return result.reshape(input.shape)
+
+
+def _quantize_runs_kernel(
+    output: Tensor,
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor,
+    quant_min: int,
+    quant_max: int,
+    dtype: torch.dtype,
+    size: int,
+) -> QuantizePerChannel:
+    shape = _shape_of_runs(output, size)
+    return quantize_channels(output, input, scales, zero_points, shape, quant_min, quant_max)
+
+
+def _shape_of_runs(output: Tensor, size: int) -> tuple[int, int, int]:
+    return (1, output.numel() // size, size) if output.numel() else (0, 1, 1)
 
 
 def _quantize_runs_fake(default: int | None) -> Callable[..., Tensor]:
@@ -213,9 +240,9 @@ def _quantize_runs_fake(default: int | None) -> Callable[..., Tensor]:
     return fake
 
 
-def _dequantize_runs(
-    per_channel: Callable[..., Tensor], default: int | None
-) -> Callable[..., Tensor]:
+def _dequantize_runs(run: Callable[..., Tensor], default: int | None) -> Callable[..., Tensor]:
+    """As above; ``run`` takes a dtype to write, at the very end."""
+
     def dequantize(
         input: Tensor,
         scales: Tensor,
@@ -230,12 +257,39 @@ def _dequantize_runs(
         size = _run_size(input, scales, group_size)
         _check_runs(input, size, scales, *([] if zero_points is None else [zero_points]))
         zeros = None if zero_points is None else zero_points.reshape(-1).long()
-        parameters = scales.reshape(-1).float(), zeros, 0
-        runs = input.reshape(-1, size)
-        result = per_channel(runs, *parameters, dtype=dtype, out_dtype=output_dtype)
-        return result.reshape(input.shape)
+        parameters = scales.reshape(-1).float(), zeros, quant_min, quant_max, dtype, size
+        return run(input, *parameters, written_as(output_dtype)).to(output_dtype)
 
     return dequantize
+
+
+def dequantize_runs_reference(
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor | None,
+    quant_min: int,
+    quant_max: int,
+    dtype: torch.dtype,
+    size: int,
+    out_dtype: torch.dtype | None,
+) -> Tensor:
+    rows = input.reshape(-1, size)
+    result = dequantize_per_channel_reference(rows, scales, zero_points, 0, out_dtype=out_dtype)
+    return result.reshape(input.shape)
+
+
+def _dequantize_runs_kernel(
+    output: Tensor,
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor | None,
+    quant_min: int,
+    quant_max: int,
+    dtype: torch.dtype,
+    size: int,
+    out_dtype: torch.dtype | None,
+) -> DequantizePerChannel:
+    return dequantize_channels(output, input, scales, zero_points, _shape_of_runs(output, size))
 
 
 def _dequantize_runs_fake(default: int | None) -> Callable[..., Tensor]:
@@ -247,32 +301,33 @@ def _dequantize_runs_fake(default: int | None) -> Callable[..., Tensor]:
         quant_max: int,
         dtype: torch.dtype,
         group_size: int | None = default,
-        *,
-        output_dtype: torch.dtype = torch.float32,
+        output_dtype: torch.dtype | None = torch.float32,
     ) -> Tensor:
         check_integers(input, (dtype,))
         size = _run_size(input, scales, group_size)
         _check_runs(input, size, scales)
-        return input.new_empty(input.shape, dtype=output_dtype)
+        return input.new_empty(input.shape, dtype=output_dtype or torch.float32)
 
     return fake
 
 
+_quantized_runs = Prepared(_quantize_runs_fake(None), _quantize_runs_kernel)
+_dequantized_runs = Prepared(_dequantize_runs_fake(None), _dequantize_runs_kernel)
 _RUNS = "Tensor scales, {} zero_points, int quant_min, int quant_max, ScalarType dtype"
 
 for _name, _default in (("token", None), ("channel_group", _GROUP)):
     _size = "" if _default is None else f", int group_size={_default}"
     operator(
         f"quantize_per_{_name}(Tensor input, {_RUNS.format('Tensor')}{_size}) -> Tensor",
-        cpu=_quantize_runs(quantize_per_channel_cpu, _default),
-        reference=_quantize_runs(quantize_per_channel_reference, _default),
+        cpu=_quantize_runs(_quantized_runs, _default),
+        reference=_quantize_runs(quantize_runs_reference, _default),
         fake=_quantize_runs_fake(_default),
     )
     operator(
         f"dequantize_per_{_name}(Tensor input, {_RUNS.format('Tensor?')}{_size}, *, "
         "ScalarType output_dtype=float) -> Tensor",
-        cpu=_dequantize_runs(dequantize_per_channel_cpu, _default),
-        reference=_dequantize_runs(dequantize_per_channel_reference, _default),
+        cpu=_dequantize_runs(_dequantized_runs, _default),
+        reference=_dequantize_runs(dequantize_runs_reference, _default),
         fake=_dequantize_runs_fake(_default),
     )
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from .. import _elementwise
 from .._threads import num_threads
 from ._checks import BYTES, check_float32, check_integers
-from ._layout import laid_out_as, outer_channels_inner
+from ._layout import layout_under, outer_channels_inner
 from ._registry import operator
 from ._requantize import integer_bounds, round_within
 from .requantize import check_requantize, requantize_params
@@ -97,9 +97,10 @@ def prelu_cpu(
     n = output.numel()
     if n == 0:
         return output
-    input, weight = laid_out_as(input, output), weight.contiguous()
+    weight = weight.contiguous()
     _elementwise.prelu(
         input.data_ptr(),
+        layout_under(output, input),
         output.data_ptr(),
         outer_channels_inner(output, 1) if weight.numel() > 1 else (1, 1, n),
         requantize_params(input.dtype, *parameters, input.dtype),

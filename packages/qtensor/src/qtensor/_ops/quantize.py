@@ -5,8 +5,10 @@
 
 precisely: in float32, with the reciprocal of the scale rounded to float32 first; ties round to
 even; NaN gives ``quant_min``. Real zero points (those of embedding tables) are added before
-rounding instead of after it. Each ``_fake`` checks what is given and allocates the output, for the
-kernels too. Dequantizing takes the range and dtype of the integers only to have them in the graph.
+rounding instead of after it. Half floats are converted to and from float32 a block at a time, and
+strided tensors are read that way, so nothing but the output is allocated. Each ``_fake`` checks
+what is given and allocates the output, for the kernels too. Dequantizing takes the range and dtype
+of the integers only to have them in the graph.
 """
 
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from ._checks import (
     check_quantizable,
     check_range,
 )
-from ._layout import ELEMENT, copied_as, outer_channels_inner
+from ._layout import ELEMENT, FLOAT, copied_as, layout_under, outer_channels_inner
 from ._registry import operator
 from ._requantize import round_within
 
@@ -46,7 +48,7 @@ def quantize_per_tensor_reference(
     """Quantize a float tensor with one scale and zero point.
 
     Args:
-        input: float32 (or float16 or bfloat16, converted), any shape.
+        input: float32, float16 or bfloat16, any shape.
         scale: the step between two integers, positive.
         zero_point: the integer that stands for 0.
         quant_min, quant_max: the integers to use, both included.
@@ -57,7 +59,7 @@ def quantize_per_tensor_reference(
         the shape and memory format of ``input``. Ties round to even, NaN gives ``quant_min``.
 
     Raises:
-        TypeError: ``input`` is not float32, or ``dtype`` is none of the three.
+        TypeError: ``input`` or ``dtype`` is of none of the three.
         ValueError: the scale is not positive and finite, or the zero point or the range does not
             fit ``dtype``.
 
@@ -112,10 +114,9 @@ def _quantize_kernel(
     quant_max: int,
     dtype: torch.dtype,
 ) -> _elementwise.Quantize:
+    types, lies = (FLOAT[input.dtype], ELEMENT[dtype]), layout_under(output, input)
     bounds = quant_min, quant_max
-    made = _elementwise.Quantize(ELEMENT[dtype], output.numel(), scale, zero_point, *bounds)
-    made.copied = copied_as(output, input, dtype=torch.float32)
-    return made
+    return _elementwise.Quantize(*types, output.numel(), lies, scale, zero_point, *bounds)
 
 
 quantize_per_tensor_cpu = Prepared(quantize_per_tensor_fake, _quantize_kernel)
@@ -183,7 +184,6 @@ def dequantize_per_tensor_fake(
     quant_min: int | None = None,
     quant_max: int | None = None,
     dtype: torch.dtype | None = None,
-    *,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
     check_integers(input, INTEGERS if dtype is None else (dtype,))
@@ -194,12 +194,16 @@ def dequantize_per_tensor_fake(
 def _dequantize_kernel(
     output: Tensor, input: Tensor, scale: float, zero_point: int, *recorded: object
 ) -> _elementwise.Dequantize:
-    made = _elementwise.Dequantize(ELEMENT[input.dtype], output.numel(), scale, zero_point)
-    made.copied = copied_as(output, input)
-    return made
+    types, lies = (FLOAT[output.dtype], ELEMENT[input.dtype]), layout_under(output, input)
+    return _elementwise.Dequantize(*types, output.numel(), lies, scale, zero_point)
 
 
 _dequantized = Prepared(dequantize_per_tensor_fake, _dequantize_kernel)
+
+
+def written_as(out_dtype: torch.dtype | None) -> torch.dtype | None:
+    """What the kernels write for it, which is then to be converted if it is something else."""
+    return out_dtype if out_dtype in FLOAT else None
 
 
 def dequantize_per_tensor_cpu(
@@ -212,7 +216,8 @@ def dequantize_per_tensor_cpu(
     *,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    output = _dequantized(input, scale, zero_point, quant_min, quant_max, dtype)
+    recorded = quant_min, quant_max, dtype
+    output = _dequantized(input, scale, zero_point, *recorded, written_as(out_dtype))
     return output if out_dtype is None else output.to(out_dtype)
 
 
@@ -242,7 +247,7 @@ def quantize_per_channel_reference(
     """Quantize a float tensor with a scale and zero point for each index of one axis.
 
     Args:
-        input: float32 (or float16 or bfloat16, converted), of one dimension or more.
+        input: float32, float16 or bfloat16, of one dimension or more.
         scales: float32, shape ``(input.shape[axis],)``, positive.
         zero_points: int64 of the same shape; or float32, which is added before rounding instead of
             after it (embedding tables; ``dtype`` is ``torch.uint8`` then).
@@ -296,11 +301,26 @@ def _quantize_per_channel_kernel(
     quant_max: int,
     dtype: torch.dtype,
 ) -> _elementwise.QuantizePerChannel:
-    made = _elementwise.QuantizePerChannel(
-        ELEMENT[dtype], _channels_of(output, axis), zero_points, quant_min, quant_max
+    return quantize_channels(
+        output, input, scales, zero_points, _channels_of(output, axis), quant_min, quant_max
     )
-    made.copied = _in_order(output, input, torch.float32, scales, zero_points)
-    made.refuse = _refusing(quant_min, quant_max)
+
+
+def quantize_channels(
+    output: Tensor,
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor,
+    shape: tuple[int, int, int],
+    quant_min: int,
+    quant_max: int,
+) -> _elementwise.QuantizePerChannel:
+    """The kernel for an output that is (outer, channels, inner) in memory."""
+    types, lies = (FLOAT[input.dtype], ELEMENT[output.dtype]), layout_under(output, input)
+    bounds = quant_min, quant_max
+    made = _elementwise.QuantizePerChannel(*types, shape, lies, zero_points, *bounds)
+    made.copied = None, *_dense(scales, zero_points)
+    made.refuse = _refusing(*bounds)
     return made
 
 
@@ -308,13 +328,9 @@ def _channels_of(output: Tensor, axis: int) -> tuple[int, int, int]:
     return outer_channels_inner(output, axis) if output.numel() else (0, 1, 1)
 
 
-def _in_order(
-    output: Tensor, input: Tensor, dtype: torch.dtype, *channel_values: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    """``Kernel.copied``: the input in the order of the output's memory, the others dense."""
-    values = [copied_as(x.contiguous(), x) for x in channel_values if x is not None]
-    each = copied_as(output, input, dtype), *values
-    return tuple(copied[0] if copied else None for copied in each)
+def _dense(*channel_values: Tensor | None) -> list[Tensor | None]:
+    """``Kernel.copied`` for the values of channels."""
+    return [copied_as(x.contiguous(), x) for x in channel_values if x is not None]
 
 
 def _refusing(lowest: int, highest: int) -> Callable[..., None]:
@@ -393,7 +409,6 @@ def dequantize_per_channel_fake(
     quant_min: int | None = None,
     quant_max: int | None = None,
     dtype: torch.dtype | None = None,
-    *,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
     check_integers(input, INTEGERS if dtype is None else (dtype,))
@@ -410,11 +425,21 @@ def _dequantize_per_channel_kernel(
     axis: int,
     *recorded: object,
 ) -> _elementwise.DequantizePerChannel:
+    return dequantize_channels(output, input, scales, zero_points, _channels_of(output, axis))
+
+
+def dequantize_channels(
+    output: Tensor,
+    input: Tensor,
+    scales: Tensor,
+    zero_points: Tensor | None,
+    shape: tuple[int, int, int],
+) -> _elementwise.DequantizePerChannel:
+    """The kernel for an output that is (outer, channels, inner) in memory."""
+    types, lies = (FLOAT[output.dtype], ELEMENT[input.dtype]), layout_under(output, input)
     bounds = RANGES[input.dtype]
-    made = _elementwise.DequantizePerChannel(
-        ELEMENT[input.dtype], _channels_of(output, axis), zero_points, *bounds
-    )
-    made.copied = _in_order(output, input, input.dtype, scales, zero_points)
+    made = _elementwise.DequantizePerChannel(*types, shape, lies, zero_points, *bounds)
+    made.copied = None, *_dense(scales, zero_points)
     made.refuse = _refusing(*bounds)
     return made
 
@@ -433,7 +458,7 @@ def dequantize_per_channel_cpu(
     *,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    recorded = quant_min, quant_max, dtype
+    recorded = quant_min, quant_max, dtype, written_as(out_dtype)
     output = _dequantized_per_channel(input, scales, zero_points, axis, *recorded)
     return output if out_dtype is None else output.to(out_dtype)
 

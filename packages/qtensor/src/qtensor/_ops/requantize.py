@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import _elementwise
 from .._calls import Prepared
 from ._checks import BYTES, RANGES, check_integers, check_parameters, check_range
-from ._layout import copied_as
+from ._layout import layout_under
 from ._registry import operator
 from ._requantize import integer_bounds, round_within
 
@@ -133,9 +133,8 @@ def _kernel(
     *parameters: Any,
 ) -> _elementwise.Join:
     params = requantize_params(input.dtype, scale, zero_point, *parameters)
-    made = _elementwise.Join([(params, 0, 1, output.numel(), output.numel())])
-    made.copied = copied_as(output, input)
-    return made
+    n = output.numel()
+    return _elementwise.Join([(params, 0, 1, n, n, layout_under(output, input))])
 
 
 requantize = operator(

@@ -135,8 +135,8 @@ def _kernel(
     range_, bounds = RANGES[input.dtype], (quant_min, quant_max)
     elements = ELEMENT[input.dtype], ELEMENT[dtype]
     made = _requantize.RequantizePerChannel(shape, *elements, *range_, *bounds)
-    copies = copied_as(output, input), *map(_copied_values, (*given, *wanted))
-    made.copied = tuple(copied[0] if copied else None for copied in copies)
+    values = (_copied_values(each) for each in (*given, *wanted))
+    made.copied = copied_as(torch.empty_like(output, dtype=input.dtype), input), *values
 
     def refuse(input: Tensor, s: Tensor, z: Tensor, output_s: Tensor, output_z: Tensor) -> None:
         check_channel_values(s, z, *range_)
@@ -146,11 +146,11 @@ def _kernel(
     return made
 
 
-def _copied_values(values: Tensor) -> tuple[Tensor, ...]:
+def _copied_values(values: Tensor) -> Tensor | None:
     """``Kernel.copied`` for scales, which may be of both float types, or zero points."""
     dtype = torch.float64 if values.is_floating_point() else torch.int64
-    known = values.dtype in (torch.float32, dtype)
-    return copied_as(values.contiguous(), values, values.dtype if known else dtype)
+    wanted = values.dtype if values.dtype in (torch.float32, dtype) else dtype
+    return copied_as(values.contiguous().to(wanted), values)
 
 
 requantize_per_channel = operator(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import _elementwise
 from .._calls import Prepared
-from ._layout import copied_as
+from ._layout import layout_under
 from ._registry import operator
 from ._requantize import round_within
 from .requantize import check_requantize
@@ -193,9 +193,7 @@ def _kernel(
     *parameters: Any,
 ) -> _elementwise.Lookup:
     table = table_of(input.dtype, scale, zero_point, function, tuple(arguments), *parameters)
-    made = _elementwise.Lookup(output.numel(), table)
-    made.copied = copied_as(output, input)
-    return made
+    return _elementwise.Lookup(output.numel(), layout_under(output, input), table)
 
 
 unary = operator(

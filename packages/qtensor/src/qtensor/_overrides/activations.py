@@ -21,7 +21,7 @@ from .. import _elementwise, ops
 from .._functions import found
 from .._one_call import Call, Shortcut
 from .._ops._checks import BYTES, RANGES
-from .._ops._layout import ELEMENT, copied_as
+from .._ops._layout import ELEMENT, layout_under
 from .._qparams import QParams, per_tensor_qparams
 from .._qtensor import QTensor, in_float, parameters, wrapped
 from .._quantize import quantize_value
@@ -34,9 +34,8 @@ def _clamp_kernel(
 ) -> _elementwise.Clamp:
     lowest, highest = RANGES[input.dtype]
     bounds = lowest if low is None else low, highest if high is None else high
-    made = _elementwise.Clamp(ELEMENT[input.dtype], output.numel(), *bounds)
-    made.copied = copied_as(output, input)
-    return made
+    lies = layout_under(output, input)
+    return _elementwise.Clamp(ELEMENT[input.dtype], output.numel(), lies, *bounds)
 
 
 _clamp_bytes = Shortcut(torch.clamp, _clamp_kernel)

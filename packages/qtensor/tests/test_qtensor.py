@@ -190,6 +190,61 @@ def test_channel_axis_follows(per_channel, move, axis):
     assert torch.equal(moved.dequantize(), move(per_channel.dequantize()))
 
 
+CHANNEL_MOVES = {  # with the channels along an axis, or those of one of them, per tensor
+    "view": (lambda x: x.view(2, 3, 2, 2), 1),
+    "flatten": (lambda x: x.transpose(0, 1).flatten(1), 0),
+    "unsqueeze": (lambda x: x[None], 2),
+    "squeeze": (lambda x: x[None].squeeze(0), 1),
+    "batch": (lambda x: x[0], 0),
+    "other slice": (lambda x: x[1:, :, ::2], 1),
+    "some channels": (lambda x: x[:, 1:], 1),
+    "one channel": (lambda x: x[:, 1:2], 1),
+    "channel": (lambda x: x[:, 1], None),
+    "element": (lambda x: x[1, 2, 3], None),
+    "indices": (lambda x: x[:, torch.tensor([2, 0])], 1),
+    "index_select": (lambda x: x.index_select(1, torch.tensor([2, 1])), 1),
+    "flip": (lambda x: x.flip(1), 1),
+    "roll": (lambda x: x.roll(1, 1), 1),
+    "repeat": (lambda x: x.repeat(1, 2, 1), 1),
+    "expand": (lambda x: x[:, :, :1].expand(2, 3, 5), 1),
+    "unfold": (lambda x: x.unfold(2, 2, 1), 1),
+    "split": (lambda x: x.split(2, 1)[0], 1),
+    "chunk": (lambda x: x.chunk(2)[1], 1),
+    "unbind": (lambda x: x.unbind(1)[2], None),
+    "iterate": (lambda x: list(x)[1], 0),
+    "cat": (lambda x: torch.cat([x, x]), 1),
+    "cat channels": (lambda x: torch.cat([x, x], 1), 1),
+    "stack": (lambda x: torch.stack([x, x]), 2),
+    "strides": (lambda x: x.transpose(0, 2)[1:].flatten(0, 1)[:, :1], 0),
+}
+
+
+@pytest.mark.parametrize("name", CHANNEL_MOVES)
+@pytest.mark.parametrize("dtype", [qtensor.qint8, qtensor.qint4])
+def test_channels_follow_the_values(per_channel, name, dtype):
+    move, axis = CHANNEL_MOVES[name]
+    x = quantize_per_channel(
+        per_channel.dequantize(),
+        per_channel.q_per_channel_scales() * (1 if dtype is qtensor.qint8 else 4),
+        per_channel.q_per_channel_zero_points(),
+        1,
+        dtype,
+    )
+    moved = move(x)
+    assert isinstance(moved, QTensor) and moved.qparams.axis == axis
+    assert torch.equal(moved.int_repr(), move(x.int_repr()))
+    assert torch.equal(moved.dequantize(), move(x.dequantize()))
+    if axis is not None and not name.startswith("ind"):  # those depend on values
+        there = move(x.to("meta"))
+        assert isinstance(there, QTensor) and there.qparams.axis == axis
+
+
+def test_writing_into_a_part_of_the_channels(per_channel):
+    per_channel[:, 1:].fill_(0.6)
+    assert per_channel[:, 1:].dequantize().unique().tolist() == pytest.approx([0.6])
+    assert per_channel[:, 0].dequantize().unique().numel() > 1
+
+
 def test_per_channel_images_are_pooled_in_float(per_channel):
     with pytest.raises(NotImplementedError, match="max_pool1d has no quantized kernel"):
         F.max_pool1d(per_channel, 2)
@@ -201,6 +256,8 @@ def test_per_channel_images_are_pooled_in_float(per_channel):
 def test_per_channel_reshape_would_lose_the_channels(per_channel):
     with pytest.raises(NotImplementedError, match="reshape"):
         per_channel.reshape(-1)
+    with pytest.raises(NotImplementedError, match="reshape"):
+        per_channel.reshape(2, 2, 6)  # channel 1 would lie in parts of two rows
 
 
 @pytest.mark.parametrize(
@@ -346,6 +403,58 @@ def test_equality_needs_equal_parameters(q):
     assert torch.equal(q, q.clone())
     assert not torch.equal(q, QTensor(q.int_repr(), q.qparams.replace(scale=1.0)))
     assert not torch.equal(q, q.dequantize())
+
+
+def test_python_protocols(q):
+    value = q.dequantize()[0, 0, 0, 0]
+    element = q[0, 0, 0, 0]
+    assert (float(element), int(element), bool(element)) == (float(value), int(value), bool(value))
+    assert {"dequantize", "_data"} <= set(dir(q))
+    assert q.is_same_size(q.clone()) and not q.is_same_size(element)
+    assert not q.is_pinned()
+
+
+def test_shared_memory(q, per_channel):
+    for x in (q.clone(), per_channel):
+        assert not x.is_shared() and x.share_memory_() is x and x.is_shared()
+    assert per_channel.q_per_channel_scales().is_shared()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(F.elu, F.gelu, F.sigmoid, F.tanh, F.silu, torch.abs, torch.mean),
+        lambda x: F.prelu(x, torch.tensor([0.1])),
+        lambda x: F.softmax(x, 1),
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.adaptive_avg_pool2d(x, 2),
+        lambda x: F.interpolate(x, scale_factor=2),
+        lambda x: F.unfold(x, 2),
+    ],
+)
+@pytest.mark.parametrize("dtype", [qtensor.qint32, qtensor.quint4x2, qtensor.qint4])
+def test_what_kernels_do_not_know_is_computed_in_float(function, dtype):
+    x = torch.linspace(-2, 2, 96).reshape(2, 3, 4, 4)
+    zero_point = 7 if dtype is qtensor.quint4x2 else 0
+    q = quantize_per_tensor(x, 1e-6 if dtype is qtensor.qint32 else 0.3, zero_point, dtype)
+    with qtensor.fallback("silent"):
+        result = function(q)
+    tolerance = float(result.q_scale()) * 0.51 if isinstance(result, QTensor) else 1e-6
+    expected = function(q.dequantize())
+    if isinstance(result, QTensor):  # what its range cannot hold lies at its end
+        p = result.qparams
+        ends = (p.quant_min - p.zero_point) * p.scale, (p.quant_max - p.zero_point) * p.scale
+        expected = expected.clamp(*ends)
+    torch.testing.assert_close(result.dequantize(), expected, rtol=0, atol=tolerance)
+    with qtensor.fallback("error"):
+        if dtype is qtensor.qint32:
+            with pytest.raises(NotImplementedError, match="has no quantized kernel"):
+                function(q)
+
+
+def test_columns_of_windows_are_computed_in_float(q):
+    with pytest.raises(NotImplementedError, match="unfold has no quantized kernel"):
+        F.unfold(q, 2)
 
 
 def test_zero_size():

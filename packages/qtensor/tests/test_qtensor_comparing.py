@@ -34,10 +34,12 @@ def every_value(scale, zero_point, dtype):
 def test_with_numbers(name, parameters):
     q = every_value(*parameters)
     values = q.dequantize()
-    numbers = [*values[::17].tolist(), 0, 0.05, -1e9, 1e9, math.inf, -math.inf, math.nan]
+    scale, zero_point, dtype = parameters
+    written = [(i - zero_point) * scale for i in range(dtype.quant_min, dtype.quant_max, 31)]
+    numbers = [*values[::17].tolist(), *written, 0, 0.05, -1e9, 1e9, math.inf, -math.inf, math.nan]
     numbers += [values.min().item(), values.max().item()]
     for number in numbers:
-        expected = getattr(torch, name)(values.double(), number)
+        expected = getattr(torch, name)(values, number)  # in float32, as torch's tensors do
         assert torch.equal(getattr(torch, name)(q, number), expected)
         assert torch.equal(getattr(q, name)(number), expected)
         assert torch.equal(getattr(operator, name)(q, number), expected)

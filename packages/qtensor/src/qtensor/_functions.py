@@ -13,7 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
+from ._channels import following
 from ._qtensor import QTensor, dispatched, functions, in_float, metadata
 
 
@@ -28,15 +30,29 @@ def found(name: str) -> list[Callable[..., Any]]:
 
 
 def _moves_values(func: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Values move, dimensions may merge or split: only sound when parameters are per tensor."""
-    if isinstance(x, QTensor) and x.qparams.axis is not None:
-        return in_float(func, func.__name__, (x, *args), kwargs)
+    """Values move, dimensions may merge or split; per channel, where channels stay apart."""
+    if isinstance(x, QTensor) and x._axis is not None:
+        given = *args, *kwargs.values()
+        moved = _followed(lambda xs: func(xs[0], *args, **kwargs), [x], given)
+        return in_float(func, func.__name__, (x, *args), kwargs) if moved is None else moved
     result = func(*map(_integers, (x, *args)), **kwargs)
     if not isinstance(x, QTensor):  # such as float_tensor.view_as(q)
         return result
     if isinstance(result, Tensor):
         return QTensor(result, x.qparams)
     return type(result)(QTensor(part, x.qparams) for part in result)
+
+
+def _picks_values(func: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Values are picked one by one: only sound when parameters are per tensor."""
+    if isinstance(x, QTensor) and x._axis is not None:
+        return in_float(func, func.__name__, (x, *args), kwargs)
+    return _moves_values(func, x, *args, **kwargs)
+
+
+def _followed(move: Callable[..., Any], tensors: list[QTensor], others: Any) -> Any:
+    # Which channel goes where depends on the function's numbers, which the compiler cannot read.
+    return None if is_dynamo_compiling() else following(move, tensors, others)
 
 
 def _reorders(func: Callable[..., Any], x: QTensor, *args: Any, **kwargs: Any) -> QTensor:
@@ -89,9 +105,12 @@ def _joins(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) ->
     """Puts tensors together, which integers can follow when all have the same parameters."""
     qparams = [x.qparams if isinstance(x, QTensor) else None for x in tensors]
     first = qparams[0]
-    together = first is not None and first.axis is None and all(q == first for q in qparams)
+    together = first is not None and all(q == first for q in qparams)
     if not together or first is None or kwargs.get("out") is not None:
         return in_float(func, func.__name__, (tensors, *args), kwargs)
+    if first.axis is not None:
+        joined = _followed(lambda xs: func(xs, *args, **kwargs), tensors, ())
+        return in_float(func, func.__name__, (tensors, *args), kwargs) if joined is None else joined
     return QTensor(func([x.int_repr() for x in tensors], *args, **kwargs), first)
 
 
@@ -110,29 +129,29 @@ def _integers(x: Any) -> Any:
 
 _KINDS: dict[Callable[..., Any], str] = {
     _moves_values: """
-        __getitem__ _reshape_alias _unsafe_view as_strided broadcast_to chunk
-        diagonal dsplit expand expand_as flatten flip fliplr flipud gather hsplit index_select
-        masked_select narrow ravel repeat repeat_interleave reshape
-        reshape_as roll rot90 select slice split split_with_sizes squeeze take_along_dim
-        tensor_split tile unbind unflatten unfold unsafe_chunk unsafe_split view view_as vsplit
+        __getitem__ _unsafe_view broadcast_to chunk diagonal dsplit expand expand_as flatten flip
+        fliplr flipud hsplit index_select narrow ravel repeat repeat_interleave reshape reshape_as
+        roll rot90 select slice split split_with_sizes squeeze tensor_split tile unbind unflatten
+        unfold unsafe_chunk unsafe_split view view_as vsplit
     """,
+    _picks_values: "_reshape_alias as_strided gather masked_select take_along_dim",
     _reorders: "T mT adjoint movedim moveaxis permute swapaxes swapdims t transpose unsqueeze",
     copies: "alias clone contiguous cpu cuda data detach pin_memory",
     _orders: "amax amin kthvalue max median min mode msort sort topk",
     _finds: "argmax argmin argsort",
     _joins: "cat concat concatenate dstack hstack stack vstack",
-    _reads: "data_ptr storage_offset",
+    _reads: "data_ptr is_pinned is_shared storage_offset",
     _leaves: """
-        __array__ __format__ bfloat16 bool byte char dequantize double float half int item long
-        numpy short tolist type type_as
+        __array__ __bool__ __complex__ __float__ __format__ __int__ bfloat16 bool byte char
+        dequantize double float half int item long numpy short tolist type type_as
     """,
 }
 
 # These ask the wrapper itself, which knows its shape, strides and device.
 _ASKS = """
-    __hash__ __len__ dim dim_order element_size get_device has_names is_complex is_conj
-    is_contiguous is_floating_point is_inference is_neg is_pinned is_same_size is_set_to is_shared
-    is_signed ndimension nelement numel size stride untyped_storage
+    __dir__ __hash__ __len__ dim dim_order element_size get_device has_names is_complex is_conj
+    is_contiguous is_floating_point is_inference is_neg is_set_to is_signed ndimension nelement
+    numel size stride untyped_storage
 """
 
 
@@ -146,6 +165,7 @@ for _kind, _names in _KINDS.items():
         dispatched[_name] = _kind
         for _func in map(_callable, found(_name)):
             functions[_func] = partial(_kind, _func)
+del functions[F.unfold]  # which only has its name from the method: it makes columns of windows
 
 for _name in _ASKS.split():
     metadata.update(dict.fromkeys(found(_name), True))

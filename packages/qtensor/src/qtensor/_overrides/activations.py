@@ -128,8 +128,9 @@ def _fitted(input: QTensor, function: str, arguments: tuple[float, ...]) -> QPar
 def _within(low: float, high: float) -> Rule:
     def fixed(input: QTensor, function: str, arguments: tuple[float, ...]) -> QParams:
         dtype = parameters(input).dtype
-        zero_point = dtype.quant_min + round(256 * -low / (high - low))
-        return per_tensor_qparams((high - low) / 256, zero_point, dtype)
+        steps = dtype.quant_max - dtype.quant_min + 1
+        zero_point = dtype.quant_min + round(steps * -low / (high - low))
+        return per_tensor_qparams((high - low) / steps, zero_point, dtype)
 
     return fixed
 
@@ -145,7 +146,7 @@ def _table(
     rule: Rule,
     inplace: bool,
 ) -> Any:
-    if not isinstance(input, QTensor) or parameters(input).dtype.name == "qint32":
+    if not isinstance(input, QTensor):
         kwargs = {"inplace": True} if inplace else {}
         return in_float(torch_function, function, (input, *arguments), kwargs)
     if not inplace:
@@ -162,7 +163,7 @@ def _register(name: str, rule: Rule, **defaults: float | None) -> None:
     def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         return {**defaults, **dict(zip((*defaults, "inplace"), args, strict=False)), **kwargs}
 
-    @stands_for(name, per_tensor=True)
+    @stands_for(name, per_tensor=True, of_bytes=True)
     def function(input: Any, *args: Any, **kwargs: Any) -> Any:
         given = arguments_of(args, kwargs)
         inplace = given.pop("inplace", False)
@@ -170,7 +171,7 @@ def _register(name: str, rule: Rule, **defaults: float | None) -> None:
             return in_float(torch_function, name, (input, *args), kwargs)
         return _table(input, torch_function, name, tuple(map(float, given.values())), rule, inplace)
 
-    @stands_for(f"{name}_", per_tensor=True)
+    @stands_for(f"{name}_", per_tensor=True, of_bytes=True)
     def in_place(input: Any, *args: Any, **kwargs: Any) -> Any:
         return function(input, inplace=True, **arguments_of(args, kwargs))
 
@@ -201,7 +202,7 @@ _register("tanhshrink", _fitted)
 _register("threshold", _kept, threshold=None, value=None)
 
 
-@stands_for("elu", per_tensor=True)
+@stands_for("elu", per_tensor=True, of_bytes=True)
 def elu(
     input: QTensor,
     alpha: float = 1.0,
@@ -215,12 +216,12 @@ def elu(
     return _table(input, F.elu, "elu", arguments, _fitted, inplace)
 
 
-@stands_for("elu_", per_tensor=True)
+@stands_for("elu_", per_tensor=True, of_bytes=True)
 def elu_(input: QTensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
     return elu(input, alpha, float(scale), input_scale, True)
 
 
-@stands_for("gelu", per_tensor=True)
+@stands_for("gelu", per_tensor=True, of_bytes=True)
 def gelu(input: QTensor, approximate: str = "none") -> Any:
     if approximate not in ("none", "tanh"):
         raise ValueError(f"expected approximate to be 'none' or 'tanh', got {approximate!r}")
@@ -228,19 +229,19 @@ def gelu(input: QTensor, approximate: str = "none") -> Any:
     return _table(input, F.gelu, function, (), _kept, False)
 
 
-@stands_for("prelu", "_prelu_kernel")
+@stands_for("prelu", "_prelu_kernel", per_tensor=True, of_bytes=True)
 def prelu(input: Any, weight: Tensor) -> Any:
-    if not isinstance(input, QTensor) or input._axis is not None:
+    if not isinstance(input, QTensor):
         return in_float(torch.prelu, "prelu", (input, weight), {})
     output = parameters(input)
     slopes = weight.reshape(-1)  # the operator below broadcasts them itself
     return ops.prelu(input, slopes, float(output.scale), int(output.zero_point))
 
 
-@stands_for("softmax", "_softmax")
+@stands_for("softmax", "_softmax", per_tensor=True, of_bytes=True)
 def softmax(input: QTensor, dim: int | None = None, *args: Any, **kwargs: Any) -> Any:
     dtype = kwargs.get("dtype") or next((x for x in args if isinstance(x, torch.dtype)), None)
-    if dim is None or dtype is not None or input._axis is not None:
+    if dim is None or dtype is not None:
         return in_float(torch.softmax, "softmax", (input, dim), {"dtype": dtype})
     output = _zero_to_one(input, "softmax", ())
     return ops.softmax(input, dim, float(output.scale), int(output.zero_point))

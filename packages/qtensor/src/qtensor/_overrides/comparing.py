@@ -33,7 +33,11 @@ def _bytes(x: Any) -> bool:
 def _around(
     scale: float, zero_point: int, lowest: int, highest: int, number: float
 ) -> tuple[int, int]:
-    """How many integers stand for less than the number, and how many for no more than it."""
+    """How many integers stand for less than the number, and how many for no more than it.
+
+    The number is taken in float32, as torch does where it compares one with a float32 tensor.
+    """
+    number = _single(number)
     step = _single(scale)
     values = [_single((i - zero_point) * step) for i in range(lowest, highest + 1)]
     return bisect_left(values, number), bisect_right(values, number)
@@ -84,3 +88,8 @@ def _register(name: str, spellings: str) -> None:
 
 for _name, _spellings in _NAMES.items():
     _register(_name, _spellings)
+
+
+@stands_for("is_same_size")
+def _is_same_size(input: Tensor, other: Tensor) -> bool:
+    return input.shape == other.shape

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .._functions import copies
-from .._qtensor import QTensor
+from .._qtensor import QTensor, functions
 from ._register import stands_for
 
 
@@ -36,6 +36,9 @@ def _requires_grad_(input: QTensor, requires_grad: bool = True) -> QTensor:
             "float model and quantize it afterwards."
         )
     return input
+
+
+functions[Tensor.requires_grad.__set__] = _requires_grad_  # type: ignore[attr-defined]  # torch declares a plain bool
 
 
 @stands_for("backward")

@@ -13,10 +13,10 @@ from ._register import stands_for
 
 for _name, _function in POOLS.items():
     _also = (f"_{_name}",) if _name.startswith("adaptive_avg") else ()  # torch's own for 1×1
-    stands_for(_name, *_also, per_tensor=True)(_function)
+    stands_for(_name, *_also, per_tensor=True, of_bytes=True)(_function)
 
 
-@stands_for("mean", per_tensor=True)
+@stands_for("mean", per_tensor=True, of_bytes=True)
 def _mean(
     input: QTensor,
     dim: int | Sequence[int] | None = None,

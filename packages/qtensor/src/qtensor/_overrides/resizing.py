@@ -18,7 +18,7 @@ def _each(value: Any, spatial: int) -> list[Any]:
     return list(value) if isinstance(value, (tuple, list)) else [value] * spatial
 
 
-@stands_for("interpolate", per_tensor=True)
+@stands_for("interpolate", per_tensor=True, of_bytes=True)
 def _interpolate(
     input: QTensor,
     size: int | Sequence[int] | None = None,

@@ -47,6 +47,14 @@ def detach_(input: QTensor) -> Any:
     return input  # it has no gradients to be detached from
 
 
+@stands_for("share_memory_")
+def share_memory_(input: QTensor) -> Any:
+    for tensor in (input._stored(), input._scale, input._zero_point):
+        if isinstance(tensor, Tensor):
+            tensor.share_memory_()  # type: ignore[no-untyped-call]  # torch declares none
+    return input
+
+
 def _integers_for(value: Any, target: QTensor, index: Any = ...) -> Tensor:
     """``value`` as integers to be written to ``target[index]``."""
     qparams = parameters(target)

@@ -84,8 +84,8 @@ def fitting_parameters(
 def fitting(q: QTensor, function: str, *arguments: float) -> QParams:
     """``q.qparams`` with the scale and zero point of :func:`fitting_parameters`."""
     a = parameters(quantized(q, "fitting", "q"))
-    if a.dtype.bits != 8:
-        raise TypeError(f"fitting expects a tensor of quint8 or qint8, got one of {a.dtype}")
+    if a.dtype.storage.itemsize > 1:
+        raise TypeError(f"fitting expects a tensor of integers of a byte, got one of {a.dtype}")
     scale, zero_point = fitting_parameters(
         a.dtype.storage, a.scale, a.zero_point, a.quant_min, a.quant_max, function, arguments
     )

@@ -77,7 +77,8 @@ CALLS: dict[Any, Callable[..., Any]] = {
     torch.cat: lambda x: torch.cat([x, x], 1),
     torch.chunk: lambda x: torch.chunk(x, 2, 1)[0],
     torch.clamp: lambda x: torch.clamp(x, -0.5, 1.0),
-    torch.clamp_min: lambda x: x.clamp_min(-0.5).clamp_max(1.0),
+    torch.clamp_max: lambda x: torch.clamp_max(x, 1.0),
+    torch.clamp_min: lambda x: x.clamp_min(-0.5),
     torch.log: lambda x: (x + 2).log(),
     torch.log1p: lambda x: torch.log1p(x + 2),
     torch.matmul: lambda x: x @ x.transpose(2, 3),
@@ -124,8 +125,6 @@ class Example(nn.Module):
         for index, part in enumerate(self.parts):
             if index and part is operator.add:
                 y = y + x
-            elif index and part is torch.clamp:
-                y = y.clamp(max=0.5)
             else:
                 call = OUTPUTS.get(type(part))
                 y = call(part, y) if call else CALLS.get(part, part)(y)
@@ -198,6 +197,10 @@ WRITTEN: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "F.relu6": ("Hardtanh", F.relu6),
     "F.hardtanh": ("Hardtanh", lambda y: F.hardtanh(y, -0.5, 0.7)),
     "clamp()": ("Hardtanh", lambda y: y.clamp(max=0.5)),
+    "clamp_()": ("Hardtanh", lambda y: y.clamp_(-0.5, 0.5)),
+    "clamp_min()": ("Hardtanh", lambda y: y.clamp_min(-0.5)),
+    "torch.clamp_max": ("Hardtanh", lambda y: torch.clamp_max(y, max=0.5)),
+    "nn.ReLU6": ("Hardtanh", nn.ReLU6),
     "clip": ("Hardtanh", lambda y: torch.clip(y, 0.0, 0.5)),
     "F.leaky_relu": ("LeakyReLU", lambda y: F.leaky_relu(y, 0.2)),
     "F.leaky_relu_": ("LeakyReLU", lambda y: F.leaky_relu_(y, 0.2)),

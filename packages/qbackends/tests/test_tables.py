@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import qbackends
-from qgraph import Decision, Rows, plan_of, prepare
+from qgraph import BackendPatternConfig, Decision, Rows, plan_of, prepare
 from qobserve import QConfigMapping, get_default_qconfig
 from qobserve.nn import qat as nnqat
 from qobserve.nn.intrinsic import qat as nniqat
@@ -33,6 +33,16 @@ def test_one_row_per_operator() -> None:
     single = [row for row in backend.configs if not isinstance(row.pattern, tuple)]
     written = [spelling for row in single for spelling in row.spellings]
     assert len(written) == len(set(written))
+
+
+def test_one_operator_fuses_as_another_unless_a_sequence_names_it() -> None:
+    backend = qbackends.get_native_backend_config()
+    sequence = (nn.Linear, nn.ReLU6)
+    assert Rows(backend).sequence(sequence).fused_module is nni.LinearHardtanh
+    backend.set_backend_pattern_config(BackendPatternConfig(sequence).set_fused_module(nn.Identity))
+    rows = Rows(backend)
+    assert rows.sequence(sequence).fused_module is nn.Identity
+    assert rows.sequence((nn.Linear, nn.Hardtanh)).fused_module is nni.LinearHardtanh
 
 
 def test_a_change_to_one_config_changes_no_other() -> None:

@@ -127,6 +127,16 @@ def clamp_from_call(input: None, min: float | None = None, max: float | None = N
     return nn.Hardtanh(low, high)
 
 
+def clamp_min_from_call(input: None, min: float) -> nn.Hardtanh:
+    """The ``nn.Hardtanh`` that ``torch.clamp_min(input, min)`` stands for."""
+    return clamp_from_call(input, min)
+
+
+def clamp_max_from_call(input: None, max: float) -> nn.Hardtanh:
+    """The ``nn.Hardtanh`` that ``torch.clamp_max(input, max)`` stands for."""
+    return clamp_from_call(input, max=max)
+
+
 def quantized_matmul(a: QTensor, b: QTensor, *, output: QParams) -> QTensor:
     """``a @ b`` on integers."""
     return ops.matmul_to(a, b, output)

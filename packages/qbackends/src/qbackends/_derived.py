@@ -162,7 +162,8 @@ def _operator(row: BackendPatternConfig) -> str:
 
 
 def _spellings(row: BackendPatternConfig) -> str:
-    return ", ".join(_name(way) for way in row.spellings if way is not row.pattern)
+    ways = ", ".join(_name(way) for way in row.spellings if way is not row.pattern)
+    return ways if row.fused_as is None else f"{ways}; fused as {_name(row.fused_as)}"
 
 
 def _dtypes(row: BackendPatternConfig, kind: QuantType) -> str:

@@ -62,6 +62,7 @@ class BackendPatternConfig:
         self.fused_module: type[nn.Module] | None = None
         self.fuser_method: Callable[..., nn.Module] | None = None
         self.other_spellings: tuple[Pattern, ...] = ()
+        self.fused_as: Pattern = None
         self.fused_function: Callable[..., Any] | None = None
         self.module_from_call: Callable[..., nn.Module] | None = None
         self.refuse: Callable[..., str | None] | None = None
@@ -197,6 +198,15 @@ class BackendPatternConfig:
         is rewritten without them first.
         """
         self.other_spellings = spellings
+        return self
+
+    def set_fused_as(self, pattern: Pattern) -> Self:
+        """Set the operator that this one counts as in sequences that do not name it itself.
+
+        A ReLU6 is a Hardtanh, so it fuses wherever a Hardtanh does. ``module_from_call`` makes a
+        module of that class. Default: none.
+        """
+        self.fused_as = pattern
         return self
 
     def set_fused_function(self, function: Callable[..., Any]) -> Self:

@@ -56,11 +56,20 @@ class Rows:
 
     def begins_sequence(self, patterns: tuple[Pattern, ...]) -> bool:
         """Whether some fused sequence begins with these canonical patterns."""
-        return patterns in self._prefixes
+        return patterns in self._prefixes or self._fused_as(patterns) in self._prefixes
 
     def sequence(self, patterns: tuple[Pattern, ...]) -> BackendPatternConfig | None:
-        """The row that fuses exactly these canonical patterns."""
-        return self._sequences.get(patterns) if len(patterns) > 1 else None
+        """The row that fuses these canonical patterns; best the one that names all of them."""
+        if len(patterns) < 2:
+            return None
+        return self._sequences.get(patterns) or self._sequences.get(self._fused_as(patterns))
+
+    def _fused_as(self, patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
+        rows = map(self._by_spelling.get, patterns)
+        return tuple(
+            pattern if row is None or row.fused_as is None else row.fused_as
+            for pattern, row in zip(patterns, rows, strict=True)
+        )
 
     def root_module(self, row: BackendPatternConfig) -> type[nn.Module] | None:
         """The float class that holds the weight of ``row``'s operator."""

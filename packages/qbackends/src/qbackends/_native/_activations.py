@@ -1,6 +1,7 @@
 """Activations: clamps, which share parameters, and functions with parameters of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,17 +18,25 @@ from ._rows import ACTIVATIONS, sharing
 def activations() -> Iterator[BackendPatternConfig]:
     """The rows of all activations."""
     yield sharing(nn.ReLU, F.relu, torch.relu, "relu").set_module_from_call(calls.relu_from_call)
-    yield sharing(nn.ReLU6, F.relu6).set_module_from_call(calls.relu6_from_call)
     yield sharing(nn.Hardtanh, F.hardtanh).set_module_from_call(calls.hardtanh_from_call)
-    yield sharing(nn.Threshold, F.threshold)
     yield (
-        sharing(torch.clamp, torch.clip, "clamp", "clip")
-        .set_refusal(calls.clamp_refusal)
-        .set_module_from_call(calls.clamp_from_call)
+        sharing(nn.ReLU6, F.relu6)
+        .set_module_from_call(calls.relu6_from_call)
+        .set_fused_as(nn.Hardtanh)
     )
-    yield sharing(torch.clamp_min, torch.clamp_max, "clamp_min", "clamp_max").set_refusal(
-        calls.clamp_refusal
-    )
+    clamps: dict[tuple[Any, ...], Callable[..., nn.Module]] = {
+        (torch.clamp, torch.clip, "clamp", "clip"): calls.clamp_from_call,
+        (torch.clamp_min, "clamp_min"): calls.clamp_min_from_call,
+        (torch.clamp_max, "clamp_max"): calls.clamp_max_from_call,
+    }
+    for spellings, from_call in clamps.items():
+        yield (
+            sharing(*spellings)
+            .set_refusal(calls.clamp_refusal)
+            .set_module_from_call(from_call)
+            .set_fused_as(nn.Hardtanh)
+        )
+    yield sharing(nn.Threshold, F.threshold)
     yield from map(_elementwise, FUNCTIONS)
     yield (
         BackendPatternConfig(nn.PReLU)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from qgraph import BackendPatternConfig
@@ -19,9 +18,7 @@ from ._rows import DYNAMIC, STATIC, folding
 # What may follow a layer within one kernel, and what fused classes call it.
 _AFTER: tuple[tuple[tuple[Any, ...], str], ...] = (
     ((nn.ReLU,), "ReLU"),
-    ((nn.ReLU6,), "Hardtanh"),
     ((nn.Hardtanh,), "Hardtanh"),
-    ((torch.clamp,), "Hardtanh"),
     ((nn.LeakyReLU,), "LeakyReLU"),
     ((nn.Tanh,), "Tanh"),
     ((nn.GELU,), "GELU"),

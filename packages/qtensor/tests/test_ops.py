@@ -8,6 +8,7 @@ from torch import nn
 import qtensor
 from qtensor import nn as qnn
 from qtensor import ops
+from qtensor._arguments import weight_arguments
 
 from .models import filled
 
@@ -187,3 +188,30 @@ def test_one_zero_point_for_a_weight(transposed):
     expected = convolve(Q.dequantize(), weight.dequantize(), groups=2)
     for result in (layer(Q), fresh(Q)):
         assert (result.dequantize() - expected.clamp(-12, 13.5)).abs().max() <= 0.0501
+
+
+def test_a_weight_gives_kernels_the_same_tensors_in_every_call():
+    for weight in (
+        qtensor.quantize_per_tensor(torch.ones(3, 4), 0.1, 5, qtensor.qint8),
+        qtensor.quantize_per_channel(
+            torch.ones(3, 4), torch.full((3,), 0.1), torch.tensor([0, 1, 2]), 0, qtensor.qint8
+        ),
+    ):
+        first, second = (weight_arguments(weight, "linear") for _ in range(2))
+        assert all(a is b for a, b in zip(first, second, strict=True))
+        layer, other = qnn.quantized.Linear(4, 3), qnn.quantized.Linear(4, 3)
+        before = weight.dequantize()
+        layer.set_weight_bias(weight, None)
+        other.set_weight_bias(weight, None)
+        layer.weight_scales.fill_(7)
+        layer.weight_zero_points.fill_(7)
+        assert torch.equal(other.weight().dequantize(), weight.dequantize())
+        assert torch.equal(weight.dequantize(), before)
+
+
+def test_a_weight_with_real_zero_points_is_refused():
+    parameters = torch.full((3,), 0.1), torch.full((3,), 0.5), 0, qtensor.quint8
+    weight = qtensor.quantize_per_channel(torch.ones(3, 4), *parameters)
+    x = qtensor.quantize_per_tensor(torch.ones(1, 4), 0.1, 0, qtensor.quint8)
+    with pytest.raises(TypeError, match="linear expects a weight with whole zero points"):
+        qtensor.ops.linear(x, weight)

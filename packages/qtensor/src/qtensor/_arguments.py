@@ -1,5 +1,6 @@
 """The arguments of kernels, taken from quantized tensors and parameters."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -66,8 +67,11 @@ def weight_arguments(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """What kernels take for ``weight``: integers, scales, and zero points unless all are zero.
 
+    Of one weight these are the same objects in every call, by which operators know their arguments
+    again. They may belong to others: write to copies only.
+
     Args:
-        weight: quantized per tensor, or per channel along ``axis``.
+        weight: quantized per tensor, or per channel along ``axis`` with whole zero points.
 
     Raises:
         TypeError: it is not; the message names ``caller``.
@@ -80,13 +84,36 @@ def weight_arguments(
             f"{caller} expects a weight quantized per tensor or per channel along axis {axis}, "
             f"got {given}"
         )
-    qparams, device = parameters(weight), weight.device
-    scales = torch.as_tensor(qparams.scale, dtype=torch.float32, device=device).reshape(-1)
-    zeros = torch.as_tensor(qparams.zero_point, dtype=torch.int64, device=device).reshape(-1)
-    if direct(zeros) and not bool(zeros.any()):  # a tracer cannot look at values
-        return weight.int_repr(), scales, None
-    # Kernels take one scale for all channels, but a zero point for each.
-    return weight.int_repr(), scales, zeros.expand(weight.shape[axis]).contiguous()
+    scale, zero_point = parameters(weight).scale, parameters(weight).zero_point
+    data, device = weight.int_repr(), weight.device
+    if not isinstance(scale, Tensor) or not isinstance(zero_point, Tensor):
+        # Kernels take one scale for all channels, but a zero point for each.
+        scales = filled(1, scale, torch.float32, device)
+        if zero_point == 0:
+            return data, scales, None
+        return data, scales, filled(weight.shape[axis], zero_point, torch.int64, device)
+    if zero_point.is_floating_point():
+        raise TypeError(
+            f"{caller} expects a weight with whole zero points, got real ones, which only "
+            "embedding tables have"
+        )
+    scales, zeros = scale.to(device, torch.float32), zero_point.to(device, torch.int64)
+    none = direct(zeros) and not bool(zeros.any())  # a tracer cannot look at values
+    return data, scales, None if none else zeros
+
+
+def filled(count: int, value: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``count`` times ``value``: where no tracer looks on, the same tensor in every call, which is
+    not to be written to."""
+    if device.type == "cpu" and direct():
+        return _remembered(count, value, dtype)
+    return torch.full((count,), value, dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(count: int, value: float, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):  # where tensors do not count their versions
+        return torch.full((count,), value, dtype=dtype, device="cpu")
 
 
 def requantization(output: QParams) -> tuple[Any, ...]:

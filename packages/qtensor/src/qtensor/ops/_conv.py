@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from .._arguments import quantized, requantization, weight_arguments
+from .._arguments import quantized
 from .._dtypes import QDType, quint8
 from .._ops import conv
-from .._qparams import QParams
-from .._qtensor import QTensor, wrapped
+from .._qparams import per_tensor_qparams
+from .._qtensor import QTensor
 from . import _geometry
 from ._geometry import Ints, named
+from ._product import product
 
 
 def _plain(axes: int) -> Callable[..., QTensor]:
@@ -60,7 +61,8 @@ def _plain(axes: int) -> Callable[..., QTensor]:
         """
         geometry = _geometry.plain(axes, stride, padding, dilation, groups, padding_mode)
         finish = (activation_min, activation_max, activation, negative_slope, residual)
-        return _call(operator, input, weight, 0, bias, geometry, scale, zero_point, dtype, *finish)
+        output = per_tensor_qparams(scale, zero_point, dtype)
+        return product(operator, input, weight, 0, bias, geometry, output, *finish)
 
     return named(function, operator.__name__)
 
@@ -110,44 +112,10 @@ def _transposed(axes: int) -> Callable[..., QTensor]:
         sizes = (stride, padding, output_padding, groups, dilation)
         geometry = _geometry.transposed(axes, *sizes)
         finish = (activation_min, activation_max, activation, negative_slope, residual)
-        return _call(operator, input, weight, 1, bias, geometry, scale, zero_point, dtype, *finish)
+        output = per_tensor_qparams(scale, zero_point, dtype)
+        return product(operator, input, weight, 1, bias, geometry, output, *finish)
 
     return named(function, operator.__name__)
-
-
-def _call(
-    operator: Callable[..., Tensor],
-    input: QTensor,
-    weight: QTensor,
-    channel_axis: int,
-    bias: Tensor | None,
-    geometry: tuple[Any, ...],
-    scale: float,
-    zero_point: int,
-    dtype: QDType,
-    activation_min: float | None,
-    activation_max: float | None,
-    activation: str,
-    negative_slope: float,
-    residual: QTensor | None,
-) -> QTensor:
-    x, output = quantized(input, operator.__name__), QParams(scale, zero_point, dtype)
-    added = None if residual is None else quantized(residual, operator.__name__, "residual")
-    data = operator(
-        x._data,
-        x._scale,
-        x._zero_point,
-        *weight_arguments(weight, operator.__name__, channel_axis),
-        bias,
-        *geometry,
-        *requantization(output),
-        activation_min,
-        activation_max,
-        *((None, 1.0, 0) if added is None else (added._data, added._scale, added._zero_point)),
-        activation,
-        negative_slope,
-    )
-    return wrapped(data, output)
 
 
 conv1d, conv2d, conv3d = (_plain(axes) for axes in (1, 2, 3))

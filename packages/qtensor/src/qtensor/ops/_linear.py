@@ -2,12 +2,13 @@
 
 from torch import Tensor
 
-from .._arguments import quantized, requantization, weight_arguments
+from .._arguments import quantized, weight_arguments
 from .._ops import linear as _linear
 from .._ops import linear_dynamic as _dynamic
 from .._ops import linear_weight_only as _weight_only
-from .._qparams import QParams
-from .._qtensor import QTensor, parameters, wrapped
+from .._qparams import per_tensor_qparams
+from .._qtensor import QTensor, parameters
+from ._product import product
 
 
 def linear(
@@ -50,26 +51,13 @@ def linear(
         tensor([[-2., -2.]])
     """
     x = quantized(input, "linear")
-    output = QParams(
+    output = per_tensor_qparams(
         x._scale if scale is None else scale,
         x._zero_point if zero_point is None else zero_point,
         parameters(x).dtype,
     )
-    added = None if residual is None else quantized(residual, "linear", "residual")
-    data = _linear.linear(
-        x._data,
-        x._scale,
-        x._zero_point,
-        *weight_arguments(weight, "linear"),
-        bias,
-        *requantization(output),
-        activation_min,
-        activation_max,
-        *((None, 1.0, 0) if added is None else (added._data, added._scale, added._zero_point)),
-        activation,
-        negative_slope,
-    )
-    return wrapped(data, output)
+    finish = (activation_min, activation_max, activation, negative_slope, residual)
+    return product(_linear.linear, x, weight, 0, bias, (), output, *finish)
 
 
 def linear_relu(

@@ -1,12 +1,9 @@
 """Change of a quantized tensor's parameters."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
-from .._arguments import requantization
-from .._direct import direct
+from .._arguments import filled, requantization
 from .._one_call import Call, one_call
 from .._ops.requantize import requantize as _per_tensor
 from .._ops.requantize_per_channel import requantize_per_channel as _per_channel
@@ -65,15 +62,5 @@ def requantize(q: QTensor, output: QParams) -> Call | QTensor:
 
 def _channels(value: float | Tensor, device: torch.device) -> Tensor:
     if isinstance(value, Tensor):
-        return value if value.device == device else value.to(device)
-    if device.type == "cpu" and direct():
-        return _remembered(value)
-    return _channel(value).to(device)
-
-
-def _channel(value: float) -> Tensor:
-    return torch.tensor([value], dtype=torch.int64 if isinstance(value, int) else torch.float64)
-
-
-# A scale of 1.0 is not a zero point of 1.
-_remembered = lru_cache(maxsize=1024, typed=True)(_channel)
+        return value.to(device)
+    return filled(1, value, torch.int64 if isinstance(value, int) else torch.float64, device)

@@ -125,8 +125,8 @@ class WeightModule(KeepsDtypes):
                     f"{type(self).__name__} expects a {name} of shape {tuple(expected)}, "
                     f"got {tuple(given)}"
                 )
-        self.qweight, self.weight_scales = integers.detach(), scales.detach()
-        self.weight_zero_points = zero_points
+        self.qweight, self.weight_scales = integers.detach(), scales.detach().clone()
+        self.weight_zero_points = None if zero_points is None else zero_points.detach().clone()
         self.float_bias = None if b is None else b.detach().to(torch.float32)
         self._keep_versions()
 

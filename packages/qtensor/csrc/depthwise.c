@@ -2,9 +2,9 @@
  *
  * A task is a BAND of output lines of one panel, which lie in one FIELD, cut to a length at which
  * the joined lines that are needed at once stay in the L1 cache. Each is made just before the first
- * output line that needs it; where memory ends, those still needed move to its beginning. Input
- * whose pixels hold a panel's channels side by side is read where it is, except the padding; any
- * other is copied to bytes first.
+ * output line that needs it, in the place of one that is no longer needed. Input whose pixels hold
+ * a panel's channels side by side is read where it is, except the padding; any other is copied to
+ * bytes first.
  */
 #include "depthwise.h"
 
@@ -13,8 +13,7 @@
 #include <string.h>
 
 enum {
-    NEEDED_BYTES = 24 << 10, /* of joined lines: a part of the L1 cache, */
-    KEPT_BYTES = 64 << 10,   /* and of the L2 cache */
+    JOINED_BYTES = 24 << 10, /* of joined lines: a part of the L1 cache */
     BAND_BYTES = 256 << 10, /* of a band's input, for all panels: a part of the L2 cache */
     MIN_LINES = 8,          /* of a band: some lines are joined for each of two bands */
     MIN_COLUMNS = 16,       /* likewise, for pixels */
@@ -33,7 +32,7 @@ typedef struct {
     int64_t lines;         /* of a band */
     int64_t columns, cuts; /* outputs of a line, and pieces that it is cut to */
     int64_t width;         /* pixels of a joined line */
-    int64_t needed, kept;  /* joined lines: at once, and in memory; for each tap along z */
+    int64_t kept;          /* joined lines, for each tap along z: as many as are needed at once */
     bool in_place;
 } plan;
 
@@ -41,7 +40,7 @@ typedef struct {
 typedef struct {
     int16_t *joined;    /* [taps along z][kept][width][JOINED] */
     int64_t cleared;    /* the cut whose padding they have; -1: none */
-    int32_t *offsets[PARITIES]; /* of the steps */
+    int32_t *offsets[PARITIES]; /* of the steps, [kept][steps]: by the first line's place */
     uint8_t *padding;   /* one pixel of it */
     uint8_t *bytes[2];  /* pixels to be joined, [width][LANES], */
     uint8_t *pixels;    /* and how they come from the input, */
@@ -66,7 +65,7 @@ typedef struct {
     int32_t zero_point;     /* of the bytes there, */
     uint8_t flip;           /* after this exclusive or */
     const int16_t *weights; /* of the panel */
-    int64_t origin, next; /* joined lines: the first in memory, the next to be made */
+    int64_t next;           /* joined line to be made */
     finish halves[HALVES];
     bool shortcut; /* whether this says how sums become output: */
     depthwise_finish bytes;
@@ -181,7 +180,7 @@ static bool find_line(const task *t, int64_t tap, int64_t i, line *found) {
 static void join_line(const task *t, int64_t index) {
     const plan *p = t->plan;
     for (int64_t tap = 0; tap < p->axes[0].taps; tap++) {
-        const int64_t slot = tap * p->kept + index - t->origin;
+        const int64_t slot = tap * p->kept + index % p->kept;
         line found[2][HALVES];
         joined_from lines;
         for (int i = 0; i < 2; i++) {
@@ -197,19 +196,6 @@ static void join_line(const task *t, int64_t index) {
 
 /* ---- sums ---- */
 
-/* Makes room in memory for joined lines up to this one, none before `first` being needed. */
-static void make_room(task *t, int64_t first, int64_t last) {
-    const plan *p = t->plan;
-    if (last - t->origin < p->kept) return;
-    const int64_t size = p->width * JOINED, still = larger(t->next - first, 0);
-    for (int64_t tap = 0; tap < p->axes[0].taps; tap++) {
-        int16_t *lines = t->memory.joined + tap * p->kept * size;
-        memmove(lines, lines + (first - t->origin) * size, (size_t)(still * size) * sizeof *lines);
-    }
-    t->origin = first;
-    t->next = larger(t->next, first);
-}
-
 /* Makes what output line `y` of the task needs, and finds it. */
 static depthwise_line stage_line(task *t, int64_t y) {
     const plan *p = t->plan;
@@ -217,11 +203,10 @@ static depthwise_line stage_line(task *t, int64_t y) {
     const int64_t top = y * p->axes[1].stride, first = top / 2;
     const int parity = top % 2;
     const int64_t last = first + joined_lines(p->axes[1].taps, parity) - 1;
-    make_room(t, first, last);
-    while (t->next <= last) join_line(t, t->next++);
+    for (t->next = larger(t->next, first); t->next <= last; t->next++) join_line(t, t->next);
     return (depthwise_line){
-        .staged = t->memory.joined + (first - t->origin) * p->width * JOINED,
-        .offsets = t->memory.offsets[parity],
+        .staged = t->memory.joined,
+        .offsets = t->memory.offsets[parity] + first % p->kept * w->steps[parity],
         .weights = t->weights + parity * w->steps[0] * JOINED,
         .steps = w->steps[parity],
         .pitch = p->axes[2].stride * JOINED,
@@ -326,7 +311,7 @@ static void run_task(const plan *p, scratch *memory, int64_t index) {
     task t; /* larger than what is worth setting to zero */
     t.plan = p;
     t.memory = *memory;
-    t.origin = t.next = 0;
+    t.next = 0;
     const int64_t panel = index % p->panels, cut = index / p->panels % p->cuts;
     index /= p->panels * p->cuts;
     const int64_t band = index % p->bands, field = index / p->bands % p->fields;
@@ -384,7 +369,7 @@ static scratch divide(const plan *p, void *memory) {
     int64_t bytes = p->width * LANES, lines = p->axes[0].taps * p->kept;
     s.joined = carve(&s, memory, lines * p->width, JOINED * sizeof(int16_t));
     for (int i = 0; i < PARITIES; i++)
-        s.offsets[i] = carve(&s, memory, p->weights->steps[i], sizeof(int32_t));
+        s.offsets[i] = carve(&s, memory, p->kept * p->weights->steps[i], sizeof(int32_t));
     s.padding = carve(&s, memory, LANES, 1);
     for (int i = 0; i < 2; i++) s.bytes[i] = carve(&s, memory, bytes, 1);
     s.pixels = carve(&s, memory, bytes, 1);
@@ -392,14 +377,15 @@ static scratch divide(const plan *p, void *memory) {
     return s;
 }
 
-/* Of each step, from an output's first joined line, as pack_depthwise() orders them. */
+/* Of each step, as pack_depthwise() orders them, where an output's first line has each place. */
 static void find_offsets(const plan *p, int parity, int32_t *offset) {
     const conv_axis *axes = p->axes;
-    for (int64_t z = 0; z < axes[0].taps; z++)
-        for (int64_t j = 0; j < joined_lines(axes[1].taps, parity); j++)
-            for (int64_t x = 0; x < axes[2].taps; x++)
-                *offset++ = (int32_t)(((z * p->kept + j) * p->width +
-                                       x * axes[2].dilation) * JOINED);
+    for (int64_t place = 0; place < p->kept; place++)
+        for (int64_t z = 0; z < axes[0].taps; z++)
+            for (int64_t j = 0; j < joined_lines(axes[1].taps, parity); j++)
+                for (int64_t x = 0; x < axes[2].taps; x++)
+                    *offset++ = (int32_t)(((z * p->kept + (place + j) % p->kept) * p->width +
+                                           x * axes[2].dilation) * JOINED);
 }
 
 /* Takes one task after the other, from as many stretches as there are threads in turns: what is
@@ -438,9 +424,9 @@ static void choose_tasks(plan *p) {
     const conv_axis *x = &p->axes[2], *y = &p->axes[1];
     const conv_shape *shape = p->image->shape;
     p->panels = divide_up(p->channels, LANES);
-    p->needed = joined_lines(y->taps, 1);
+    p->kept = joined_lines(y->taps, 1);
     const int64_t pixel_bytes = p->axes[0].taps * JOINED * (int64_t)sizeof(int16_t);
-    int64_t columns = (NEEDED_BYTES / (pixel_bytes * p->needed) - extent(x, 1)) / x->stride + 1;
+    int64_t columns = (JOINED_BYTES / (pixel_bytes * p->kept) - extent(x, 1)) / x->stride + 1;
     p->cuts = larger(divide_up(x->outputs, larger(columns, MIN_COLUMNS)), 1);
     p->columns = divide_up(x->outputs, p->cuts);
     p->width = extent(x, p->columns);
@@ -455,10 +441,6 @@ static void choose_tasks(plan *p) {
     const int64_t even = divide_up(bands, threads) * threads; /* as many for each */
     p->lines = smaller(larger(divide_up(lines, even), MIN_LINES), lines);
     p->bands = divide_up(lines, larger(p->lines, 1));
-
-    const int64_t all = divide_up(extent(y, p->lines), 2);
-    p->kept = smaller(larger(KEPT_BYTES / (pixel_bytes * p->width), 2 * p->needed), all);
-    p->kept = larger(p->kept, p->needed);
 }
 
 int depthwise(const product *p, const image_source *image) {

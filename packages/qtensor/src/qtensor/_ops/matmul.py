@@ -1,5 +1,7 @@
 """Matrix products of two quantized tensors, requantized in the same pass."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -58,26 +60,24 @@ def matmul_reference(
     return finish.reference(sums.unsqueeze(-1), -1).squeeze(-1)  # one channel: one multiplier
 
 
-def _finish(
-    a_scale: float, b_scale: float, device: torch.device, *output: object
-) -> Requantization:
-    one = torch.ones(1, device=device)
-    return Requantization(a_scale * b_scale, one, None, *output)  # type: ignore[arg-type]  # of any call
+def _finish(a_scale: float, b_scale: float, device: torch.device, *output: Any) -> Requantization:
+    return Requantization(a_scale * b_scale, torch.ones(1, device=device), None, *output)
 
 
-def check_matmul(
+def _check(
     a: Tensor,
     a_scale: float,
     a_zero_point: int,
     b: Tensor,
     b_scale: float,
     b_zero_point: int,
-    finish: Requantization,
-) -> tuple[int, ...]:
-    """Raise unless everything fits; returns the output's shape."""
+    *output: Any,
+) -> tuple[tuple[int, ...], Requantization]:
+    """Raise unless everything fits; returns the output's shape, and how it comes of the sums."""
     shape = _check_operands((a, a_scale, a_zero_point), (b, b_scale, b_zero_point))
+    finish = _finish(a_scale, b_scale, a.device, *output)
     finish.check(shape)
-    return shape
+    return shape, finish
 
 
 def _check_operands(a: tuple[Tensor, float, int], b: tuple[Tensor, float, int]) -> tuple[int, ...]:
@@ -104,25 +104,10 @@ def matmul_shape(a: Tensor, b: Tensor) -> tuple[int, ...]:
     return (*batch, *a.shape[-2:-1], *(b.shape[-1:] if b.dim() > 1 else ()))
 
 
-def matmul_cpu(
-    a: Tensor,
-    a_scale: float,
-    a_zero_point: int,
-    b: Tensor,
-    b_scale: float,
-    b_zero_point: int,
-    output_scale: float,
-    output_zero_point: int,
-    quant_min: int,
-    quant_max: int,
-    dtype: torch.dtype,
-    activation_min: float | None = None,
-    activation_max: float | None = None,
-) -> Tensor:
-    requantization = (output_scale, output_zero_point, quant_min, quant_max, dtype)
-    finish = _finish(a_scale, b_scale, a.device, *requantization, activation_min, activation_max)
-    shape = check_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, finish)
-    output = torch.empty(shape, dtype=dtype)
+def matmul_cpu(*arguments: Any) -> Tensor:
+    shape, finish = _check(*arguments)
+    a, _, a_zero_point, b, _, b_zero_point = arguments[:6]
+    output = torch.empty(shape, dtype=finish.dtype)
     call = _sums_call(a, a_zero_point, b, b_zero_point)
     finish.ask(call)
     _multiply(call, a, b, output)
@@ -184,18 +169,8 @@ def _batch_indices(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return indices[0], indices[1]
 
 
-def matmul_fake(
-    a: Tensor,
-    a_scale: float,
-    a_zero_point: int,
-    b: Tensor,
-    b_scale: float,
-    b_zero_point: int,
-    *output: object,
-    **named: object,
-) -> Tensor:
-    finish = _finish(a_scale, b_scale, a.device, *output, **named)
-    shape = check_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, finish)
+def matmul_fake(a: Tensor, *others: Any) -> Tensor:
+    shape, finish = _check(a, *others)
     return a.new_empty(shape, dtype=finish.dtype)
 
 

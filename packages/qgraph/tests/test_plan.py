@@ -275,3 +275,9 @@ def test_a_qconfig_of_another_range_than_the_tensor_has(
     )
     highest = [observer.spec.quant_max for observer in plan_of(prepared).observers]
     assert highest == [255, 255, 127]
+
+
+def test_sizes_are_no_operators(backend: BackendConfig, qconfig: QConfig) -> None:
+    model = two(lambda m, x: m.a(x).reshape(x.shape[0] * x.size(1), -1))
+    made = plan(model, backend, qconfig, torch.randn(2, 3, 4))
+    assert [node.target for node in made.operators()] == ["a", "reshape"]

@@ -122,7 +122,8 @@ class Report:
                 title,
                 total,
                 justify="right" if right else "left",
-                no_wrap=title in ("layer", "weight", "bytes"),
+                min_width={"weight": 11, "bytes": 9, "SQNR dB": 5}.get(title),
+                no_wrap=title == "layer",
                 overflow="fold",
             )
         for row in self.rows:

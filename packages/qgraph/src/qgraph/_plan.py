@@ -12,7 +12,7 @@ from torch import nn
 from ._backend_config import BackendPatternConfig
 from ._dtype_config import DTypeConfig
 from ._observer_spec import ObserverSpec
-from ._tracer import Untraceable, refuse_argument
+from ._tracer import Untraceable
 
 
 class Decision(Enum):
@@ -47,6 +47,7 @@ class NodePlan:
         target: the module's qualified name, or the function's or method's name.
         kind: the class of the module, or again the function's name.
         scope: the qualified name of the module in whose ``forward`` it is called.
+        is_operator: whether it computes tensors; what reads or computes sizes does not.
         decision: what becomes of it.
         why: the reason, in words.
         row: the backend's row for it, where there is one.
@@ -62,6 +63,7 @@ class NodePlan:
     target: str
     kind: str
     scope: str
+    is_operator: bool
     decision: Decision
     why: str
     row: BackendPatternConfig | None = None
@@ -117,12 +119,8 @@ class Plan:
             object.__setattr__(self, name, _frozen(getattr(self, name)))
 
     def operators(self) -> Iterator[NodePlan]:
-        """The plans of the nodes that compute something, in order."""
-        return (
-            node
-            for node in self.nodes.values()
-            if node.op.startswith("call_") and node.target != refuse_argument.__name__
-        )
+        """The plans of the nodes that compute tensors, in order."""
+        return (node for node in self.nodes.values() if node.is_operator)
 
     def counts(self) -> dict[Decision, int]:
         """How many operators each decision was taken for, children included."""

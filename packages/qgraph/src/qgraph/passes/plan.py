@@ -22,6 +22,7 @@ from .._plan import Decision, NodePlan, Plan
 from .._quant_type import QuantType
 from .._rows import Rows, pattern_of
 from .._tensor_sets import TensorSets
+from .._tracer import refuse_argument
 from .values import fits_rank, value_of
 
 
@@ -286,12 +287,16 @@ class _Planner:
         module = self.modules.get(str(node.target)) if node.op == "call_module" else None
         target = describe(node.target)
         scope = node.meta.get("scope", ("", None))[0]
+        value = value_of(node)
         return NodePlan(
             name=node.name,
             op=node.op,
             target=target,
             kind=type(module).__name__ if isinstance(module, nn.Module) else target,
             scope=target.rpartition(".")[0] if module is not None else scope,
+            is_operator=node.op.startswith("call_")
+            and node.target is not refuse_argument
+            and (value is None or value.holds_tensors),
             decision=decision,
             why=why,
             row=row,

@@ -22,10 +22,12 @@ class Value:
     Attributes:
         shape: its shape, ``None`` unless it is one tensor.
         is_float: whether it is a float tensor, or holds float tensors (and ``None``) only.
+        holds_tensors: whether it is or holds any tensor; a size does not.
     """
 
     shape: tuple[int, ...] | None
     is_float: bool
+    holds_tensors: bool
 
     @property
     def is_tensor(self) -> bool:
@@ -87,6 +89,7 @@ class _Recorder(Interpreter):
         n.meta["value"] = Value(
             tuple(result.shape) if isinstance(result, Tensor) else None,
             bool(leaves) and all(isinstance(x, Tensor) and _is_float(x) for x in leaves),
+            any(isinstance(x, Tensor) for x in leaves),
         )
         return result
 

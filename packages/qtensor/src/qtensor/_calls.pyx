@@ -54,6 +54,7 @@ cdef int describe(tensor, dlpack_tensor *described) except -1:
 cdef object _Tensor = Tensor, _Parameter = Parameter
 cdef object _grad_enabled = torch.is_grad_enabled
 cdef object _dispatch_modes = torch._C._len_torch_dispatch_stack
+cdef object _forward_ad = torch.autograd.forward_ad
 cdef object _functorch_level = torch._C._functorch.peek_interpreter_stack
 cdef object _included = torch._C._dispatch_tls_is_dispatch_key_included
 # make_fx(pre_dispatch=True) keeps a stack of its own.
@@ -65,6 +66,8 @@ cdef object _PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 
 cpdef bint unobserved() except -1:
     """Whether no mode, tracer or transform of torch wants to see operators now."""
+    if _forward_ad._current_level >= 0:  # within dual_level()
+        return False
     return not _dispatch_modes() and _functorch_level() is None and not _included(_PRE_DISPATCH)
 
 

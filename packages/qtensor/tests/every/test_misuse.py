@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map_only
+
+import qtensor
 
 from .kernels import assert_same, tensors
 from .operators import examples
@@ -65,6 +68,41 @@ def test_backward_names_the_operator(example):
         torch.func.grad(total)(value)
     with pytest.raises(RuntimeError, match=rf"{name} cannot be differentiated by torch\.func"):
         torch.func.jvp(total, (value,), (value,))
+
+
+def _floats(example):
+    return [
+        position
+        for position, value in enumerate(example.arguments)
+        if isinstance(value, Tensor) and value.is_floating_point()
+    ]
+
+
+@pytest.mark.parametrize("example", [x for x in examples() if _floats(x)], ids=str)
+def test_dual_numbers_are_refused(example):
+    """Whatever argument they are: the derivative would be lost without a word."""
+    refused = rf"qtensor\.{example.operator}\b.* cannot be differentiated in forward mode"
+    for position in _floats(example):
+        arguments = list(example.arguments)
+        value = arguments[position]
+        with forward_ad.dual_level():
+            arguments[position] = forward_ad.make_dual(value, torch.ones_like(value))
+            with pytest.raises(RuntimeError, match=refused):
+                example.op(*arguments)
+
+
+def test_dual_numbers_are_refused_by_functions_and_modules():
+    x = torch.randn(3, 4)
+    layer = qtensor.nn.quantized.dynamic.Linear(4, 2)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, x)
+        with pytest.raises(RuntimeError, match="in DynamicQuantizedLinear cannot be diff"):
+            layer(dual)
+        with pytest.raises(RuntimeError, match="quantize_per_tensor cannot be differentiated in"):
+            qtensor.quantize_per_tensor(dual, 0.1, 0, qtensor.qint8)
+        with pytest.raises(RuntimeError, match=r"forward mode: use backward\(\)"):
+            qtensor.fake_quantize_per_tensor_affine(dual, 0.1, 0, -128, 127)
+        assert torch.equal(layer(x), layer(x.clone()))  # others still work there
 
 
 @pytest.mark.parametrize("example", examples(), ids=str)

@@ -157,21 +157,24 @@ def _autograd(
     kernel = make_autograd_impl(op, Info(backward, setup_context))
 
     def checked(keys: Any, *args: Any, **kwargs: Any) -> Any:
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            _refuse_transform(name, args, "use backward()" if gradient else _NO_GRADIENT)
+        transformed = torch._C._functorch.peek_interpreter_stack() is not None
+        if transformed or forward_ad._current_level >= 0:
+            why = "use backward()" if gradient else _NO_GRADIENT
+            _refuse_derivative(name, args, transformed, why)
         return kernel(keys, *args, **kwargs)
 
     return checked
 
 
-def _refuse_transform(name: str, args: tuple[Any, ...], why: str) -> None:
-    """Raise if ``torch.func`` is differentiating by one of the arguments, which torch would refuse
-    in its own terms (``grad``) or not even notice (``jvp``)."""
+def _refuse_derivative(name: str, args: tuple[Any, ...], transformed: bool, why: str) -> None:
+    """Raise if ``torch.func`` or forward-mode differentiation is at work by one of the arguments,
+    which torch would refuse in its own terms (``grad``) or not even notice (the rest)."""
     given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
-    backward = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in given)
+    backward = transformed and torch.is_grad_enabled() and any(x.requires_grad for x in given)
     unpack: Any = forward_ad.unpack_dual
     if backward or any(unpack(leaf).tangent is not None for leaf in given):
-        raise RuntimeError(f"{called(name)} cannot be differentiated by torch.func: {why}")
+        by = "by torch.func" if transformed else "in forward mode"
+        raise RuntimeError(f"{called(name)} cannot be differentiated {by}: {why}")
 
 
 _NO_GRADIENT = (

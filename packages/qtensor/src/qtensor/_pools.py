@@ -4,7 +4,7 @@
 tensor and keep its parameters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -13,8 +13,7 @@ from ._arguments import quantized
 from ._one_call import Call, one_call
 from ._ops import pool
 from ._qtensor import QTensor, parameters, wrapped
-
-Ints = int | Sequence[int]
+from ._sizes import Ints, each
 
 POOLS: dict[str, Callable[..., Call | QTensor]] = {}
 
@@ -91,16 +90,12 @@ def _pooled(
 
 def _windows(dims: int, kernel_size: Ints, stride: Ints | None, *others: Ints) -> list[Any]:
     """The geometry, with an integer for each dimension; torch's empty stride is none given."""
-    return [_each(dims, value) for value in (kernel_size, stride or kernel_size, *others)]
-
-
-def _each(dims: int, value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
+    return [each(value, dims) for value in (kernel_size, stride or kernel_size, *others)]
 
 
 def _full_size(input: QTensor, dims: int, output_size: Any) -> tuple[int, ...]:
     """``output_size`` with the input's own sizes for those that are ``None``."""
-    wanted, given = _each(dims, output_size), input._data.shape[-dims:]
+    wanted, given = each(output_size, dims), input._data.shape[-dims:]
     if len(wanted) != dims:
         return wanted  # which the operator will refuse
     return tuple(n if m is None else m for m, n in zip(wanted, given, strict=True))

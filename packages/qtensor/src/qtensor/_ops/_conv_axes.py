@@ -65,7 +65,10 @@ class Geometry(NamedTuple):
         """
         axes = len(weight) - 2
         if len(input) != axes + 2:
-            raise TypeError(f"expected an input of shape {_SHAPES[axes]}, got {tuple(input)}")
+            raise TypeError(
+                f"expected an input of shape {_SHAPES[axes]}, got {tuple(input)}; of a single "
+                "image make a batch with unsqueeze(0)"
+            )
         outputs = weight[self.channel_axis] * self.shared_by
         self._check_channels(input, weight, outputs)
         self._check_values(axes)

@@ -103,8 +103,8 @@ class Requantization(NamedTuple):
         t = torch.where(t < highest, t, highest)
         return (t.round() + self.output_zero_point).to(self.dtype)
 
-    def ask(self, call: _kernels.Product) -> None:
-        """Makes a kernel call requantize."""
+    def configure(self, call: _kernels.Product) -> None:
+        """Makes a kernel call requantize its sums so."""
         call.scale(self._multipliers(), self._scaled_bias(), *self.bounds())
         call.requantize(
             self.output_scale,
@@ -153,8 +153,8 @@ class Dequantization(NamedTuple):
         y = activated(y, self.activation, self.negative_slope)
         return bounded(y, self.activation_min, self.activation_max)
 
-    def ask(self, call: _kernels.Product) -> None:
-        """Makes a kernel call dequantize."""
+    def configure(self, call: _kernels.Product) -> None:
+        """Makes a kernel call dequantize its sums so."""
         low, high = self.activation_min, self.activation_max
         call.scale(
             self.weight_scales.contiguous(),

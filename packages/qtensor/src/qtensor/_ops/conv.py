@@ -265,7 +265,7 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         input, input_zero_point, weight, zero_points, geometry, finish, _ = read(*arguments)
         known = known_zero_points(weight, zero_points, geometry)
         call = sums_call(input, input_zero_point, known)
-        finish.ask(call)
+        finish.configure(call)
         forms = packed_forms(cache, weight, zero_points, geometry)
         depthwise = _depthwise(weight, geometry)
         planned = plans(weight.shape, geometry, finish.dtype)

@@ -96,7 +96,7 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
         _, weight, zero_points, geometry, rounding, finish, _ = read(*arguments)
         known = known_zero_points(weight, zero_points, geometry)
         call = _kernels.Product(0, contiguous(known))
-        finish.ask(call)
+        finish.configure(call)
         amax = rounding.amax
         forms = packed_forms(cache, weight, zero_points, geometry)
         planned = plans(weight.shape, geometry, torch.float32)

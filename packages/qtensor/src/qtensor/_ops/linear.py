@@ -146,7 +146,7 @@ def prepare_linear(
     finish = Requantization(input_scale, weight_scales, bias, *output_arguments)
     check_linear(input, input_scale, input_zero_point, weight, weight_zero_points, finish)
     call = sums_call(input, input_zero_point, weight_zero_points)
-    finish.ask(call)
+    finish.configure(call)
     dtype, weight_shape = finish.dtype, tuple(weight.shape)
     forms = cache.forms(weight, weight_zero_points)
 

@@ -103,7 +103,7 @@ def prepare_linear_dynamic(
     finish = Dequantization(weight_scales, bias, *output_arguments)
     check_linear_dynamic(input, weight, weight_zero_points, rounding, finish)
     call = _kernels.Product(0, contiguous(weight_zero_points))
-    finish.ask(call)
+    finish.configure(call)
     amax = rounding.amax
     n, k = weight_shape = tuple(weight.shape)
     forms = cache.forms(weight, weight_zero_points)

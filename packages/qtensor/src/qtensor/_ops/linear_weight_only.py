@@ -89,7 +89,7 @@ def prepare_linear_weight_only(
     finish = Dequantization(weight_scales, bias, *output_arguments)
     check_linear_weight_only(input, weight, weight_zero_points, finish)
     call = _kernels.Product(0, contiguous(weight_zero_points))
-    finish.ask(call)
+    finish.configure(call)
     panels = _panels(weight.detach())
     n, k = weight_shape = tuple(weight.shape)
 

@@ -253,7 +253,7 @@ def _prepare(cache: PackedWeights, *arguments: Any) -> Run:
 
     def steps(hidden: tuple[float, int], cell: tuple[float, int]) -> _Steps:
         call = sums_call(given.input, hidden[1], given.weight_zero_points)
-        given.gates(hidden[0]).ask(call)
+        given.gates(hidden[0]).configure(call)
         return _Steps(call, _kernels.LSTMCell(tables, _binaries(stages, cell), signed), forms)
 
     tables = _tables(stages, given.input.dtype)

@@ -109,7 +109,7 @@ def matmul_cpu(*arguments: Any) -> Tensor:
     a, _, a_zero_point, b, _, b_zero_point = arguments[:6]
     output = torch.empty(shape, dtype=finish.dtype)
     call = _sums_call(a, a_zero_point, b, b_zero_point)
-    finish.ask(call)
+    finish.configure(call)
     _multiply(call, a, b, output)
     return output
 

@@ -9,13 +9,10 @@ from .._one_call import Call
 from .._ops.interpolate import interpolate_linear, interpolate_nearest
 from .._ops.pool import adaptive_avg_pool
 from .._qtensor import QTensor, in_float, parameters
+from .._sizes import each
 from ._register import stands_for
 
 _LINEAR = ("linear", "bilinear", "trilinear")
-
-
-def _each(value: Any, spatial: int) -> list[Any]:
-    return list(value) if isinstance(value, (tuple, list)) else [value] * spatial
 
 
 @stands_for("interpolate", per_tensor=True, of_bytes=True)
@@ -41,14 +38,14 @@ def _interpolate(
         raise ValueError(
             f"expected either size or scale_factor, got size={size}, scale_factor={scale_factor}"
         )
-    factors: list[float] | None = None
+    factors: tuple[float, ...] | None = None
     if scale_factor is not None:
-        factors = _each(scale_factor, spatial)
-        sizes = [int(n * factor) for n, factor in zip(data.shape[2:], factors, strict=True)]
+        factors = each(scale_factor, spatial)
+        sizes = tuple(int(n * by) for n, by in zip(data.shape[2:], factors, strict=True))
         if recompute_scale_factor:
             factors = None
     else:
-        sizes = _each(size, spatial)
+        sizes = each(size, spatial)
     if mode == "area":
         return Call(adaptive_avg_pool, (data, sizes, input._zero_point), output)
     if mode in _LINEAR:

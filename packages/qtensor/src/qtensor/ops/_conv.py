@@ -11,8 +11,9 @@ from .._dtypes import QDType, quint8
 from .._ops import conv
 from .._qparams import per_tensor_qparams
 from .._qtensor import QTensor
+from .._sizes import Ints
 from . import _geometry
-from ._geometry import Ints, named
+from ._geometry import named
 from ._product import product
 
 

@@ -7,8 +7,9 @@ from torch import Tensor
 from .._arguments import weight_arguments
 from .._ops import conv_dynamic as conv
 from .._qtensor import QTensor
+from .._sizes import Ints
 from . import _geometry
-from ._geometry import Ints, named
+from ._geometry import named
 
 
 def _plain(axes: int) -> Callable[..., Tensor]:

@@ -1,21 +1,17 @@
 """The geometry of convolutions, in the form that the operators below take."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-Ints = int | Sequence[int]
+from .._sizes import Ints, each
+
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def each(value: Ints, axes: int) -> tuple[int, ...]:
-    """One value for each spatial axis."""
-    return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
 def plain(
     axes: int, stride: Ints, padding: Ints, dilation: Ints, groups: int, padding_mode: str
 ) -> tuple[Any, ...]:
-    """Of a convolution."""
+    """What operators take after the bias to know a convolution's geometry."""
     sizes = [each(value, axes) for value in (stride, padding, dilation)]
     return (*sizes, groups, padding_mode)
 
@@ -23,7 +19,7 @@ def plain(
 def transposed(
     axes: int, stride: Ints, padding: Ints, output_padding: Ints, groups: int, dilation: Ints
 ) -> tuple[Any, ...]:
-    """Of a transposed convolution."""
+    """:func:`plain` of a transposed convolution, in the order of its operators."""
     sizes = [each(value, axes) for value in (stride, padding, output_padding)]
     return (*sizes, groups, each(dilation, axes))
 

@@ -1,9 +1,10 @@
 """Pooling and dropout of quantized tensors, under their old names."""
 
 from .._arguments import quantized
-from .._pools import Ints, pooling
+from .._pools import pooling
 from .._qparams import QParams
 from .._qtensor import QTensor, parameters
+from .._sizes import Ints
 from ._requantize import requantize
 
 _max_pool1d, _max_pool2d = pooling("max_pool1d"), pooling("max_pool2d")

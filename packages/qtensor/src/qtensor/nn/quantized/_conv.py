@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..._kernels import PADDING_MODES
 from ..._ops import conv
 from ..._qtensor import QTensor
-from ...ops._geometry import Ints, each
+from ..._sizes import Ints, each
 from ._from_float import unfused
 from ._layer import QuantizedLayer
 from ._weight import WeightModule

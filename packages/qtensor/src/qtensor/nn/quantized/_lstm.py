@@ -45,7 +45,7 @@ class _Cell(LSTMCellBase):
     def _get_name(self) -> str:
         return "QuantizedLSTMCell"
 
-    def sequence(self, x: Tensor, state: State | None) -> State:
+    def sequence(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """All steps, see :meth:`LSTMCellBase.sequence`."""
         if self.split_gates:  # four products a step, each requantized in its own way
             return super().sequence(x, state)
@@ -60,10 +60,8 @@ class _Cell(LSTMCellBase):
             *self._stages(),
             cache=self.hgates._packed,
         )
-        return wrapped(outputs, self._hidden), (
-            wrapped(outputs[-1], self._hidden),
-            wrapped(cell, self._cell),
-        )  # type: ignore[return-value]  # outputs, and a state
+        last = wrapped(outputs[-1], self._hidden), wrapped(cell, self._cell)
+        return wrapped(outputs, self._hidden), last
 
     def _stages(self) -> tuple[list[Any], ...]:
         """How the operator quantizes its stages: in its order, and as its four lists."""

@@ -89,7 +89,7 @@ class LSTMCellBase(nn.Module):
             hidden = self._zero_state(x.shape[0], x)
         return self._step(self._project(x), hidden)
 
-    def sequence(self, x: Tensor, state: State | None) -> State:
+    def sequence(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """All steps.
 
         Args:
@@ -106,7 +106,7 @@ class LSTMCellBase(nn.Module):
         for t in range(len(x)):
             state = self._step([part[t] for part in projected], state)
             outputs.append(state[0])
-        return torch.stack(outputs), state  # type: ignore[return-value]  # outputs, and a state
+        return torch.stack(outputs), state
 
     def _project(self, x: Tensor) -> list[Tensor]:
         """What the gates get from the input: all in one tensor, or one each."""

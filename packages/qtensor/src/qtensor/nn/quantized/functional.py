@@ -20,12 +20,12 @@ from ... import ops
 from ..._arguments import quantized
 from ..._pools import pooling
 from ..._qtensor import QTensor
+from ..._sizes import Ints
 from ...ops import conv1d as conv1d
 from ...ops import conv2d as conv2d
 from ...ops import conv3d as conv3d
 from ...ops import linear as linear
 
-_Ints = int | list[int] | tuple[int, ...]
 _Size = Any  # int, None, or a sequence of these: as many as there are axes
 
 
@@ -39,9 +39,9 @@ _adaptive_avg_pool3d = pooling("adaptive_avg_pool3d")
 
 def avg_pool2d(
     input: QTensor,
-    kernel_size: _Ints,
-    stride: _Ints | None = None,
-    padding: _Ints = 0,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -53,9 +53,9 @@ def avg_pool2d(
 
 def avg_pool3d(
     input: QTensor,
-    kernel_size: _Ints,
-    stride: _Ints | None = None,
-    padding: _Ints = 0,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -77,35 +77,33 @@ def adaptive_avg_pool3d(input: QTensor, output_size: _Size) -> Any:
 
 def max_pool1d(
     input: QTensor,
-    kernel_size: _Ints,
-    stride: _Ints | None = None,
-    padding: _Ints = 0,
-    dilation: _Ints = 1,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """See :func:`torch.nn.functional.max_pool1d`; there are no indices to return."""
-    _refuse_indices(return_indices)
-    return _max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode)
+    """See :func:`torch.nn.functional.max_pool1d`; ``return_indices`` is refused: there are none."""
+    return _max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool2d(
     input: QTensor,
-    kernel_size: _Ints,
-    stride: _Ints | None = None,
-    padding: _Ints = 0,
-    dilation: _Ints = 1,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """See :func:`torch.nn.functional.max_pool2d`; there are no indices to return."""
-    _refuse_indices(return_indices)
-    return _max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+    """See :func:`torch.nn.functional.max_pool2d`; ``return_indices`` is refused: there are none."""
+    return _max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def interpolate(
     input: QTensor,
-    size: _Ints | None = None,
+    size: Ints | None = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
@@ -120,7 +118,7 @@ def interpolate(
 
 def upsample(
     input: QTensor,
-    size: _Ints | None = None,
+    size: Ints | None = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
@@ -131,7 +129,7 @@ def upsample(
 
 def upsample_bilinear(
     input: QTensor,
-    size: _Ints | None = None,
+    size: Ints | None = None,
     scale_factor: float | Sequence[float] | None = None,
 ) -> Any:
     """:func:`interpolate` of mode ``"bilinear"`` with corners aligned."""
@@ -140,16 +138,11 @@ def upsample_bilinear(
 
 def upsample_nearest(
     input: QTensor,
-    size: _Ints | None = None,
+    size: Ints | None = None,
     scale_factor: float | Sequence[float] | None = None,
 ) -> Any:
     """:func:`interpolate` of mode ``"nearest"``."""
     return interpolate(input, size, scale_factor)
-
-
-def _refuse_indices(return_indices: bool) -> None:
-    if return_indices:
-        raise NotImplementedError("return_indices: pooling of quantized tensors gives no indices")
 
 
 # ---- activations --------------------------------------------------------------------------------

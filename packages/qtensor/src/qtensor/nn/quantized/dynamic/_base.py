@@ -20,7 +20,8 @@ class DynamicLayer(FloatLayer):
     reduce_range: bool
 
     def _quant_max(self, reduce_range: bool | None = None) -> int:
-        return 127 if (self.reduce_range if reduce_range is None else reduce_range) else 255
+        reduced = self.reduce_range if reduce_range is None else reduce_range
+        return 127 if reduced else 255
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:

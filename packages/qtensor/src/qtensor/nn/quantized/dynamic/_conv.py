@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ...._ops import conv_dynamic as conv
-from ....ops._geometry import Ints
+from ...._sizes import Ints
 from .._conv import ConvLayer, PlainConv, TransposedConv
 from ._base import DynamicLayer
 

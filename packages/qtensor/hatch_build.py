@@ -37,12 +37,14 @@ EXTENSIONS = {
         *("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),
         *("attention*.c", "shuffle.c", "blocks.c", "half*.c"),
     ),
-    "_fake_quantize": ("fake_quantize*.c", "statistics*.c", "running_range.c"),
+    "_fake_quantize": (
+        *("fake_quantize*.c", "statistics*.c", "running_range.c", "blocks.c", "half*.c"),
+    ),
     "_pooling": ("pool*.c", "interpolate*.c"),
     "_calls": (),
     "_recalled": (),
     "_requantize": ("requantize*.c",),
-    "_statistics": ("statistics*.c", "running_range.c"),
+    "_statistics": ("statistics*.c", "running_range.c", "half*.c"),
     "_embedding": ("embedding*.c",),
 }
 # Contraction would let the compiler fuse a multiply and an add, and results would then differ

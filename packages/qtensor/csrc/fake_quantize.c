@@ -69,99 +69,146 @@ static fake_quantize_params params_from(const cut *cut, int64_t i) {
                                   p->hi + i};
 }
 
+/* ---- Blocks --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const float_input *grad, *x; /* grad is NULL forward */
+    const float_output *result;
+} tensors;
+
+/* n floats of each, where kernels can read and write them: where they are, or in buffers. */
+typedef struct {
+    const float *grad, *x;
+    float *result;
+    float buffers[3][BUFFER_FLOATS];
+} block;
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* The largest n. */
+static int64_t block_size(const tensors *t, int64_t most) {
+    most = smaller(most, t->grad ? reads_at_once(t->grad) : most);
+    return smaller(most, smaller(reads_at_once(t->x), writes_at_once(t->result)));
+}
+
+static void open_block(const tensors *t, int64_t begin, int64_t n, block *b) {
+    b->grad = t->grad ? read_floats(t->grad, begin, n, b->buffers[0]) : NULL;
+    b->x = read_floats(t->x, begin, n, b->buffers[1]);
+    b->result = place_for_floats(t->result, begin, b->buffers[2]);
+}
+
+static void close_block(const tensors *t, int64_t begin, int64_t n, const block *b) {
+    write_floats(t->result, begin, n, b->result);
+}
+
 /* ---- Forward and backward ------------------------------------------------------------------- */
 
 typedef struct {
     const fake_quantize_kernels *kernels;
-    const float *grad, *x; /* grad is NULL forward */
-    float *result;
+    tensors tensors;
     const cut *cut;
 } map_context;
 
-static void map_chunk(const map_context *c, int64_t begin, int64_t end) {
+static void map_block(const map_context *c, int64_t begin, int64_t n) {
     const int64_t call = c->cut->spread ? c->cut->width : c->cut->inner;
-    while (begin < end) {
-        const int64_t within = begin % call, left = call - within;
-        const int64_t n = left < end - begin ? left : end - begin;
-        const int64_t at = c->cut->spread ? within : begin / call % c->cut->channels;
-        const fake_quantize_params params = params_from(c->cut, at);
-        if (c->grad) {
-            c->kernels->backward(c->grad + begin, c->x + begin, c->result + begin, n, &params,
+    block b;
+    open_block(&c->tensors, begin, n, &b);
+    for (int64_t done = 0, length; done < n; done += length) {
+        const int64_t at = begin + done, within = at % call;
+        length = smaller(call - within, n - done);
+        const fake_quantize_params params =
+            params_from(c->cut, c->cut->spread ? within : at / call % c->cut->channels);
+        if (b.grad) {
+            c->kernels->backward(b.grad + done, b.x + done, b.result + done, length, &params,
                                  c->cut->spread);
         } else {
-            c->kernels->forward(c->x + begin, c->result + begin, n, &params, c->cut->spread);
+            c->kernels->forward(b.x + done, b.result + done, length, &params, c->cut->spread);
         }
-        begin += n;
     }
+    close_block(&c->tensors, begin, n, &b);
 }
 
 enum { CHUNK = 1 << 16 };
 
 /* From the end: that is what the cache holds of a tensor just written, or just observed. */
 static void map_range(const void *context, int64_t begin, int64_t end) {
+    const map_context *c = context;
+    const int64_t most = block_size(&c->tensors, CHUNK);
     while (end > begin) {
-        const int64_t start = end - begin > CHUNK ? end - CHUNK : begin;
-        map_chunk(context, start, end);
-        end = start;
+        const int64_t n = smaller(end - begin, most);
+        map_block(c, end - n, n);
+        end -= n;
     }
 }
 
+static void expect_floats(const float_output *y, int64_t n) {
+    expect_writes(y->data, n * (int64_t)(y->format->narrow ? sizeof(uint16_t) : sizeof(float)));
+}
+
 static enum fake_quantize_status map_tensor(
-    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *result,
-    const fake_quantize_layout *layout, int threads) {
+    const fake_quantize_kernels *kernels, const float_input *grad, const float_input *x,
+    const float_output *result, const fake_quantize_layout *layout, int threads) {
     cut cut;
     const enum fake_quantize_status status = make_cut(&cut, layout);
     if (status != FAKE_QUANTIZE_DONE) {
         return status;
     }
     const int64_t size = layout->outer * layout->channels * layout->inner;
-    const map_context context = {kernels, grad, x, result, &cut};
-    expect_writes(result, size * (int64_t)sizeof *result);
-    parallel(size, GRAIN / sizeof *x, threads, map_range, &context);
+    const map_context context = {kernels, {grad, x, result}, &cut};
+    expect_floats(result, size);
+    parallel(size, GRAIN / sizeof(float), threads, map_range, &context);
     free(cut.memory);
     return FAKE_QUANTIZE_DONE;
 }
 
 enum fake_quantize_status fake_quantize_forward(
-    const fake_quantize_kernels *kernels, const float *x, float *y,
+    const fake_quantize_kernels *kernels, const float_input *x, const float_output *y,
     const fake_quantize_layout *layout, int threads) {
     return map_tensor(kernels, NULL, x, y, layout, threads);
 }
 
 enum fake_quantize_status fake_quantize_backward(
-    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *grad_x,
-    const fake_quantize_layout *layout, int threads) {
+    const fake_quantize_kernels *kernels, const float_input *grad, const float_input *x,
+    const float_output *grad_x, const fake_quantize_layout *layout, int threads) {
     return map_tensor(kernels, grad, x, grad_x, layout, threads);
 }
 
 /* ---- Backward with gradients of the parameters ---------------------------------------------- */
 
-/* Per tensor, blocks of this size have a sum each; threads share the blocks. Per channel they
+/* Per tensor, pieces of this size have a sum each; threads share the pieces. Per channel they
  * share the channels, and each is summed in the order of memory. */
-enum { BLOCK = 1 << 16 };
+enum { PIECE = 1 << 16 };
 
 typedef struct {
     const fake_quantize_kernels *kernels;
-    const float *grad, *x;
-    float *grad_x;
+    tensors tensors;
     const cut *cut;
-    fake_quantize_sums sums; /* one for each block, channel or element of a row */
+    fake_quantize_sums sums; /* one for each piece, channel or element of a row */
 } learn_context;
 
+/* `param` and `sum` are those of the first element; of a spread cut, each has its own. */
 static void learn_run(const learn_context *c, int64_t begin, int64_t n, int64_t param,
                       int64_t sum) {
-    const fake_quantize_params params = params_from(c->cut, param);
-    const fake_quantize_sums sums = {c->sums.scale + sum, c->sums.zero_point + sum};
-    c->kernels->learn(c->grad + begin, c->x + begin, c->grad_x + begin, n, &params,
-                      c->cut->spread, &sums);
+    const int64_t most = block_size(&c->tensors, n);
+    const int spread = c->cut->spread;
+    block b;
+    for (int64_t done = 0, some; done < n; done += some) {
+        some = smaller(most, n - done);
+        const int64_t skip = spread ? done : 0;
+        const fake_quantize_params params = params_from(c->cut, param + skip);
+        const fake_quantize_sums sums = {c->sums.scale + sum + skip,
+                                         c->sums.zero_point + sum + skip};
+        open_block(&c->tensors, begin + done, some, &b);
+        c->kernels->learn(b.grad, b.x, b.result, some, &params, spread, &sums);
+        close_block(&c->tensors, begin + done, some, &b);
+    }
 }
 
-static void learn_blocks(const void *context, int64_t begin, int64_t end) {
+static void learn_pieces(const void *context, int64_t begin, int64_t end) {
     const learn_context *c = context;
     const int64_t size = c->cut->outer * c->cut->inner;
-    for (int64_t b = begin; b < end; b++) {
-        const int64_t left = size - b * BLOCK;
-        learn_run(c, b * BLOCK, left < BLOCK ? left : BLOCK, 0, b);
+    for (int64_t i = begin; i < end; i++) {
+        learn_run(c, i * PIECE, smaller(PIECE, size - i * PIECE), 0, i);
     }
 }
 
@@ -190,27 +237,27 @@ static double total(const double *values, int64_t from, int64_t n) {
 }
 
 enum fake_quantize_status fake_quantize_learn(
-    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *grad_x,
-    float *grad_scale, float *grad_zero_point, double grad_factor,
+    const fake_quantize_kernels *kernels, const float_input *grad, const float_input *x,
+    const float_output *grad_x, float *grad_scale, float *grad_zero_point, double grad_factor,
     const fake_quantize_layout *layout, int threads) {
     const int64_t size = layout->outer * layout->channels * layout->inner;
-    const int64_t blocks = (size + BLOCK - 1) / BLOCK;
+    const int64_t pieces = (size + PIECE - 1) / PIECE;
     cut cut;
     const enum fake_quantize_status status = make_cut(&cut, layout);
     if (status != FAKE_QUANTIZE_DONE) {
         return status;
     }
     const int per_tensor = layout->channels == 1;
-    const int64_t count = per_tensor ? blocks : cut.width;
+    const int64_t count = per_tensor ? pieces : cut.width;
     double *memory = calloc(2 * (size_t)count + 1, sizeof *memory);
     if (!memory) {
         free(cut.memory);
         return FAKE_QUANTIZE_NO_MEMORY;
     }
-    const learn_context context = {kernels, grad, x, grad_x, &cut, {memory, memory + count}};
-    expect_writes(grad_x, size * (int64_t)sizeof *grad_x);
+    const learn_context context = {kernels, {grad, x, grad_x}, &cut, {memory, memory + count}};
+    expect_floats(grad_x, size);
     if (per_tensor) {
-        parallel(blocks, 1, threads, learn_blocks, &context);
+        parallel(pieces, 1, threads, learn_pieces, &context);
     } else {
         parallel(layout->channels, GRAIN * layout->channels / (4 * size + 1) + 1, threads,
                  learn_channels, &context);

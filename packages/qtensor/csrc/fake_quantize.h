@@ -6,7 +6,7 @@
 #ifndef QTENSOR_FAKE_QUANTIZE_H
 #define QTENSOR_FAKE_QUANTIZE_H
 
-#include <stdint.h>
+#include "blocks.h"
 
 /* One value for each channel, or for each element of a row.
  *
@@ -38,7 +38,8 @@ typedef struct {
 extern const fake_quantize_kernels fake_quantize_scalar, fake_quantize_avx2;
 
 /* ---- Drivers ---------------------------------------------------------------------------------
- * Tensors are dense and of one memory format; `threads` is the most that may be used. */
+ * Outputs are dense, and inputs are read in the order of their memory; both are of one type.
+ * `threads` is the most that may be used. */
 
 /* A tensor as (outer, channels, inner) in memory order; channels is 1 per tensor. */
 typedef struct {
@@ -60,18 +61,18 @@ enum fake_quantize_status {
 };
 
 enum fake_quantize_status fake_quantize_forward(
-    const fake_quantize_kernels *kernels, const float *x, float *y,
+    const fake_quantize_kernels *kernels, const float_input *x, const float_output *y,
     const fake_quantize_layout *layout, int threads);
 
 enum fake_quantize_status fake_quantize_backward(
-    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *grad_x,
-    const fake_quantize_layout *layout, int threads);
+    const fake_quantize_kernels *kernels, const float_input *grad, const float_input *x,
+    const float_output *grad_x, const fake_quantize_layout *layout, int threads);
 
 /* Also the gradients of scale and zero point, one for each channel. Neither depends on `threads`:
  * every sum has an order of its own. */
 enum fake_quantize_status fake_quantize_learn(
-    const fake_quantize_kernels *kernels, const float *grad, const float *x, float *grad_x,
-    float *grad_scale, float *grad_zero_point, double grad_factor,
+    const fake_quantize_kernels *kernels, const float_input *grad, const float_input *x,
+    const float_output *grad_x, float *grad_scale, float *grad_zero_point, double grad_factor,
     const fake_quantize_layout *layout, int threads);
 
 #endif

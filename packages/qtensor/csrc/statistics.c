@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "parallel.h"
 
@@ -24,7 +25,7 @@ static void take_range(value_range *all, const value_range *part) {
 /* The same values with their dimensions in the order of memory and as few as possible; at least
  * one. `without`: a dimension to leave out, or -1. */
 static strided_tensor in_memory_order(const strided_tensor *tensor, int without) {
-    strided_tensor view = {.data = tensor->data, .dimensions = 0};
+    strided_tensor view = {.data = tensor->data, .format = tensor->format, .dimensions = 0};
     for (int d = 0; d < tensor->dimensions; d++) {
         if (d == without || tensor->sizes[d] == 1) {
             continue;
@@ -61,46 +62,74 @@ static int64_t number_of_values(const strided_tensor *view) {
     return n;
 }
 
-/* Where value number `index` lies, in the order of memory. */
-static int64_t offset_of(const strided_tensor *view, int64_t index) {
+static int size_of(const float_format *format) {
+    return format->widen ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* Where value number `index` lies, in the order of dimensions. */
+static const void *value_at(const strided_tensor *view, int64_t index) {
     int64_t offset = 0;
     for (int d = view->dimensions - 1; d >= 0; d--) {
         offset += index % view->sizes[d] * view->strides[d];
         index /= view->sizes[d];
     }
-    return offset;
+    return (const char *)view->data + offset * size_of(view->format);
 }
 
 typedef void run_function(void *context, const float *x, int64_t n);
 
-enum { BUFFER = 1024, LONG_RUN = 64 };
+enum { LONG_RUN = 64 };
 
-/* Calls `run` for the values from number `begin` to `end`, where they are if many lie together,
- * else gathered into a buffer. */
+/* Floats, or half floats that become ones when the buffer is full. */
+typedef struct {
+    float floats[BUFFER_FLOATS];
+    uint16_t halves[BUFFER_FLOATS];
+    int64_t filled;
+} value_buffer;
+
+/* Takes up to n values, `step` apart, as far as there is room; returns how many. */
+static int64_t take_values(value_buffer *b, const void *x, int64_t step, int64_t n, int halves) {
+    n = smaller(n, BUFFER_FLOATS - b->filled);
+    if (!halves) {
+        for (int64_t i = 0; i < n; i++) {
+            b->floats[b->filled + i] = ((const float *)x)[i * step];
+        }
+    } else if (step == 1) {
+        memcpy(b->halves + b->filled, x, (size_t)n * sizeof *b->halves);
+    } else {
+        for (int64_t i = 0; i < n; i++) {
+            b->halves[b->filled + i] = ((const uint16_t *)x)[i * step];
+        }
+    }
+    b->filled += n;
+    return n;
+}
+
+/* Calls `run` for the values from number `begin` to `end`, where they are if they are floats and
+ * many lie together, else gathered into a buffer. */
 static void for_runs(const strided_tensor *view, int64_t begin, int64_t end, run_function *run,
                      void *context) {
     const int last = view->dimensions - 1;
     const int64_t length = view->sizes[last], step = view->strides[last];
-    float buffer[BUFFER];
-    int64_t filled = 0;
+    const int halves = view->format->widen != NULL;
+    value_buffer buffer = {.filled = 0};
     while (begin < end) {
-        const float *x = view->data + offset_of(view, begin);
+        const void *x = value_at(view, begin);
         int64_t n = smaller(length - begin % length, end - begin);
-        if (step == 1 && n >= LONG_RUN) {
+        if (step == 1 && n >= LONG_RUN && !halves) {
             run(context, x, n);
         } else {
-            n = smaller(n, BUFFER - filled);
-            for (int64_t i = 0; i < n; i++) {
-                buffer[filled++] = x[i * step];
-            }
-            if (filled == BUFFER) {
-                run(context, buffer, filled);
-                filled = 0;
-            }
+            n = take_values(&buffer, x, step, n, halves);
         }
         begin += n;
+        if (buffer.filled == BUFFER_FLOATS || begin == end) {
+            if (halves) {
+                view->format->widen(buffer.halves, buffer.floats, buffer.filled);
+            }
+            run(context, buffer.floats, buffer.filled);
+            buffer.filled = 0;
+        }
     }
-    run(context, buffer, filled);
 }
 
 /* ---- Per tensor: a piece for each thread, the results joined -------------------------------- */
@@ -247,8 +276,8 @@ int count_values(const statistics_kernels *kernels, const strided_tensor *tensor
 
 typedef struct {
     const statistics_kernels *kernels;
-    const strided_tensor *view; /* the dimensions but that of the channels */
-    int64_t channel_stride, channels;
+    const strided_tensor *view;     /* the dimensions but those of the channels */
+    const strided_tensor *channels; /* these */
     const channel_ranges *ranges;
 } channelwise;
 
@@ -269,7 +298,7 @@ static void channels_in_turn(const void *context, int64_t begin, int64_t end) {
     const int64_t values = number_of_values(&view);
     for (int64_t i = begin; i < end; i++) {
         channel c = {all->kernels, NOTHING};
-        view.data = all->view->data + i * all->channel_stride;
+        view.data = value_at(all->channels, i);
         for_runs(&view, 0, values, channel_run, &c);
         all->ranges->lowest[i] = positive_zero(c.range.lowest);
         all->ranges->highest[i] = positive_zero(c.range.highest);
@@ -279,12 +308,40 @@ static void channels_in_turn(const void *context, int64_t begin, int64_t end) {
 
 enum { LINE = 16 }; /* floats in a cache line, which no two threads should share */
 
+/* Of rows that lie as the last dimension says. Half floats become floats a few rows, or a part of
+ * one, at a time. */
+static void column_ranges(const channelwise *all, const void *x, int64_t rows, int64_t columns,
+                          const channel_ranges *ranges) {
+    const float_format *format = all->view->format;
+    const int64_t stride = all->view->strides[all->view->dimensions - 1];
+    if (!format->widen) {
+        all->kernels->column_ranges(x, rows, stride, columns, ranges);
+        return;
+    }
+    float block[BUFFER_FLOATS];
+    const int64_t width = smaller(columns, BUFFER_FLOATS), height = BUFFER_FLOATS / width;
+    for (int64_t column = 0; column < columns; column += width) {
+        const int64_t some = smaller(width, columns - column);
+        const channel_ranges here = {ranges->lowest + column, ranges->highest + column,
+                                     ranges->nonfinite + column};
+        for (int64_t row = 0, n; row < rows; row += n) {
+            n = smaller(height, rows - row);
+            for (int64_t i = 0; i < n; i++) {
+                const uint16_t *from = (const uint16_t *)x + (row + i) * stride + column;
+                format->widen(from, block + i * some, some);
+            }
+            all->kernels->column_ranges(block, n, some, some, &here);
+        }
+    }
+}
+
 /* All channels side by side: where they follow each other in memory, as in channels_last. */
 static void channels_together(const void *context, int64_t begin, int64_t end) {
     const channelwise *all = context;
     const strided_tensor *view = all->view;
     const int last = view->dimensions - 1;
-    const int64_t first = begin * LINE, columns = smaller(end * LINE, all->channels) - first;
+    const int64_t first = begin * LINE;
+    const int64_t columns = smaller(end * LINE, all->channels->sizes[0]) - first;
     const channel_ranges ranges = {all->ranges->lowest + first, all->ranges->highest + first,
                                    all->ranges->nonfinite + first};
     for (int64_t c = 0; c < columns; c++) {
@@ -294,8 +351,8 @@ static void channels_together(const void *context, int64_t begin, int64_t end) {
     }
     const int64_t rows = view->sizes[last], values = number_of_values(view);
     for (int64_t at = 0; at < values; at += rows) {
-        const float *x = view->data + offset_of(view, at) + first;
-        all->kernels->column_ranges(x, rows, view->strides[last], columns, &ranges);
+        const char *x = (const char *)value_at(view, at) + first * size_of(view->format);
+        column_ranges(all, x, rows, columns, &ranges);
     }
     for (int64_t c = 0; c < columns; c++) {
         ranges.lowest[c] = positive_zero(ranges.lowest[c]);
@@ -303,13 +360,30 @@ static void channels_together(const void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* How many channels are worth waking a thread for. */
+static int64_t channel_grain(const strided_tensor *view) {
+    const int64_t bytes = number_of_values(view) * (int64_t)sizeof(float);
+    return GRAIN / (bytes > 0 ? bytes : 1) + 1;
+}
+
+void ranges_of_rows(const statistics_kernels *kernels, const strided_tensor *tensor,
+                    const channel_ranges *ranges, int threads) {
+    strided_tensor leading = *tensor, row = *tensor;
+    const int last = --leading.dimensions;
+    row.dimensions = 1;
+    row.sizes[0] = tensor->sizes[last];
+    row.strides[0] = tensor->strides[last];
+    const channelwise all = {kernels, &row, &leading, ranges};
+    parallel(number_of_values(&leading), channel_grain(&row), threads, channels_in_turn, &all);
+}
+
 void ranges_of_channels(const statistics_kernels *kernels, const strided_tensor *tensor, int axis,
                         const channel_ranges *ranges, int threads) {
     const strided_tensor view = in_memory_order(tensor, axis);
     const int64_t channels = tensor->sizes[axis], stride = tensor->strides[axis];
-    const channelwise all = {kernels, &view, stride, channels, ranges};
-    const int64_t bytes = number_of_values(&view) * (int64_t)sizeof(float); /* of one channel */
-    const int64_t grain = GRAIN / (bytes > 0 ? bytes : 1) + 1;
+    const strided_tensor along = {tensor->data, tensor->format, 1, {channels}, {stride}};
+    const channelwise all = {kernels, &view, &along, ranges};
+    const int64_t grain = channel_grain(&view);
     if (stride == 1 && view.strides[view.dimensions - 1] >= channels && channels > 1) {
         parallel((channels + LINE - 1) / LINE, (grain + LINE - 1) / LINE, threads,
                  channels_together, &all);

@@ -1,4 +1,4 @@
-/* Ranges and histograms of float32 tensors, in one pass over memory that is never copied.
+/* Ranges and histograms of float tensors, in one pass over memory that is never copied.
  *
  * The drivers (statistics.c) know tensors: any sizes and strides. They hand runs of values to the
  * kernels, of which there is one table for each instruction set; `statistics_scalar` is the
@@ -8,7 +8,7 @@
 #ifndef QTENSOR_STATISTICS_H
 #define QTENSOR_STATISTICS_H
 
-#include <stdint.h>
+#include "blocks.h"
 
 /* Of nothing: lowest is infinity, highest minus infinity. */
 typedef struct {
@@ -52,7 +52,8 @@ extern const statistics_kernels statistics_scalar, statistics_avx2;
 enum { MAX_DIMENSIONS = 64 };
 
 typedef struct {
-    const float *data;
+    const void *data;
+    const float_format *format;
     int dimensions;
     int64_t sizes[MAX_DIMENSIONS], strides[MAX_DIMENSIONS];
 } strided_tensor;
@@ -63,6 +64,10 @@ value_range range_of(const statistics_kernels *kernels, const strided_tensor *te
 /* A range for each index of one axis. */
 void ranges_of_channels(const statistics_kernels *kernels, const strided_tensor *tensor, int axis,
                         const channel_ranges *ranges, int threads);
+
+/* A range for each row of the last dimension. */
+void ranges_of_rows(const statistics_kernels *kernels, const strided_tensor *tensor,
+                    const channel_ranges *ranges, int threads);
 
 /* Counts the finite values within the bins into `counts`, and takes all finite ones into `range`.
  * Returns 0 if there is no memory for it. */

@@ -1,13 +1,30 @@
+from collections.abc import Sequence
+
 from torch import Tensor
 
+_Under = tuple[Sequence[int], Sequence[int]]
 Layout = tuple[tuple[int, int, int], int, int, int, int, int, int]
 
 def use_isa(name: str) -> None: ...
-def forward(x: int, y: int, layout: Layout, threads: int) -> bool: ...
-def backward(grad: int, x: int, grad_x: int, layout: Layout, threads: int) -> bool: ...
-def learn(
+def forward(
+    type: int, x: int, x_layout: _Under | None, y: int, layout: Layout, threads: int
+) -> bool: ...
+def backward(
+    type: int,
     grad: int,
+    grad_layout: _Under | None,
     x: int,
+    x_layout: _Under | None,
+    grad_x: int,
+    layout: Layout,
+    threads: int,
+) -> bool: ...
+def learn(
+    type: int,
+    grad: int,
+    grad_layout: _Under | None,
+    x: int,
+    x_layout: _Under | None,
     grad_x: int,
     grad_scale: int,
     grad_zero_point: int,

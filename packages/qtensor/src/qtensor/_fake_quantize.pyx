@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Calls the C drivers of csrc/fake_quantize.h. Tensors come as addresses of dense memory, already
-checked; the GIL is released while they are worked on.
+"""Calls the C drivers of csrc/fake_quantize.h. Tensors come as addresses, already checked; the GIL is
+released while they are worked on. Outputs are dense, and inputs lie as ``layout_under`` says;
+``type`` is a code out of ``FLOAT``, for all of them.
 
 ``layout`` is (outer, channels, inner), the addresses of scales and of three kinds of zero points,
 quant_min and quant_max: the fields of ``fake_quantize_layout``, in order. What takes one returns
@@ -19,6 +20,10 @@ from libc.stdint cimport int32_t, int64_t
 from ._isa import ISA
 from ._threads import num_threads
 
+from ._blocks cimport (
+    float_format, float_input, float_output, half_avx2, half_scalar, layout_of, memory_layout,
+    operand,
+)
 from ._calls cimport describe, dlpack_tensor, unobserved
 
 
@@ -40,12 +45,14 @@ cdef extern from "fake_quantize.h" nogil:
         FAKE_QUANTIZE_DONE
         FAKE_QUANTIZE_NO_MEMORY
 
-    status fake_quantize_forward(const fake_quantize_kernels *, const float *, float *,
-                              const fake_quantize_layout *, int)
-    status fake_quantize_backward(const fake_quantize_kernels *, const float *, const float *,
-                               float *, const fake_quantize_layout *, int)
-    status fake_quantize_learn(const fake_quantize_kernels *, const float *, const float *, float *,
-                            float *, float *, double, const fake_quantize_layout *, int)
+    status fake_quantize_forward(const fake_quantize_kernels *, const float_input *,
+                                 const float_output *, const fake_quantize_layout *, int)
+    status fake_quantize_backward(const fake_quantize_kernels *, const float_input *,
+                                  const float_input *, const float_output *,
+                                  const fake_quantize_layout *, int)
+    status fake_quantize_learn(const fake_quantize_kernels *, const float_input *,
+                               const float_input *, const float_output *, float *, float *, double,
+                               const fake_quantize_layout *, int)
 
 
 cdef extern from "dlpack.h" nogil:
@@ -61,7 +68,8 @@ cdef extern from "statistics.h" nogil:
     enum: MAX_DIMENSIONS
 
     ctypedef struct strided_tensor:
-        const float *data
+        const void *data
+        const float_format *format
         int dimensions
         int64_t sizes[MAX_DIMENSIONS]
         int64_t strides[MAX_DIMENSIONS]
@@ -97,6 +105,7 @@ cdef extern from "running_range.h" nogil:
 
 
 cdef const fake_quantize_kernels *kernels = NULL
+cdef const float_format *formats = NULL
 cdef const statistics_kernels *statistics = NULL
 
 
@@ -105,7 +114,8 @@ def use_isa(str name):
 
     Done once at import with ``_isa.ISA``. Tests call it to compare two in one process.
     """
-    global kernels, statistics
+    global kernels, formats, statistics
+    formats = &half_avx2[0] if name == "avx2" else &half_scalar[0]
     kernels = &fake_quantize_avx2 if name == "avx2" else &fake_quantize_scalar
     statistics = &statistics_avx2 if name == "avx2" else &statistics_scalar
 
@@ -113,7 +123,7 @@ def use_isa(str name):
 use_isa(ISA)
 
 
-cdef fake_quantize_layout layout_of(fields):
+cdef fake_quantize_layout channels_of(fields):
     shape, scales, zero_points, wide_zero_points, real_zero_points, quant_min, quant_max = fields
     outer, channels, inner = shape
     return fake_quantize_layout(outer, channels, inner, <const float *><size_t>scales,
@@ -128,30 +138,51 @@ cdef bint done(status result):
     return result == FAKE_QUANTIZE_DONE
 
 
-def forward(size_t x, size_t y, layout, int threads):
-    cdef fake_quantize_layout fields = layout_of(layout)
+cdef memory_layout _dense = layout_of(None)
+
+
+cdef float_input input_of(size_t x, const memory_layout *layout, int type) noexcept nogil:
+    return float_input(operand(<const void *>x, layout), &formats[type])
+
+
+cdef float_output output_of(size_t y, int type) noexcept nogil:
+    return float_output(<void *>y, &formats[type])
+
+
+def forward(int type, size_t x, x_layout, size_t y, layout, int threads):
+    cdef fake_quantize_layout fields = channels_of(layout)
+    cdef memory_layout under = layout_of(x_layout)
+    cdef float_input input = input_of(x, &under, type)
+    cdef float_output output = output_of(y, type)
     cdef status result
     with nogil:
-        result = fake_quantize_forward(kernels, <const float *>x, <float *>y, &fields, threads)
+        result = fake_quantize_forward(kernels, &input, &output, &fields, threads)
     return done(result)
 
 
-def backward(size_t grad, size_t x, size_t grad_x, layout, int threads):
-    cdef fake_quantize_layout fields = layout_of(layout)
+def backward(int type, size_t grad, grad_layout, size_t x, x_layout, size_t grad_x, layout,
+             int threads):
+    cdef fake_quantize_layout fields = channels_of(layout)
+    cdef memory_layout grad_under = layout_of(grad_layout), x_under = layout_of(x_layout)
+    cdef float_input gradient = input_of(grad, &grad_under, type)
+    cdef float_input input = input_of(x, &x_under, type)
+    cdef float_output output = output_of(grad_x, type)
     cdef status result
     with nogil:
-        result = fake_quantize_backward(kernels, <const float *>grad, <const float *>x,
-                                        <float *>grad_x, &fields, threads)
+        result = fake_quantize_backward(kernels, &gradient, &input, &output, &fields, threads)
     return done(result)
 
 
-def learn(size_t grad, size_t x, size_t grad_x, size_t grad_scale, size_t grad_zero_point,
-          double grad_factor, layout, int threads):
-    cdef fake_quantize_layout fields = layout_of(layout)
+def learn(int type, size_t grad, grad_layout, size_t x, x_layout, size_t grad_x, size_t grad_scale,
+          size_t grad_zero_point, double grad_factor, layout, int threads):
+    cdef fake_quantize_layout fields = channels_of(layout)
+    cdef memory_layout grad_under = layout_of(grad_layout), x_under = layout_of(x_layout)
+    cdef float_input gradient = input_of(grad, &grad_under, type)
+    cdef float_input input = input_of(x, &x_under, type)
+    cdef float_output output = output_of(grad_x, type)
     cdef status result
     with nogil:
-        result = fake_quantize_learn(kernels, <const float *>grad, <const float *>x,
-                                     <float *>grad_x, <float *>grad_scale,
+        result = fake_quantize_learn(kernels, &gradient, &input, &output, <float *>grad_scale,
                                      <float *>grad_zero_point, grad_factor, &fields, threads)
     return done(result)
 
@@ -245,10 +276,11 @@ def rounded(x, scale, zero_point, axis, quant_min, quant_max):
     result = _empty_like(x)
     describe(result, &output)
     cdef int threads = num_threads()
+    cdef float_input from_ = input_of(<size_t>input.data, &_dense, 0)
+    cdef float_output to = output_of(<size_t>output.data, 0)
     cdef status found
     with nogil:
-        found = fake_quantize_forward(kernels, <const float *>input.data, <float *>output.data,
-                                      &layout, threads)
+        found = fake_quantize_forward(kernels, &from_, &to, &layout, threads)
     return result if done(found) else None
 
 
@@ -271,11 +303,12 @@ def straight_through(grad, x, scale, zero_point, axis, quant_min, quant_max):
     result = _empty_like(x)
     describe(result, &output)
     cdef int threads = num_threads()
+    cdef float_input from_ = input_of(<size_t>input.data, &_dense, 0)
+    cdef float_input of_output = input_of(<size_t>gradient.data, &_dense, 0)
+    cdef float_output to = output_of(<size_t>output.data, 0)
     cdef status found
     with nogil:
-        found = fake_quantize_backward(kernels, <const float *>gradient.data,
-                                       <const float *>input.data, <float *>output.data, &layout,
-                                       threads)
+        found = fake_quantize_backward(kernels, &of_output, &from_, &to, &layout, threads)
     return result if done(found) else None
 
 
@@ -302,7 +335,7 @@ def follow(x, axis, min_val, max_val, averaging_constant, rule, scale, zero_poin
                                      &layout)
             and numel(&low) == layout.channels and numel(&high) == layout.channels):
         return None
-    tensor.data, tensor.dimensions = <const float *>input.data, input.ndim
+    tensor.data, tensor.format, tensor.dimensions = input.data, &formats[0], input.ndim
     for i in range(input.ndim):
         tensor.sizes[i], tensor.strides[i] = input.sizes[i], input.strides[i]
     cdef range_rule fields = range_rule(<range_scheme><int>scheme, quant_min, quant_max,

@@ -2,6 +2,17 @@ from collections.abc import Sequence
 
 def use_isa(name: str) -> None: ...
 def aminmax(
+    type: int,
+    x: int,
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    lowest: int,
+    highest: int,
+    nonfinite: int,
+    threads: int,
+) -> None: ...
+def aminmax_per_row(
+    type: int,
     x: int,
     sizes: Sequence[int],
     strides: Sequence[int],
@@ -11,6 +22,7 @@ def aminmax(
     threads: int,
 ) -> None: ...
 def aminmax_per_channel(
+    type: int,
     x: int,
     sizes: Sequence[int],
     strides: Sequence[int],
@@ -21,6 +33,7 @@ def aminmax_per_channel(
     threads: int,
 ) -> None: ...
 def count_bins(
+    type: int,
     x: int,
     sizes: Sequence[int],
     strides: Sequence[int],
@@ -34,6 +47,7 @@ def count_bins(
     threads: int,
 ) -> None: ...
 def observe_range(
+    type: int,
     x: int,
     sizes: Sequence[int],
     strides: Sequence[int],

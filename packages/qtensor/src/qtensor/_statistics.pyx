@@ -1,10 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Calls the C drivers of csrc/statistics.h and csrc/running_range.h. Tensors come as addresses of float32 memory with sizes
-and strides, already checked; the GIL is released while they are read."""
+"""Calls the C drivers of csrc/statistics.h and csrc/running_range.h. Tensors come as a code of
+their type out of ``FLOAT``, an address, sizes and strides, already checked; the GIL is released
+while they are read."""
 
 from libc.stdint cimport int32_t, int64_t
 
 from ._isa import ISA
+
+from ._blocks cimport float_format, half_avx2, half_scalar
 
 
 cdef extern from "statistics.h" nogil:
@@ -29,7 +32,8 @@ cdef extern from "statistics.h" nogil:
         int64_t size
 
     ctypedef struct strided_tensor:
-        const float *data
+        const void *data
+        const float_format *format
         int dimensions
         int64_t sizes[MAX_DIMENSIONS]
         int64_t strides[MAX_DIMENSIONS]
@@ -37,6 +41,8 @@ cdef extern from "statistics.h" nogil:
     value_range range_of(const statistics_kernels *, const strided_tensor *, int)
     void ranges_of_channels(const statistics_kernels *, const strided_tensor *, int,
                             const channel_ranges *, int)
+    void ranges_of_rows(const statistics_kernels *, const strided_tensor *, const channel_ranges *,
+                        int)
     int count_values(const statistics_kernels *, const strided_tensor *, const dyadic_bins *,
                      int64_t *, value_range *, int)
 
@@ -69,6 +75,7 @@ cdef extern from "running_range.h" nogil:
 
 
 cdef const statistics_kernels *kernels = NULL
+cdef const float_format *formats = NULL
 
 
 def use_isa(str name):
@@ -76,17 +83,18 @@ def use_isa(str name):
 
     Done once at import with ``_isa.ISA``. Tests call it to compare two in one process.
     """
-    global kernels
+    global kernels, formats
+    formats = &half_avx2[0] if name == "avx2" else &half_scalar[0]
     kernels = &statistics_avx2 if name == "avx2" else &statistics_scalar
 
 
 use_isa(ISA)
 
 
-cdef strided_tensor tensor_of(size_t x, sizes, strides):
+cdef strided_tensor tensor_of(int type, size_t x, sizes, strides):
     cdef strided_tensor tensor
     cdef int d
-    tensor.data = <const float *>x
+    tensor.data, tensor.format = <const void *>x, &formats[type]
     tensor.dimensions = len(sizes)
     for d in range(tensor.dimensions):
         tensor.sizes[d] = sizes[d]
@@ -100,30 +108,40 @@ cdef write(value_range found, size_t lowest, size_t highest, size_t nonfinite):
     (<int64_t *>nonfinite)[0] = found.nonfinite
 
 
-def aminmax(size_t x, sizes, strides, size_t lowest, size_t highest, size_t nonfinite,
+def aminmax(int type, size_t x, sizes, strides, size_t lowest, size_t highest, size_t nonfinite,
             int threads):
     """Writes the bounds, float32, and how many values are not finite, int64."""
-    cdef strided_tensor tensor = tensor_of(x, sizes, strides)
+    cdef strided_tensor tensor = tensor_of(type, x, sizes, strides)
     cdef value_range found
     with nogil:
         found = range_of(kernels, &tensor, threads)
     write(found, lowest, highest, nonfinite)
 
 
-def aminmax_per_channel(size_t x, sizes, strides, int axis, size_t lowest, size_t highest,
-                        size_t nonfinite, int threads):
+def aminmax_per_row(int type, size_t x, sizes, strides, size_t lowest, size_t highest,
+                    size_t nonfinite, int threads):
+    """Writes a bound, float32, and a count, int64, for each row of the last dimension."""
+    cdef strided_tensor tensor = tensor_of(type, x, sizes, strides)
+    cdef channel_ranges ranges = channel_ranges(<float *>lowest, <float *>highest,
+                                                <int64_t *>nonfinite)
+    with nogil:
+        ranges_of_rows(kernels, &tensor, &ranges, threads)
+
+
+def aminmax_per_channel(int type, size_t x, sizes, strides, int axis, size_t lowest,
+                        size_t highest, size_t nonfinite, int threads):
     """Writes a bound, float32, and a count, int64, for each channel."""
-    cdef strided_tensor tensor = tensor_of(x, sizes, strides)
+    cdef strided_tensor tensor = tensor_of(type, x, sizes, strides)
     cdef channel_ranges ranges = channel_ranges(<float *>lowest, <float *>highest,
                                                 <int64_t *>nonfinite)
     with nogil:
         ranges_of_channels(kernels, &tensor, axis, &ranges, threads)
 
 
-def count_bins(size_t x, sizes, strides, int32_t exponent, int32_t first, int64_t size,
+def count_bins(int type, size_t x, sizes, strides, int32_t exponent, int32_t first, int64_t size,
                size_t counts, size_t lowest, size_t highest, size_t nonfinite, int threads):
     """Adds to the int64 counts, and writes what ``aminmax`` does."""
-    cdef strided_tensor tensor = tensor_of(x, sizes, strides)
+    cdef strided_tensor tensor = tensor_of(type, x, sizes, strides)
     cdef dyadic_bins bins = dyadic_bins(exponent, first, size)
     cdef value_range found
     cdef int ready
@@ -134,11 +152,11 @@ def count_bins(size_t x, sizes, strides, int32_t exponent, int32_t first, int64_
     write(found, lowest, highest, nonfinite)
 
 
-def observe_range(size_t x, sizes, strides, int axis, size_t minimum, size_t maximum,
+def observe_range(int type, size_t x, sizes, strides, int axis, size_t minimum, size_t maximum,
                   averaging_constant, int threads):
     """Moves float32 bounds, one for each index of ``axis`` or one in all if that is -1; returns how
     many values are not finite. The constant is ``None`` to join ranges."""
-    cdef strided_tensor tensor = tensor_of(x, sizes, strides)
+    cdef strided_tensor tensor = tensor_of(type, x, sizes, strides)
     cdef running_range range = running_range(<float *>minimum, <float *>maximum,
                                              averaging_constant is not None,
                                              averaging_constant or 0.0)

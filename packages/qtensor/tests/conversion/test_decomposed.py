@@ -161,7 +161,7 @@ def test_reference_paths_choose_the_same():
         args = x, -128, 127, 1e-7, torch.int8
         assert plain(*args) == tuple(getattr(ops, operator).tensor(*args))
     for symmetric, suffix in ((True, ""), (False, "_asymmetric")):
-        plain = decomposed._per_token(decomposed.aminmax_per_channel_reference, symmetric)
+        plain = decomposed._per_token(decomposed.aminmax_per_row_reference, symmetric)
         native = getattr(ops, f"choose_qparams_per_token{suffix}")(x, torch.int8)
         for one, other in zip(plain(x, torch.int8), native, strict=True):
             assert torch.equal(one, other)

@@ -6,16 +6,26 @@ import torch
 from torch import Tensor
 
 from qtensor import _isa
+from qtensor import statistics as stats
 from qtensor._ops import quantize as ops
 
-from ..elementwise.common import isa, on_every_isa
-from ..every.kernels import assert_same
+from ..every.kernels import assert_same, isa
 
 HALVES = [torch.float16, torch.bfloat16]
 FLOATS = [torch.float32, *HALVES]
 OPS = torch.ops.qtensor
 # More than a block holds, so that blocks begin within rows; and so many that threads share them.
-WIDE = 3000
+WIDE = 1600
+
+
+def on_every_isa(call):
+    """What ``call()`` returns, the same on every instruction set."""
+    with isa("scalar"):
+        expected = call()
+    for name in _isa.available():
+        with isa(name):
+            assert_same(call(), expected)
+    return expected
 
 
 def every_half(dtype: torch.dtype) -> Tensor:
@@ -40,7 +50,8 @@ def numbers(dtype: torch.dtype) -> np.ndarray:
 def test_every_half_float_is_read_as_it_is(dtype):
     scale, zero_point = 2.0**-10, 7
     arguments = scale, zero_point, -(2**31), 2**31 - 1, torch.int32
-    result = on_every_isa(ops.quantize_per_tensor, every_half(dtype), *arguments)
+    x = every_half(dtype)
+    result = on_every_isa(lambda: ops.quantize_per_tensor(x, *arguments))
     steps = np.clip(np.rint(numbers(dtype) / scale), -(2.0**31) - 7, 2.0**31 - 1 - 7)
     expected = np.where(np.isnan(steps), -(2.0**31), steps + zero_point)
     np.testing.assert_array_equal(result.numpy(), expected.astype(np.int64))
@@ -80,8 +91,8 @@ def test_half_floats_are_rounded_to_even(dtype):
     nearest = np.where((to_low < to_high) | ((to_low == to_high) & even_low), low, high)
     expected = np.where(nearest == len(candidates) - 1, np.inf, candidates[nearest])
     for axis_last in (False, True):
-        result = on_every_isa(lambda last=axis_last: written(last).view(torch.int16))
-        np.testing.assert_array_equal(result.view(dtype).double().numpy(), expected)
+        result = on_every_isa(lambda last=axis_last: written(last))
+        np.testing.assert_array_equal(result.double().numpy(), expected)
 
 
 # ---- strided -------------------------------------------------------------------------------------
@@ -137,11 +148,8 @@ def test_quantize_reads_any_layout(view, dtype, bounds, threads):
     same = x.float().contiguous()
 
     def check(quantize, parameters, *last):
-        for name in _isa.available():
-            with isa(name):
-                result = quantize(x, *parameters, *bounds, *last)
-                expected = quantize(same, *parameters, *bounds, *last)
-                assert_same(result, expected, strides=False)
+        result = on_every_isa(lambda: quantize(x, *parameters, *bounds, *last))
+        assert_same(result, quantize(same, *parameters, *bounds, *last), strides=False)
 
     check(OPS.quantize_per_tensor, (0.05, 7))
     for axis in range(x.ndim):
@@ -163,11 +171,9 @@ def test_dequantize_reads_any_layout_and_writes_any_float(view, dtype, integer, 
     same = q.contiguous()
 
     def check(dequantize, parameters, *last, name="out_dtype"):
-        for isa_name in _isa.available():
-            with isa(isa_name):
-                result = dequantize(q, *parameters, *last, **{name: dtype})
-                expected = dequantize(same, *parameters, *last).to(dtype)
-                assert_same(result, expected, strides=False)
+        result = on_every_isa(lambda: dequantize(q, *parameters, *last, **{name: dtype}))
+        expected = dequantize(same, *parameters, *last).to(dtype)
+        assert_same(result, expected, strides=False)
 
     check(OPS.dequantize_per_tensor, (0.05, 7))
     for axis in range(q.ndim):
@@ -179,3 +185,75 @@ def test_dequantize_reads_any_layout_and_writes_any_float(view, dtype, integer, 
     if q.shape[-1] % 4 == 0:
         groups = torch.rand(*q.shape[:-1], q.shape[-1] // 4) + 0.01
         check(OPS.dequantize_per_channel_group, (groups, None), *bounds, 4, name="output_dtype")
+
+
+@each_view
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("axis", [None, 0, -1])
+def test_fake_quantize_reads_any_layout_and_writes_its_own_float(view, dtype, axis, threads):
+    x, grad = view(wide_values(dtype)), view(wide_values(dtype).flip(0))
+    dense_x, dense_grad = x.float().contiguous(), grad.float().contiguous()
+    channels = 1 if axis is None else x.shape[axis]
+    scale, zeros = torch.rand(channels) / 20 + 0.01, torch.randint(0, 99, (channels,))
+    parameters = scale, zeros, axis, 0, 255
+
+    result = on_every_isa(lambda: OPS.fake_quantize(x, *parameters))
+    assert_same(result, OPS.fake_quantize(dense_x, *parameters).to(dtype), strides=False)
+    result = on_every_isa(lambda: OPS.fake_quantize_backward(grad, x, *parameters))
+    expected = OPS.fake_quantize_backward(dense_grad, dense_x, *parameters)
+    assert_same(result, expected.to(dtype), strides=False)
+
+    learned = scale, zeros.float(), axis, 0, 255
+    results = on_every_isa(lambda: OPS.fake_quantize_learnable_backward(grad, x, *learned))
+    of_input, *sums = OPS.fake_quantize_learnable_backward(dense_grad, dense_x, *learned)
+    assert_same(results[0], of_input.to(dtype), strides=False)
+    for result, expected in zip(results[1:], sums, strict=True):  # sums of blocks, in doubles
+        torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
+
+
+@each_view
+@pytest.mark.parametrize("dtype", HALVES)
+def test_statistics_of_half_floats(view, dtype, threads):
+    values = wide_values(dtype)
+    x = view(values.masked_fill(values > 9, torch.inf))
+    same = x.float().contiguous()
+
+    def check(call):
+        results, expected = on_every_isa(lambda: call(x)), call(same)
+        for result, wanted in zip(results, expected, strict=True):
+            half = result.dtype is dtype
+            assert_same(result, wanted.to(dtype) if half else wanted, strides=False)
+
+    check(stats.aminmax)
+    check(lambda x: stats.count_bins(x, -3, -20, 40))
+    for axis in range(x.ndim):
+        check(lambda x, axis=axis: stats.aminmax_per_channel(x, axis))
+    check(lambda x: OPS.choose_qparams.tensor(x, 0, 255, 1e-6, torch.uint8))
+    check(lambda x: OPS.choose_qparams_per_token(x, torch.int8))
+    check(lambda x: OPS.choose_qparams_per_token_asymmetric(x, torch.int8))
+
+
+# ---- bytes ---------------------------------------------------------------------------------------
+
+
+@each_view
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
+def test_bytes_are_read_in_any_layout(view, dtype, threads):
+    q = view(torch.randint(0, 256, (4, 6, WIDE)).to(torch.uint8).view(dtype))
+    same, info = q.contiguous(), torch.iinfo(dtype)
+    two = [0.02, 0.05], [7, 9]
+    parameters, output = (0.02, 7), (0.05, 9, info.min, info.max)
+
+    def check(call):
+        assert_same(on_every_isa(lambda: call(q)), call(same), strides=False)
+
+    unsigned = 0.1, 3, 0, 100, torch.uint8
+    check(lambda q: OPS.requantize(q, *parameters, *unsigned))
+    check(lambda q: OPS.unary(q, *parameters, "gelu", [], *output, dtype))
+    for slopes in (1, q.shape[1]):
+        weight = torch.rand(slopes, generator=torch.Generator().manual_seed(0))
+        check(lambda q, weight=weight: OPS.prelu(q, *parameters, weight, *output))
+    for dim in range(q.ndim):
+        check(lambda q, dim=dim: OPS.softmax(q, 0.02, dim, 1 / 256, *output[1:]))
+        check(lambda q, dim=dim: OPS.cat([q, q.flip(0)], *two, dim, *output, dtype))
+        check(lambda q, dim=dim: OPS.cat([q, q], *two, dim, *unsigned))

@@ -5,7 +5,6 @@ tensors, per token (each row of the last dimension), or per group of a row. Wher
 kernel, they run the same one.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +30,8 @@ from .quantize import (
 from .running_range import Parameters, RangeRule, RangeScheme, parameters_of
 from .statistics import (
     aminmax_cpu,
-    aminmax_per_channel_cpu,
-    aminmax_per_channel_reference,
+    aminmax_per_row_cpu,
+    aminmax_per_row_reference,
     aminmax_reference,
 )
 
@@ -360,7 +359,7 @@ def _per_tensor(aminmax: Callable[..., Any], rule: Callable[..., Parameters]) ->
         input: Tensor, quant_min: int, quant_max: int, eps: float, dtype: torch.dtype
     ) -> Parameters:
         _choose_fake(input, quant_min, quant_max, eps, dtype)
-        lowest, highest, _ = aminmax(input.float())
+        lowest, highest, _ = aminmax(input)
         ends = (_or_zero(lowest).reshape(1), _or_zero(highest).reshape(1))
         return rule(*ends, quant_min, quant_max, eps)
 
@@ -382,12 +381,11 @@ def _choose_fake(
     return input.new_empty(1, dtype=torch.float32), input.new_empty(1, dtype=torch.int64)
 
 
-def _per_token(aminmax_per_channel: Callable[..., Any], symmetric: bool) -> Any:
+def _per_token(aminmax_per_row: Callable[..., Any], symmetric: bool) -> Any:
     def choose(input: Tensor, dtype: torch.dtype) -> Parameters:
         _choose_per_token_fake(input, dtype)
-        rows = input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
-        lowest, highest, _ = aminmax_per_channel(rows.float(), 0)
-        lowest, highest = _or_zero(lowest), _or_zero(highest)
+        lowest, highest, _ = aminmax_per_row(input)
+        lowest, highest = _or_zero(lowest).float(), _or_zero(highest).float()
         if symmetric:
             bound = torch.maximum(-lowest, highest)
             scale = bound.clamp(min=_SMALLEST_PER_TOKEN) / 127
@@ -427,8 +425,8 @@ choose_qparams_symmetric = _choose("choose_qparams_symmetric", symmetric_paramet
 for _name, _symmetric in (("", True), ("_asymmetric", False)):
     operator(
         f"choose_qparams_per_token{_name}(Tensor input, ScalarType dtype) -> (Tensor, Tensor)",
-        cpu=_per_token(aminmax_per_channel_cpu, _symmetric),
-        reference=_per_token(aminmax_per_channel_reference, _symmetric),
+        cpu=_per_token(aminmax_per_row_cpu, _symmetric),
+        reference=_per_token(aminmax_per_row_reference, _symmetric),
         fake=_choose_per_token_fake,
     )
 

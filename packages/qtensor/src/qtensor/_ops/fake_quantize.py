@@ -8,7 +8,8 @@ for all z; a real one (float_qparams) is the offset. The gradient passes straigh
 ``round(t)`` is within the bounds and is 0 elsewhere; it is computed anew from the input, not from
 a stored mask.
 
-``axis`` is ``None`` per tensor. Float inputs other than float32 take the plain torch path.
+``axis`` is ``None`` per tensor. float64 takes the plain torch path; half floats are converted to
+and from float32 a block at a time.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ from .. import _fake_quantize
 from .._threads import num_threads
 from ._channels import channels_along
 from ._checks import check_channel_values
-from ._layout import laid_out_as, outer_channels_inner
+from ._layout import FLOAT, layout_under, outer_channels_inner
 from ._registry import operator
 from ._zero_points import ZERO_POINT_KINDS, zero_point_addresses
 
@@ -96,7 +97,12 @@ class Layout:
 
 def needs_reference(input: Tensor) -> bool:
     """Whether no kernel reads this dtype."""
-    return input.dtype is not torch.float32
+    return input.dtype not in FLOAT
+
+
+def read_under(output: Tensor, input: Tensor) -> tuple[int, Any]:
+    """What the compiled kernels take of an input: its address, and how it lies under the output."""
+    return input.data_ptr(), layout_under(output, input)
 
 
 class Steps:
@@ -213,10 +219,9 @@ def fake_quantize_cpu(
         return fake_quantize_reference(input, *parameters)
     if output.numel() == 0:
         return output
-    input = laid_out_as(input, output)
     layout = Layout(output, *parameters)
-    addresses = input.data_ptr(), output.data_ptr()
-    if not _fake_quantize.forward(*addresses, layout.fields, num_threads()):
+    operands = *read_under(output, input), output.data_ptr()
+    if not _fake_quantize.forward(FLOAT[input.dtype], *operands, layout.fields, num_threads()):
         layout.explain()
     return output
 
@@ -289,10 +294,9 @@ def fake_quantize_backward_cpu(
         return fake_quantize_backward_reference(grad, input, *parameters)
     if output.numel() == 0:
         return output
-    grad, input = laid_out_as(grad, output), laid_out_as(input, output)
     layout = Layout(output, *parameters)
-    addresses = grad.data_ptr(), input.data_ptr(), output.data_ptr()
-    if not _fake_quantize.backward(*addresses, layout.fields, num_threads()):
+    operands = *read_under(output, grad), *read_under(output, input), output.data_ptr()
+    if not _fake_quantize.backward(FLOAT[input.dtype], *operands, layout.fields, num_threads()):
         layout.explain()
     return output
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import _fake_quantize
 from .._threads import num_threads
-from ._layout import laid_out_as
+from ._layout import FLOAT
 from ._registry import operator
 from .fake_quantize import (
     ARGUMENTS,
@@ -29,6 +29,7 @@ from .fake_quantize import (
     fake_quantize_reference,
     formatted_as,
     needs_reference,
+    read_under,
 )
 
 
@@ -163,13 +164,13 @@ def fake_quantize_learnable_backward_cpu(
         return fake_quantize_learnable_backward_reference(grad, *arguments, grad_factor)
     if output.numel() == 0:
         return output, grad_scale.zero_(), grad_zero_point.zero_()
-    grad, input = laid_out_as(grad, output), laid_out_as(input, output)
     rounded = _rounded(zero_point, quant_min, quant_max)
     layout = Layout(output, scale, rounded, axis, quant_min, quant_max)
     sums = torch.empty(2, scale.numel())
-    tensors = grad.data_ptr(), input.data_ptr(), output.data_ptr()
-    results = sums[0].data_ptr(), sums[1].data_ptr()
-    if not _fake_quantize.learn(*tensors, *results, grad_factor, layout.fields, num_threads()):
+    operands = *read_under(output, grad), *read_under(output, input)
+    results = output.data_ptr(), sums[0].data_ptr(), sums[1].data_ptr()
+    call = FLOAT[input.dtype], *operands, *results, grad_factor, layout.fields, num_threads()
+    if not _fake_quantize.learn(*call):
         layout.explain()
     shaped = sums.reshape(2, *scale.shape)
     return output, grad_scale.copy_(shaped[0]), grad_zero_point.copy_(shaped[1].view_as(zero_point))

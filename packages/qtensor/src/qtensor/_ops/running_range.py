@@ -27,6 +27,7 @@ from .. import _fake_quantize, _statistics
 from .._direct import direct
 from .._threads import num_threads
 from ._channels import channels_along
+from ._layout import FLOAT
 from ._zero_points import ZERO_POINT_KINDS, zero_point_addresses
 from .statistics import aminmax, aminmax_per_channel, check_float
 
@@ -51,7 +52,7 @@ def observe_range(
     The first ones set the range; where there are none, it stays as it is.
 
     Args:
-        x: as for :func:`aminmax`; float32 on a CPU is read once and never copied.
+        x: as for :func:`aminmax`.
         axis: the channel axis, ``None`` for one range in all.
         min_val, max_val: the running range, float; one element, or shape ``(channels,)``. ``inf``
             and ``-inf`` before anything was seen.
@@ -81,7 +82,7 @@ def observe_range(
             f"axis={axis}, got shapes {tuple(min_val.shape)} and {tuple(max_val.shape)}"
         )
     kernel_takes = (
-        x.dtype is torch.float32
+        x.dtype in FLOAT
         and min_val.dtype is torch.float32
         and max_val.dtype is torch.float32
         and min_val.is_contiguous()
@@ -91,6 +92,7 @@ def observe_range(
     if not kernel_takes:
         return _observe_range_reference(x, axis, min_val, max_val, averaging_constant)
     dropped = _statistics.observe_range(
+        FLOAT[x.dtype],
         x.data_ptr(),
         x.shape,
         x.stride(),

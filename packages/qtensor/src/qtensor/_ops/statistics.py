@@ -13,6 +13,7 @@ from .. import _statistics
 from .._direct import direct
 from .._threads import num_threads
 from ._channels import check_axis
+from ._layout import FLOAT
 
 _INF = float("inf")
 # The plain torch path computes in pieces of this size, so that the memory it uses is fixed.
@@ -33,12 +34,28 @@ def check_float(x: Tensor) -> None:
 
 
 def _has_kernel(x: Tensor) -> bool:
-    return direct(x) and x.dtype is torch.float32
+    return x.dtype in FLOAT and direct(x)
 
 
-def _scalars() -> Range:
-    """Room for two bounds and a count."""
-    return torch.empty(()), torch.empty(()), torch.empty((), dtype=torch.int64)
+def _room(*shape: int) -> Range:
+    """For lower and upper bounds, and for counts."""
+    return torch.empty(shape), torch.empty(shape), torch.empty(shape, dtype=torch.int64)
+
+
+def _described(x: Tensor) -> tuple[int, int, torch.Size, tuple[int, ...]]:
+    """What the compiled functions take of a tensor."""
+    return FLOAT[x.dtype], x.data_ptr(), x.shape, x.stride()
+
+
+def _addresses(found: Range) -> tuple[int, int, int]:
+    lowest, highest, nonfinite = found
+    return lowest.data_ptr(), highest.data_ptr(), nonfinite.data_ptr()
+
+
+def _of_dtype(x: Tensor, found: Range) -> Range:
+    """Bounds of the dtype of ``x``, of whose values they are."""
+    lowest, highest, nonfinite = found
+    return lowest.to(x.dtype), highest.to(x.dtype), nonfinite
 
 
 # ---- range --------------------------------------------------------------------------------------
@@ -50,25 +67,17 @@ def aminmax_reference(x: Tensor) -> Range:
 
 
 def aminmax_cpu(x: Tensor) -> Range:
-    lowest, highest, nonfinite = _scalars()
-    _statistics.aminmax(
-        x.data_ptr(),
-        x.shape,
-        x.stride(),
-        lowest.data_ptr(),
-        highest.data_ptr(),
-        nonfinite.data_ptr(),
-        num_threads(),
-    )
-    return lowest, highest, nonfinite
+    found = _room()
+    _statistics.aminmax(*_described(x), *_addresses(found), num_threads())
+    return _of_dtype(x, found)
 
 
 def aminmax(x: Tensor) -> Range:
     """The smallest and the largest finite value, and how many values are not finite.
 
     Args:
-        x: float32, float64, float16 or bfloat16; any shape, strides and device. float32 on a CPU
-            is read once and never copied.
+        x: float32, float64, float16 or bfloat16; any shape, strides and device. On a CPU it is
+            read once and never copied, unless it is float64.
 
     Returns:
         two scalars of the dtype of ``x``, ``inf`` and ``-inf`` where nothing is finite, with +0
@@ -101,20 +110,22 @@ def aminmax_per_channel_reference(x: Tensor, axis: int) -> Range:
 
 
 def aminmax_per_channel_cpu(x: Tensor, axis: int) -> Range:
-    channels = x.shape[axis]
-    lowest, highest = torch.empty(channels), torch.empty(channels)
-    nonfinite = torch.empty(channels, dtype=torch.int64)
-    _statistics.aminmax_per_channel(
-        x.data_ptr(),
-        x.shape,
-        x.stride(),
-        axis % x.ndim,
-        lowest.data_ptr(),
-        highest.data_ptr(),
-        nonfinite.data_ptr(),
-        num_threads(),
-    )
-    return lowest, highest, nonfinite
+    found = _room(x.shape[axis])
+    threads = num_threads()
+    _statistics.aminmax_per_channel(*_described(x), axis % x.ndim, *_addresses(found), threads)
+    return _of_dtype(x, found)
+
+
+def aminmax_per_row_reference(x: Tensor) -> Range:
+    rows = math.prod(x.shape[:-1])
+    return aminmax_per_channel_reference(x.reshape(rows, x.shape[-1]), 0)
+
+
+def aminmax_per_row_cpu(x: Tensor) -> Range:
+    """The ranges of the rows of the last dimension, in one dimension, however they lie."""
+    found = _room(math.prod(x.shape[:-1]))
+    _statistics.aminmax_per_row(*_described(x), *_addresses(found), num_threads())
+    return _of_dtype(x, found)
 
 
 def aminmax_per_channel(x: Tensor, axis: int) -> Range:
@@ -165,22 +176,10 @@ def count_bins_reference(
 def count_bins_cpu(
     x: Tensor, exponent: int, first: int, size: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    counts = torch.zeros(size, dtype=torch.int64)
-    lowest, highest, nonfinite = _scalars()
-    _statistics.count_bins(
-        x.data_ptr(),
-        x.shape,
-        x.stride(),
-        exponent,
-        first,
-        size,
-        counts.data_ptr(),
-        lowest.data_ptr(),
-        highest.data_ptr(),
-        nonfinite.data_ptr(),
-        num_threads(),
-    )
-    return counts, lowest, highest, nonfinite
+    counts, found = torch.zeros(size, dtype=torch.int64), _room()
+    written = counts.data_ptr(), *_addresses(found)
+    _statistics.count_bins(*_described(x), exponent, first, size, *written, num_threads())
+    return counts, *_of_dtype(x, found)
 
 
 def count_bins(

@@ -54,6 +54,7 @@ typedef struct {
     int64_t first_channel, lanes;          /* channels of the panel; */
     int64_t skip, channels;                /* how many of them are another's too; the rest */
     int64_t image, z;                      /* output plane */
+    int64_t highest, height;               /* line of its first tap; lines of its field needed */
     int64_t top, lines;                    /* output lines: the first, how many of its field, */
     int64_t half;                          /* and as many are run through, */
     bool twice;                            /* since the panel has its channels twice */
@@ -65,7 +66,7 @@ typedef struct {
     int32_t zero_point;     /* of the bytes there, */
     uint8_t flip;           /* after this exclusive or */
     const int16_t *weights; /* of the panel */
-    int64_t next;           /* joined line to be made */
+    int64_t next, place;    /* joined line to be made, and where in memory */
     finish halves[HALVES];
     bool shortcut; /* whether this says how sums become output: */
     depthwise_finish bytes;
@@ -74,17 +75,17 @@ typedef struct {
 /* ---- staging ---- */
 
 /* Copies pixels; where several output channels see one input channel, that comes several times. */
-static void copy_pixels(const task *t, const line *from, int64_t first, int64_t count,
+static void copy_pixels(const task *t, const char *from, int64_t first, int64_t count,
                         uint8_t *to) {
     const plan *p = t->plan;
     const int64_t multiplier = p->weights->multiplier, lanes = t->lanes;
     const int64_t channel = t->first_channel / multiplier;
     conv_shape shape = *p->image->shape;
     image_source part = *p->image;
-    line l = *from;
+    line l = t->line;
     part.shape = &shape;
     shape.channels = (t->first_channel + lanes - 1) / multiplier - channel + 1;
-    l.from += channel * shape.channel_stride * part.element;
+    l.from = from + channel * shape.channel_stride * part.element;
     copy_line(&part, &l, first, count, t->memory.pixels);
     const uint8_t *pixel = t->memory.pixels;
     for (int64_t i = 0; i < count; i++, pixel += shape.channels, to += LANES)
@@ -95,17 +96,17 @@ static void copy_pixels(const task *t, const line *from, int64_t first, int64_t 
 /* The lines that are joined; NULL for one of padding. Those of the second half of the lanes matter
  * only if they differ. */
 typedef struct {
-    const line *of[2][HALVES];
+    const char *of[2][HALVES]; /* pixel 0 */
 } joined_from;
 
 /* Where pixels of a line can be read, one `pitch` after the other. In place, they must be pixels of
  * the input; else they are copied. */
-static const uint8_t *readable(const task *t, const line *from, int64_t first, int64_t count,
+static const uint8_t *readable(const task *t, const char *from, int64_t first, int64_t count,
                                uint8_t *copy, int64_t *pitch) {
     *pitch = 0;
     if (!from) return t->memory.padding;
     *pitch = t->pitch;
-    if (t->plan->in_place) return (const uint8_t *)from->from + first * t->pitch + t->first_channel;
+    if (t->plan->in_place) return (const uint8_t *)from + first * t->pitch + t->first_channel;
     copy_pixels(t, from, first, count, copy);
     return copy;
 }
@@ -162,35 +163,38 @@ static void clear_padding(const task *t) {
     }
 }
 
-/* Line `i` of the task's input, counted in its field from the first tap of its first output; false
- * if it is padding, or if no output needs it. */
-static bool find_line(const task *t, int64_t tap, int64_t i, line *found) {
-    const conv_axis *axes = t->plan->axes, *y = &t->plan->image->shape->axes[1];
-    const enum padding_mode mode = t->plan->image->shape->padding_mode;
-    if (i >= extent(&axes[1], t->lines)) return false;
-    int64_t plane = axes[0].first + t->z * axes[0].stride + tap * axes[0].dilation;
-    plane = located(&axes[0], plane, mode);
-    i = located(y, y->first + t->top * y->stride + i * y->dilation, mode);
-    if (plane < 0 || i < 0) return false;
-    *found = t->line;
-    found->from = pixel(t->plan->image, t->image, plane, i, 0);
-    return true;
+/* The plane that lies under a tap along z; NULL if it is padding. */
+static const char *find_plane(const task *t, int64_t tap) {
+    const image_source *image = t->plan->image;
+    const conv_axis *z = &image->shape->axes[0];
+    const int64_t first = z->first + t->z * z->stride + tap * z->dilation;
+    const int64_t plane = located(z, first, image->shape->padding_mode);
+    return plane < 0 ? NULL : pixel(image, t->image, plane, 0, 0);
 }
 
-static void join_line(const task *t, int64_t index) {
+/* Line `i` of the task's input, counted in its field from the first tap of its first output; NULL
+ * if it is padding, or if no output needs it. */
+static const char *find_line(const task *t, const char *plane, int64_t i) {
+    const image_source *image = t->plan->image;
+    const conv_axis *y = &image->shape->axes[1];
+    if (!plane || i >= t->height) return NULL;
+    const int64_t line = located(y, t->highest + i * y->dilation, image->shape->padding_mode);
+    return line < 0 ? NULL : plane + line * y->input_stride * image->element;
+}
+
+static void join_line(const task *t) {
     const plan *p = t->plan;
     for (int64_t tap = 0; tap < p->axes[0].taps; tap++) {
-        const int64_t slot = tap * p->kept + index % p->kept;
-        line found[2][HALVES];
+        int16_t *to = t->memory.joined + (tap * p->kept + t->place) * p->width * JOINED;
+        const char *plane = find_plane(t, tap);
         joined_from lines;
         for (int i = 0; i < 2; i++) {
             for (int half = 0; half < (t->twice ? HALVES : 1); half++) {
-                const int64_t upper = 2 * index + half * t->half * p->axes[1].stride;
-                line *l = &found[i][half];
-                lines.of[i][half] = find_line(t, tap, upper + i, l) ? l : NULL;
+                const int64_t upper = 2 * t->next + half * t->half * p->axes[1].stride;
+                lines.of[i][half] = find_line(t, plane, upper + i);
             }
         }
-        join_columns(t, &lines, t->memory.joined + slot * p->width * JOINED);
+        join_columns(t, &lines, to);
     }
 }
 
@@ -203,10 +207,14 @@ static depthwise_line stage_line(task *t, int64_t y) {
     const int64_t top = y * p->axes[1].stride, first = top / 2;
     const int parity = top % 2;
     const int64_t last = first + joined_lines(p->axes[1].taps, parity) - 1;
-    for (t->next = larger(t->next, first); t->next <= last; t->next++) join_line(t, t->next);
+    for (t->next = larger(t->next, first); t->next <= last; t->next++) {
+        join_line(t);
+        t->place = t->place + 1 < p->kept ? t->place + 1 : 0;
+    }
+    const int64_t back = t->place - (t->next - first), place = back < 0 ? back + p->kept : back;
     return (depthwise_line){
         .staged = t->memory.joined,
-        .offsets = t->memory.offsets[parity] + first % p->kept * w->steps[parity],
+        .offsets = t->memory.offsets[parity] + place * w->steps[parity],
         .weights = t->weights + parity * w->steps[0] * JOINED,
         .steps = w->steps[parity],
         .pitch = p->axes[2].stride * JOINED,
@@ -289,7 +297,8 @@ static bool find_shortcut(task *t) {
     f->lowest = (uint8_t)((int)rintf(p->lowest) + shift);
     f->highest = (uint8_t)((int)rintf(p->highest) + shift);
     f->flip = (uint8_t)(128 * p->is_signed);
-    float multiplier[LANES] = {0}, bias[LANES] = {0}; /* lanes without a channel are not stored */
+    float multiplier[LANES], bias[LANES];
+    for (int lane = 0; lane < LANES; lane++) multiplier[lane] = bias[lane] = 0;
     for (int64_t c = 0; c < t->lanes; c++)
         multiplier[c] = p->multipliers[(t->first_channel + c) * p->multiplier_stride];
     if (p->bias) memcpy(bias, p->bias + t->first_channel, (size_t)t->lanes * sizeof *bias);
@@ -307,25 +316,33 @@ static bool find_shortcut(task *t) {
     return within == LANES;
 }
 
+/* The lowest digit of a number in which it has this base; the number loses it. */
+static inline int64_t take(int64_t *index, int64_t base) {
+    const int64_t all = *index;
+    *index = all / base;
+    return all % base;
+}
+
 static void run_task(const plan *p, scratch *memory, int64_t index) {
     task t; /* larger than what is worth setting to zero */
     t.plan = p;
     t.memory = *memory;
-    t.next = 0;
-    const int64_t panel = index % p->panels, cut = index / p->panels % p->cuts;
-    index /= p->panels * p->cuts;
-    const int64_t band = index % p->bands, field = index / p->bands % p->fields;
-    const int64_t plane = index / p->bands / p->fields;
+    t.next = t.place = 0;
+    const int64_t panel = take(&index, p->panels), cut = take(&index, p->cuts);
+    const int64_t band = take(&index, p->bands), field = take(&index, p->fields);
     const int64_t above = band * p->lines; /* lines of the field */
     t.first_channel = first_channel(panel, p->channels);
     t.lanes = panel_channels(panel, p->channels);
     t.skip = panel * LANES - t.first_channel;
     t.channels = smaller(p->channels - panel * LANES, LANES);
-    t.image = plane / p->axes[0].outputs;
-    t.z = plane % p->axes[0].outputs;
+    t.z = take(&index, p->axes[0].outputs);
+    t.image = index;
     t.top = field + above * p->fields;
     t.lines = smaller(divide_up(p->axes[1].outputs - field, p->fields) - above, p->lines);
     if (t.lines <= 0) return; /* fields may differ by a line */
+    const conv_axis *y = &p->image->shape->axes[1];
+    t.highest = y->first + t.top * y->stride;
+    t.height = extent(&p->axes[1], t.lines);
     t.twice = is_twice(panel, p->channels);
     t.half = t.twice ? divide_up(t.lines, HALVES) : t.lines;
     t.left = cut * p->columns;

@@ -184,6 +184,8 @@ static void bytes(const depthwise_line *line, int64_t count, const depthwise_fin
         byte_line(line, (variant){JOINED, 0, false}, count, f, out, stride);
     else if (steps == THREE)
         byte_line(line, (variant){2 * JOINED, THREE, false}, count, f, out, stride);
+    else if (steps == FIVE)
+        byte_line(line, (variant){2 * JOINED, FIVE, false}, count, f, out, stride);
     else
         byte_line(line, (variant){2 * JOINED, 0, false}, count, f, out, stride);
 }

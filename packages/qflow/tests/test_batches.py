@@ -64,6 +64,13 @@ def test_a_model_whose_parameters_all_have_defaults_gets_the_first_item() -> Non
     assert [len(call.args) for call in batches] == [1]
 
 
+def test_positional_arguments_end_with_the_last_one_given() -> None:
+    (call,) = Batches(AllOptional(), [{"mask": X}])
+    assert call.positional(AllOptional()) == (None, X)
+    (call,) = Batches(OneInput(), [X])
+    assert call.positional(OneInput()) == (X,)
+
+
 @pytest.mark.parametrize("data", [None, 3, "images/"])
 def test_data_that_is_no_iterable_of_batches(data: object) -> None:
     with pytest.raises(TypeError, match="iterable of batches .* got " + type(data).__name__):

@@ -200,7 +200,7 @@ class Branches(nn.Module):
         super().__init__()
         self.body = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
         self.head = nn.Linear(4, 4)
-        self.more = nn.ModuleList([nn.Linear(4, 4), nn.Tanh()])
+        self.more = nn.ModuleList([nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.body(x)
@@ -219,7 +219,7 @@ def test_parts_of_an_untraceable_model_are_prepared_separately(
     observed = prepare(model, mapping, (X,), backend_config=backend)
     observed(X)
     plan = plan_of(observed)
-    assert set(plan.children) == {"body", "head"}
+    assert set(plan.children) == {"body", "head", "more.2"}
     assert plan.untraceable[0].module == ""
     assert "test_custom_modules.py" in plan.untraceable[0].location
     quantized = convert(observed)
@@ -228,6 +228,13 @@ def test_parts_of_an_untraceable_model_are_prepared_separately(
     assert (quantized(X) - model(X)).norm() < 0.1 * model(X).norm()
     with pytest.raises(UntraceableError, match=r"test_custom_modules\.py"):
         prepare(model, mapping, (X,), backend_config=backend, strict=True)
+
+
+def test_example_inputs_that_do_not_run_are_told(backend: BackendConfig, qconfig: QConfig) -> None:
+    mapping = QConfigMapping().set_global(qconfig)
+    observed = prepare(Branches().eval(), mapping, (X[:, :3],), backend_config=backend)
+    assert "the example inputs do not run (RuntimeError" in plan_of(observed).notes[0]
+    assert set(plan_of(observed).children) == {"body", "head", "more.0", "more.2"}
 
 
 def test_strict_also_refuses_untraceable_parts(backend: BackendConfig, qconfig: QConfig) -> None:

@@ -20,9 +20,14 @@ class Call:
         return model(*self.args, **self.kwargs)
 
     def positional(self, model: nn.Module) -> tuple[Any, ...]:
-        """All arguments by position, with defaults between them, as example inputs are given."""
+        """The arguments by position, with defaults between them, as example inputs are given."""
         bound = inspect.signature(model.forward).bind(*self.args, **self.kwargs)
+        given = tuple(bound.arguments)
         bound.apply_defaults()
+        # Those after the last one given stay out: decorators of forward may add them by name.
+        last = list(bound.arguments).index(given[-1]) if given else -1
+        for name in list(bound.arguments)[last + 1 :]:
+            del bound.arguments[name]
         return bound.args
 
 

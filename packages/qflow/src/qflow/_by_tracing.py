@@ -1,6 +1,6 @@
 """Static quantization of a whole model: traced, calibrated, converted."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from torch import nn
@@ -49,7 +49,7 @@ def quantize_by_tracing(
         reference, mapping, first.positional(reference), backend_config=table, strict=strict
     )
     plan = qgraph.plan_of(prepared)
-    notes = (*_notes(plan), *batches.notes)
+    notes = (*_summed_up(_notes(plan)), *batches.notes)
     names = {name for name, _ in reference.named_modules()}
     names |= {node.target for node in plan.operators()}  # modules made of functions, too
     obstacle = None
@@ -61,7 +61,7 @@ def quantize_by_tracing(
         if strict:
             raise
         # A branch on whether an argument is None, for one, is traced as if it never were.
-        obstacle = f"the traced model does not run: {_first_line(error)}"
+        obstacle = f"the traced model does not run: {_first_sentence(error)}"
     if not any(decision.is_quantized for decision in plan.counts()):
         obstacle = "nothing in the model can be quantized statically"
     if obstacle and strict:
@@ -82,12 +82,24 @@ def quantize_by_tracing(
     return quantized, Report(rows, notes)
 
 
-def _first_line(text: object) -> str:
-    return str(text).partition("\n")[0]
+def _first_sentence(text: object) -> str:
+    """Without the advice that torch's messages may end in."""
+    return str(text).partition("\n")[0].partition(". ")[0]
 
 
-def _notes(plan: Plan) -> Iterator[str]:
-    yield from map(_first_line, plan.untraceable)
-    yield from map(_first_line, plan.notes)
-    for child in plan.children.values():
-        yield from _notes(child)
+def _notes(plan: Plan, path: str = "") -> Iterator[tuple[str, str]]:
+    """What is noteworthy, and the part of the model that it is about."""
+    for note in (*plan.untraceable, *plan.notes):
+        yield _first_sentence(note), path
+    for name, child in plan.children.items():
+        yield from _notes(child, f"{path}.{name}" if path else name)
+
+
+def _summed_up(notes: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Each note once, with all the parts that it is about."""
+    paths: dict[str, list[str]] = {}
+    for note, path in notes:
+        paths.setdefault(note, []).append(path)
+    for note, about in paths.items():
+        parts = ", ".join(filter(None, about))
+        yield f"{parts}: {note}" if parts else note

@@ -39,7 +39,7 @@ def prepare_children(
         a copy of ``model`` that shares its tensors, with the parts replaced; and its plan.
     """
     clone = copy_structure(model)
-    inputs = _recorded_inputs(clone, example_inputs)
+    inputs, note = _recorded_inputs(clone, example_inputs)
     untraceable: list[Untraceable] = list(error.modules)
     children: dict[str, Plan] = {}
 
@@ -49,7 +49,7 @@ def prepare_children(
             leaf = skip.is_leaf_module(child, path)
             if leaf and not _has_quantizable_weight(child, rows):
                 continue
-            if _is_container(child):
+            if isinstance(child, nn.ModuleList | nn.ModuleDict):
                 visit(child, path)
                 continue
             try:
@@ -65,7 +65,8 @@ def prepare_children(
                 children[path] = state.plan
 
     visit(clone, "")
-    return clone, Plan(untraceable=tuple(untraceable), children=children)
+    notes = (note,) if note else ()
+    return clone, Plan(untraceable=tuple(untraceable), notes=notes, children=children)
 
 
 class _Call(nn.Module):
@@ -79,10 +80,6 @@ class _Call(nn.Module):
 
     def forward(self, x: Any) -> Any:
         return self.get_submodule(self.called)(x)
-
-
-def _is_container(module: nn.Module) -> bool:
-    return isinstance(module, nn.ModuleList | nn.ModuleDict)
 
 
 def _has_quantizable_weight(module: nn.Module, rows: Rows) -> bool:
@@ -99,8 +96,11 @@ def _quantizes_weights(plan: Plan) -> bool:
 
 def _recorded_inputs(
     model: nn.Module, example_inputs: tuple[Any, ...] | None
-) -> dict[str, tuple[Any, ...]]:
-    """The inputs of every submodule while ``model`` runs, by its name, as positional arguments."""
+) -> tuple[dict[str, tuple[Any, ...]], str | None]:
+    """The inputs of every submodule while ``model`` runs, by its name, as positional arguments.
+
+    And why it does not run to its end, if it does not.
+    """
     recorded: dict[str, tuple[Any, ...]] = {}
 
     def recorder(path: str) -> Callable[..., None]:
@@ -122,12 +122,12 @@ def _recorded_inputs(
             model.eval()
             if example_inputs is not None:
                 model(*example_inputs)
-    except Exception:
+    except Exception as error:
         # What ran until then is recorded; the rest is prepared without example inputs.
-        pass
+        return recorded, f"the example inputs do not run ({type(error).__name__}: {error})"
     finally:
         for hook in hooks:
             hook.remove()
         for module in training:
             module.training = True
-    return recorded
+    return recorded, None

@@ -13,6 +13,7 @@ from torch.fx.node import has_side_effect
 
 from ._graph import IN_PLACE_OPERATORS
 
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _OWN_LEAVES = ("qtensor.nn.", "qobserve.nn.")
 _OWN_FRAMES = tuple(
     os.path.join(os.path.dirname(os.path.abspath(file)), "") for file in (torch.__file__, __file__)
@@ -140,7 +141,7 @@ class QuantizationTracer(Tracer):
         """Whether ``m`` becomes one node of the graph."""
         package = type(m).__module__ + "."
         return (
-            (package.startswith("torch.nn.") and not isinstance(m, nn.Sequential))
+            (package.startswith("torch.nn.") and not isinstance(m, _CONTAINERS))
             or package.startswith(_OWN_LEAVES)  # a fused container is a Sequential, yet a leaf
             or module_qualified_name in self.skipped_module_names
             or module_qualified_name in self.untraceable

@@ -19,6 +19,13 @@ class FusedModule(nn.Sequential):
 
     Raises:
         TypeError: a part is missing, or of another class than the container's name says.
+
+    Example:
+        >>> import torch, qtensor
+        >>> layer = torch.nn.Conv2d(3, 8, 3)
+        >>> fused = qtensor.nn.intrinsic.ConvReLU2d(layer, torch.nn.ReLU())
+        >>> fused(torch.ones(1, 3, 5, 5)).shape
+        torch.Size([1, 8, 3, 3])
     """
 
     _parts: ClassVar[Parts]  # the constructor's arguments, and the class of each

@@ -22,6 +22,14 @@ class Activation(OutputModule):
 
     A float input gives a float output, as of the float module: an eager model may have activations
     on both sides of its stubs.
+
+    Shape:
+        Input of any shape, quint8 or qint8, quantized per tensor; output of the same shape, quint8
+        with the parameters of this module (all of them, if ``output_qparams`` is set).
+
+    Raises:
+        TypeError: (forward) the input is neither quantized so nor of floats.
+        ValueError: the scale is not positive, or the zero point does not fit the dtype.
     """
 
     _function: ClassVar[str]
@@ -96,7 +104,7 @@ def _is_float(input: object) -> bool:
 
 
 class ELU(Activation):
-    """ELU of a quantized tensor.
+    """ELU of a quantized tensor; see :class:`Activation` for shapes and errors.
 
     Args:
         scale, zero_point: the output's parameters.
@@ -117,11 +125,17 @@ class ELU(Activation):
 
 
 class Hardswish(Activation):
-    """Hardswish of a quantized tensor.
+    """Hardswish of a quantized tensor; see :class:`Activation` for shapes and errors.
 
     Args:
         scale, zero_point: the output's parameters.
         device, dtype: ignored; there is nothing to allocate.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.tensor([-3.0, 1.0]), 0.1, 128, qtensor.quint8)
+        >>> qtensor.nn.quantized.Hardswish(0.5, 10)(q).dequantize()
+        tensor([0.0000, 0.5000])
     """
 
     _function = "hardswish"
@@ -133,13 +147,19 @@ class Hardswish(Activation):
 
 
 class LeakyReLU(Activation):
-    """Leaky ReLU of a quantized tensor.
+    """Leaky ReLU of a quantized tensor; see :class:`Activation` for shapes and errors.
 
     Args:
         scale, zero_point: the output's parameters.
         negative_slope: what negative values are multiplied by.
         inplace: kept as an attribute; the output has parameters of its own, and so is always new.
         device, dtype: ignored; there is nothing to allocate.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.tensor([-4.0, 1.0]), 0.1, 128, qtensor.quint8)
+        >>> qtensor.nn.quantized.LeakyReLU(0.5, 10, 0.25)(q).dequantize()
+        tensor([-1.,  1.])
     """
 
     _function = "leaky_relu"
@@ -159,10 +179,16 @@ class LeakyReLU(Activation):
 
 
 class Sigmoid(Activation):
-    """Sigmoid of a quantized tensor.
+    """Sigmoid of a quantized tensor; see :class:`Activation` for shapes and errors.
 
     Args:
-        output_scale, output_zero_point: the output's parameters.
+        output_scale, output_zero_point: the output's parameters; 1/256 and 0 use all of quint8.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.zeros(2), 0.1, 128, qtensor.quint8)
+        >>> qtensor.nn.quantized.Sigmoid(1 / 256, 0)(q).dequantize()
+        tensor([0.5000, 0.5000])
     """
 
     _function = "sigmoid"
@@ -182,12 +208,18 @@ class Sigmoid(Activation):
 
 
 class Softmax(Activation):
-    """Softmax of a quantized tensor.
+    """Softmax of a quantized tensor; see :class:`Activation` for shapes and errors.
 
     Args:
         dim: along which the results sum to 1; by default 0 for tensors of 0, 1 or 3 dimensions and
             1 for others, as :func:`torch.nn.functional.softmax` had it.
         scale, zero_point: the output's parameters.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.zeros(1, 4), 0.1, 128, qtensor.quint8)
+        >>> qtensor.nn.quantized.Softmax(1, 1 / 256, 0)(q).dequantize()
+        tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
 
     _arguments = ("dim",)
@@ -213,13 +245,19 @@ class Softmax(Activation):
 
 
 class PReLU(Activation, KeepsDtypes):
-    """PReLU of a quantized tensor.
+    """PReLU of a quantized tensor; see :class:`Activation` for shapes and errors.
 
     ``weight`` holds the slopes: float32, shape ``(num_parameters,)``.
 
     Args:
         output_scale, output_zero_point: the output's parameters.
         num_parameters: the number of slopes: 1, or that of channels (dimension 1).
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.tensor([[-4.0, 1.0]]), 0.1, 128, qtensor.quint8)
+        >>> qtensor.nn.quantized.PReLU(0.5, 10)(q).dequantize()  # slopes of 0.25 by default
+        tensor([[-1.,  1.]])
     """
 
     weight: Tensor
@@ -229,7 +267,7 @@ class PReLU(Activation, KeepsDtypes):
     ) -> None:
         super().__init__(output_scale, output_zero_point)
         self.num_parameters = num_parameters
-        self.register_buffer("weight", torch.full((num_parameters,), 0.25))
+        self.register_buffer("weight", torch.full((num_parameters,), 0.25, dtype=torch.float32))
 
     def set_weight(self, w: Tensor) -> None:
         """Replaces the slopes by ``w``, quantized or float, of shape ``(num_parameters,)``.
@@ -262,7 +300,20 @@ class PReLU(Activation, KeepsDtypes):
 
 
 class ReLU6(nn.ReLU6):
-    """ReLU6 on quantized tensors: integers are clamped, parameters stay."""
+    """ReLU6 on quantized tensors: integers are clamped, parameters stay.
+
+    Args:
+        inplace: write the result into the input.
+
+    Shape:
+        Input and output of any shape, quantized per tensor.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.tensor([-4.0, 9.0]), 0.1, 128, qtensor.quint8)
+        >>> qtensor.nn.quantized.ReLU6()(q).dequantize()
+        tensor([0., 6.])
+    """
 
     def _get_name(self) -> str:
         return "QuantizedReLU6"

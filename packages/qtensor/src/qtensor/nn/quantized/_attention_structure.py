@@ -288,7 +288,9 @@ def _to_add(mask: Tensor) -> Tensor:
     """A mask as floats to add to scores."""
     if mask.dtype.is_floating_point:
         return mask
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(mask, float("-inf"))
+    return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_fill(
+        mask, float("-inf")
+    )
 
 
 def _weight_and_bias(layer: Any) -> tuple[Tensor, Tensor | None]:

@@ -38,11 +38,12 @@ class _BatchNorm(OutputModule, KeepsDtypes):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.output_qparams = QParams(1.0, 0)
+        floats: Any = {"dtype": torch.float32, "device": device}  # whatever torch's default is
         for name, value in (("weight", 1.0), ("bias", 0.0)):
-            values = torch.full((num_features,), value, device=device)
+            values = torch.full((num_features,), value, **floats)
             self.register_parameter(name, nn.Parameter(values, requires_grad=False))
-        self.register_buffer("running_mean", torch.zeros(num_features, device=device))
-        self.register_buffer("running_var", torch.ones(num_features, device=device))
+        self.register_buffer("running_mean", torch.zeros(num_features, **floats))
+        self.register_buffer("running_var", torch.ones(num_features, **floats))
         self.register_buffer("num_batches_tracked", torch.tensor(0, device=device))
         self._packed = PackedWeights()
 
@@ -116,7 +117,7 @@ class BatchNorm2d(_BatchNorm):
         Input and output ``(N, num_features, H, W)``, quantized per tensor.
 
     Raises:
-        TypeError: (forward) the input is not quantized per tensor, or has other dimensions.
+        TypeError: (forward) the input is not quantized per tensor, or not of four dimensions.
         ValueError: (forward) the input has another number of channels.
 
     Example:

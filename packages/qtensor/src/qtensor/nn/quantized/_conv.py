@@ -266,6 +266,11 @@ class ConvTranspose2d(TransposedConv, _QuantizedConv):
         Input ``(N, in_channels, H, W)``, output ``(N, out_channels, H', W')`` in
         ``channels_last`` memory format, both quantized per tensor.
 
+    Raises:
+        TypeError: (forward) the input is not quantized per tensor.
+        ValueError: channels are not divisible by groups, or the padding is not of zeros; (forward)
+            the input's shape does not fit.
+
     Example:
         >>> import torch, qtensor
         >>> layer = qtensor.nn.quantized.ConvTranspose2d(3, 8, 2, stride=2)

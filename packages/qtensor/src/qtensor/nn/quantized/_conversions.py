@@ -21,6 +21,13 @@ class Quantize(OutputModule):
         factory_kwargs: ignored; there is nothing to allocate.
         quant_min, quant_max: the integers in use; the dtype's full range by default.
 
+    Shape:
+        Input float32 (or float16 or bfloat16, converted), of any shape; output the same shape.
+
+    Raises:
+        TypeError: (forward) the input is not so, or quantized already.
+        ValueError: the scale, zero point or range is not valid (see :class:`qtensor.QParams`).
+
     Example:
         >>> import torch, qtensor
         >>> qtensor.nn.quantized.Quantize(0.5, 10, qtensor.quint8)(torch.ones(2)).int_repr()
@@ -62,7 +69,21 @@ class Quantize(OutputModule):
 
 
 class DeQuantize(nn.Module):
-    """Gives the real values of a quantized tensor; a float tensor passes as it is."""
+    """Gives the real values of a quantized tensor; a float tensor passes as float32.
+
+    Shape:
+        Input quantized or float, of any shape; or a list or tuple of such tensors. Output float32,
+        the same shape.
+
+    Raises:
+        TypeError: (forward) the input is neither.
+
+    Example:
+        >>> import torch, qtensor
+        >>> q = qtensor.quantize_per_tensor(torch.ones(2), 0.5, 0, qtensor.quint8)
+        >>> qtensor.nn.quantized.DeQuantize()(q)
+        tensor([1., 1.])
+    """
 
     def forward(self, Xq: Tensor) -> Tensor:
         """Any shape; float32 out."""

@@ -46,8 +46,8 @@ class _Table(KeepsDtypes):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         columns = (embedding_dim * self.dtype.bits + 7) // 8
         self.register_buffer("qweight", torch.zeros(num_embeddings, columns, dtype=torch.uint8))
-        self.register_buffer("weight_scales", torch.ones(num_embeddings))
-        self.register_buffer("weight_zero_points", torch.zeros(num_embeddings))
+        self.register_buffer("weight_scales", torch.ones(num_embeddings, dtype=torch.float32))
+        self.register_buffer("weight_zero_points", torch.zeros(num_embeddings, dtype=torch.float32))
         if _weight is not None:
             self.set_weight(_weight)
 
@@ -185,8 +185,14 @@ class EmbeddingBag(_Table):
         _weight: the table, quantized per channel along axis 0 with real zero points.
         dtype: the table's dtype, ``qtensor.quint8`` (default) or ``qtensor.quint4x2``.
 
+    Shape:
+        Input: integers, ``(bags, length)``; or ``(indices,)``, with ``offsets`` of ``(bags,)``,
+        and one more with ``include_last_offset``. ``per_sample_weights``: float32, of the shape of
+        the input, with mode ``"sum"`` only. Output: float32, ``(bags, embedding_dim)``.
+
     Raises:
-        ValueError: another dtype or mode, or a ``max_norm``.
+        ValueError: another dtype or mode, or a ``max_norm``; (forward) offsets or weights do not
+            fit the input.
         IndexError: (forward) an index outside ``0 … num_embeddings - 1``.
 
     Example:

@@ -81,6 +81,19 @@ class QFunctional(OutputModule):
 
     Results have the parameters ``scale`` and ``zero_point``, but for those of the ``_scalar``
     functions, which follow from their input's.
+
+    Raises:
+        TypeError: (each function) an input is not quantized per tensor, or its dtype is not that
+            of the output.
+        ValueError: (each function) shapes do not fit.
+
+    Example:
+        >>> import torch, qtensor
+        >>> plus = qtensor.nn.quantized.QFunctional()
+        >>> plus.scale = 0.5
+        >>> q = qtensor.quantize_per_tensor(torch.ones(2), 0.1, 0, qtensor.quint8)
+        >>> plus.add(q, q).dequantize()
+        tensor([2., 2.])
     """
 
     def __init__(self) -> None:

@@ -54,12 +54,13 @@ class WeightModule(KeepsDtypes):
     def _init_weight(
         self, shape: Sequence[int], bias: bool, device: Any = None, out: int | None = None
     ) -> None:
+        floats: Any = {"dtype": torch.float32, "device": device}  # whatever torch's default is
         channels = shape[self._channel_axis]
         self._out = out = out or channels
         self.register_buffer("qweight", torch.zeros(*shape, dtype=torch.int8, device=device))
-        self.register_buffer("weight_scales", torch.ones(channels, device=device))
+        self.register_buffer("weight_scales", torch.ones(channels, **floats))
         self.register_buffer("weight_zero_points", None)
-        self.register_buffer("float_bias", torch.zeros(out, device=device) if bias else None)
+        self.register_buffer("float_bias", torch.zeros(out, **floats) if bias else None)
         self._packed = PackedWeights()
         self._keep_versions()
 

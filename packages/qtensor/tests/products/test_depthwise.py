@@ -106,14 +106,16 @@ def test_bands_and_cuts_of_large_images(channels, size, count):
 @pytest.mark.parametrize("channels", [16, 32, 40])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
 @pytest.mark.parametrize("bounds", [(None, None), (0.0, 3.0)])
-def test_requantized_bit_for_bit(channels, dtype, bounds):
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 3)])
+def test_requantized_bit_for_bit(channels, dtype, bounds, kernel, stride):
     rng = np.random.default_rng(channels)
-    input = activations(rng, (2, channels, 9, 10), "random")
+    input = activations(rng, (2, channels, 9, 13), "random")
     input = input.contiguous(memory_format=torch.channels_last)
-    weight = weights(rng, (channels, 1, 3, 3), "small")
+    weight = weights(rng, (channels, 1, kernel, kernel), "small")
     scales = torch.from_numpy(rng.uniform(0.001, 0.01, channels).astype(np.float32))
     bias = torch.from_numpy(rng.normal(0, 1, channels).astype(np.float32))
-    geometry = Geometry((1, 1), (1, 1), (1, 1), channels)
+    pad = kernel // 2
+    geometry = Geometry((stride, stride), (pad, pad), (1, 1), channels)
     low, high = (0, 255) if dtype == torch.uint8 else (-128, 127)
     result = on_every_isa(
         conv2d, input, 0.02, 90, weight, scales, None, bias, *geometry[:4], "zeros",

@@ -125,6 +125,21 @@ class FloatLayer(WeightedLayer):
         return self.activation_min, self.activation_max, self.activation, self.negative_slope
 
     @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
+        """From a float layer with a ``qconfig``, or a trained quantization-aware one.
+
+        Args:
+            mod: a layer, or a fused container that begins with one; its ``qconfig.weight()`` (or
+                ``weight_fake_quant``) says how to quantize the weight.
+            use_precomputed_fake_quant: do not show the weight to its ``weight_fake_quant`` again.
+
+        Raises:
+            ValueError: ``mod`` has neither.
+        """
+        layer = float_form(mod)
+        return cls._weighted(layer, quantized_weight(layer, use_precomputed_fake_quant))
+
+    @classmethod
     def from_reference(cls, reference: nn.Module) -> Self:
         """From a reference layer (or a fused container of one): has ``get_quantized_weight()``."""
         return cls._weighted(reference, unfused(reference).get_quantized_weight())

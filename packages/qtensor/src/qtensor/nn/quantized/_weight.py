@@ -55,8 +55,16 @@ class WeightModule(KeepsDtypes):
         self, shape: Sequence[int], bias: bool, device: Any = None, out: int | None = None
     ) -> None:
         floats: Any = {"dtype": torch.float32, "device": device}  # whatever torch's default is
+        """Zeros, until there is a weight.
+
+        Args:
+            shape: of the weight.
+            bias: whether there is one.
+            device: of both.
+            out: how many output channels there are, where groups share the weight's channel axis.
+        """
         channels = shape[self._channel_axis]
-        self._out = out = out or channels
+        self._out = out = channels if out is None else out
         self.register_buffer("qweight", torch.zeros(*shape, dtype=torch.int8, device=device))
         self.register_buffer("weight_scales", torch.ones(channels, **floats))
         self.register_buffer("weight_zero_points", None)

@@ -5,7 +5,6 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from .._from_float import float_form, quantized_weight
 from .._layer import FloatLayer
 from .._output import State
 
@@ -25,19 +24,9 @@ class DynamicLayer(FloatLayer):
 
     @classmethod
     def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
-        """From a float layer with a ``qconfig``.
-
-        Args:
-            mod: a layer, or a fused container that begins with one; its ``qconfig.weight()`` says
-                how to quantize the weight, and its ``qconfig.activation()`` (by ``quant_min`` and
-                ``quant_max``) the range.
-            use_precomputed_fake_quant: do not show the weight to its ``weight_fake_quant`` again.
-
-        Raises:
-            ValueError: ``mod`` has no ``qconfig``.
-        """
-        mod = float_form(mod)
-        made = cls._weighted(mod, quantized_weight(mod, use_precomputed_fake_quant))
+        """As :meth:`FloatLayer.from_float`; ``qconfig.activation()`` says, by its ``quant_min`` and
+        ``quant_max``, whether to reduce the range."""
+        made = super().from_float(mod, use_precomputed_fake_quant)
         made.reduce_range = _reduces_range(getattr(mod, "qconfig", None))
         return made
 

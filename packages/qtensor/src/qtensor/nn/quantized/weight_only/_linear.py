@@ -1,11 +1,8 @@
 """The linear layer of which only the weight is quantized."""
 
-from typing import Self
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...._ops.linear_weight_only import linear_weight_only
-from .._from_float import float_form, quantized_weight
 from .._linear import FloatLinear
 
 
@@ -42,18 +39,3 @@ class Linear(FloatLinear):
             *self._finish_arguments(),
             cache=self._packed,
         )
-
-    @classmethod
-    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Self:
-        """From a float linear layer with a ``qconfig``.
-
-        Args:
-            mod: a linear layer, or a fused container that begins with one; its
-                ``qconfig.weight()`` says how to quantize the weight.
-            use_precomputed_fake_quant: do not show the weight to its ``weight_fake_quant`` again.
-
-        Raises:
-            ValueError: ``mod`` has no ``qconfig``.
-        """
-        mod = float_form(mod)
-        return cls._weighted(mod, quantized_weight(mod, use_precomputed_fake_quant))

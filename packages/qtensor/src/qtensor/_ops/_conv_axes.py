@@ -224,7 +224,7 @@ def plan(tensor: Tensor, weight: _Ints, geometry: Geometry, dtype: torch.dtype) 
             Phase(conv_shape([axis for axis, _ in phase]), tuple(taps for _, taps in phase))
             for phase in combinations
         ]
-    output = torch.empty_strided(shape, channels_last_strides(shape), dtype=dtype)
+    output = torch.empty_strided(shape, channels_last_strides(shape), dtype=dtype, device="cpu")
     return Plan(Layout(output), tuple(phases))
 
 

@@ -57,7 +57,9 @@ def add_reference(
 
 
 def _scaled(values: Tensor, zero_point: int, multiplier: float) -> Tensor:
-    return (values.int() - zero_point).float() * torch.tensor(multiplier, dtype=torch.float32)
+    return (values.int() - zero_point).float() * torch.tensor(
+        multiplier, dtype=torch.float32, device="cpu"
+    )
 
 
 def _multipliers(a_scale: float, b_scale: float, output_scale: float) -> tuple[float, float]:

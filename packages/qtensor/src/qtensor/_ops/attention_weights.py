@@ -93,7 +93,7 @@ def attention_weights_cpu(
     mask_rows = None
     if mask is not None:
         mask = mask.expand(*mask.shape[:-1], columns).contiguous()
-        count = torch.arange(mask.numel() // columns).view(mask.shape[:-1])
+        count = torch.arange(mask.numel() // columns, device="cpu").view(mask.shape[:-1])
         mask_rows = count.expand(scores.shape[:-1]).contiguous()
     _elementwise.attention_weights(
         scores.data_ptr(),

@@ -187,7 +187,7 @@ def conv_int32(
         ``(input - input_zero_point) * (weight - zero_point)``.
     """
     check_input(input, 1.0, input_zero_point)
-    parameters = (torch.ones(1), weight_zero_points, None)
+    parameters = (input.new_ones(1, dtype=torch.float32), weight_zero_points, None)
     check_conv_weight(input, weight, *parameters, geometry, weight.dim() - 2)
     zero_points = known_zero_points(weight, weight_zero_points, geometry)
     call = sums_call(input, input_zero_point, zero_points)

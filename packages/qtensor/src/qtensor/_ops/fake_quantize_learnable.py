@@ -166,7 +166,7 @@ def fake_quantize_learnable_backward_cpu(
         return output, grad_scale.zero_(), grad_zero_point.zero_()
     rounded = _rounded(zero_point, quant_min, quant_max)
     layout = Layout(output, scale, rounded, axis, quant_min, quant_max)
-    sums = torch.empty(2, scale.numel())
+    sums = scale.new_empty(2, scale.numel(), dtype=torch.float32)
     operands = *read_under(output, grad), *read_under(output, input)
     results = output.data_ptr(), sums[0].data_ptr(), sums[1].data_ptr()
     call = FLOAT[input.dtype], *operands, *results, grad_factor, layout.fields, num_threads()

@@ -39,7 +39,7 @@ def _nearest_axis(size: int, count: int, factor: float | None, exact: bool) -> _
         torch.arange(count, dtype=torch.float32, device="cpu") + (0.5 if exact else 0.0)
     ) * step
     low = positions.clamp(max=size - 1).long()  # in this order: infinity is no integer
-    return _Axis(size, low, low, torch.zeros(count, device="cpu"))
+    return _Axis(size, low, low, torch.zeros(count, dtype=torch.float32, device="cpu"))
 
 
 def _linear_axis(size: int, count: int, factor: float | None, align_corners: bool) -> _Axis:

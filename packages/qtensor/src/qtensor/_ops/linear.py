@@ -183,8 +183,9 @@ def linear_int32(
         int32, ``(..., N)``: sums of ``(input - input_zero_point) * (weight - zero_point)``.
     """
     check_input(input, 1.0, input_zero_point)
-    check_weight(input, weight, torch.ones(1), weight_zero_points, None, 2)
-    output = torch.empty(linear_shape(input, weight.shape), dtype=torch.int32)
+    scales = input.new_ones(1, dtype=torch.float32)
+    check_weight(input, weight, scales, weight_zero_points, None, 2)
+    output = input.new_empty(linear_shape(input, weight.shape), dtype=torch.int32)
     call = sums_call(input, input_zero_point, weight_zero_points)
     forms = (cache or shared_cache(weight)).forms(weight, weight_zero_points)
     call.linear(forms, weight, weight_zero_points, num_threads(), output, None, input.contiguous())

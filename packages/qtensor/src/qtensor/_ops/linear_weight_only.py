@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -95,7 +94,7 @@ def prepare_linear_weight_only(
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input = arguments[0]
-        output = torch.empty(linear_shape(input, weight_shape))
+        output: Tensor = input.new_empty(linear_shape(input, weight_shape))
         if output.numel():
             input = input.contiguous()
             rows = output.numel() // n

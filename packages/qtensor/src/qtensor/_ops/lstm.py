@@ -271,7 +271,7 @@ def _prepare(cache: PackedWeights, *arguments: Any) -> Run:
         shape = _check_shapes(given)
         given = given._replace(input=given.input.contiguous())
         hidden, cells = given.hidden.contiguous(), _copied(given.cell)
-        outputs = torch.empty(shape, dtype=given.input.dtype)
+        outputs = given.input.new_empty(shape)
         if outputs.numel() == 0:
             return outputs, cells
         amax = proven_amax(hidden)
@@ -287,7 +287,7 @@ def _prepare(cache: PackedWeights, *arguments: Any) -> Run:
 
 
 def _copied(cell: Tensor) -> Tensor:
-    return torch.empty(cell.shape, dtype=cell.dtype).copy_(cell)
+    return cell.new_empty(cell.shape).copy_(cell)
 
 
 def _tables(stages: dict[str, _Stage], dtype: torch.dtype) -> tuple[bytes, ...]:

@@ -61,7 +61,9 @@ def matmul_reference(
 
 
 def _finish(a_scale: float, b_scale: float, device: torch.device, *output: Any) -> Requantization:
-    return Requantization(a_scale * b_scale, torch.ones(1, device=device), None, *output)
+    return Requantization(
+        a_scale * b_scale, torch.ones(1, dtype=torch.float32, device=device), None, *output
+    )
 
 
 def _check(
@@ -107,7 +109,7 @@ def matmul_shape(a: Tensor, b: Tensor) -> tuple[int, ...]:
 def matmul_cpu(*arguments: Any) -> Tensor:
     shape, finish = _check(*arguments)
     a, _, a_zero_point, b, _, b_zero_point = arguments[:6]
-    output = torch.empty(shape, dtype=finish.dtype)
+    output: Tensor = a.new_empty(shape, dtype=finish.dtype)
     call = _sums_call(a, a_zero_point, b, b_zero_point)
     finish.configure(call)
     _multiply(call, a, b, output)
@@ -118,7 +120,7 @@ def _sums_call(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> _k
     """A kernel call, so far for the exact sums as int32."""
     zero_point = unsigned(b_zero_point, b.dtype) - 128  # the kernel reads b as int8
     columns = b.shape[-1] if b.dim() > 1 else 1
-    zero_points = torch.full((columns,), zero_point) if zero_point else None
+    zero_points = torch.full((columns,), zero_point, device="cpu") if zero_point else None
     return _kernels.Product(unsigned(a_zero_point, a.dtype), zero_points)
 
 
@@ -162,7 +164,7 @@ def _batch_indices(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     indices = []
     for x in (a, b):
         batch = x.shape[:-2]
-        count = torch.arange(batch.numel())
+        count = torch.arange(batch.numel(), device="cpu")
         if batch != shape:
             count = count.view(batch).expand(shape).reshape(-1).contiguous()
         indices.append(count)
@@ -212,9 +214,8 @@ def matmul_int32_reference(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point
 
 
 def matmul_int32_cpu(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> Tensor:
-    output = torch.empty(
-        _check_operands((a, 1.0, a_zero_point), (b, 1.0, b_zero_point)), dtype=torch.int32
-    )
+    shape = _check_operands((a, 1.0, a_zero_point), (b, 1.0, b_zero_point))
+    output = a.new_empty(shape, dtype=torch.int32)
     _multiply(_sums_call(a, a_zero_point, b, b_zero_point), a, b, output)
     return output
 

@@ -51,7 +51,7 @@ def mul_reference(
     )
     multiplier, _ = _multipliers(a_scale, b_scale, output_scale)
     product = ((a.int() - a_zero_point) * (b.int() - b_zero_point)).float()
-    product = product * torch.tensor(multiplier, dtype=torch.float32)
+    product = product * torch.tensor(multiplier, dtype=torch.float32, device="cpu")
     return (round_within(product, lowest, highest) + output_zero_point).to(a.dtype)
 
 

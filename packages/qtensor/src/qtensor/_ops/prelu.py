@@ -50,7 +50,7 @@ def prelu_reference(
     lowest, highest = integer_bounds(
         output_scale, output_zero_point, quant_min, quant_max, None, None
     )
-    multiplier = torch.tensor(scale / output_scale, dtype=torch.float32)
+    multiplier = torch.tensor(scale / output_scale, dtype=torch.float32, device="cpu")
     slopes = weight.reshape(-1, *[1] * (input.ndim - 2)) if weight.numel() != 1 else weight
     difference = (input.int() - zero_point).float()
     steps = difference * multiplier

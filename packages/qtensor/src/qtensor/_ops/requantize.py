@@ -55,7 +55,7 @@ def requantize_reference(
     lowest, highest = integer_bounds(
         output_scale, output_zero_point, quant_min, quant_max, activation_min, activation_max
     )
-    multiplier = torch.tensor(scale / output_scale, dtype=torch.float32)
+    multiplier = torch.tensor(scale / output_scale, dtype=torch.float32, device="cpu")
     steps = (input.int() - zero_point).float() * multiplier
     return (round_within(steps, lowest, highest) + output_zero_point).to(dtype)
 

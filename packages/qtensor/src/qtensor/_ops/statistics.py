@@ -39,7 +39,9 @@ def _has_kernel(x: Tensor) -> bool:
 
 def _room(*shape: int) -> Range:
     """For lower and upper bounds, and for counts."""
-    return torch.empty(shape), torch.empty(shape), torch.empty(shape, dtype=torch.int64)
+    dtypes = torch.float32, torch.float32, torch.int64
+    lowest, highest, count = (torch.empty(shape, dtype=dtype, device="cpu") for dtype in dtypes)
+    return lowest, highest, count
 
 
 def _described(x: Tensor) -> tuple[int, int, torch.Size, tuple[int, ...]]:
@@ -176,7 +178,7 @@ def count_bins_reference(
 def count_bins_cpu(
     x: Tensor, exponent: int, first: int, size: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    counts, found = torch.zeros(size, dtype=torch.int64), _room()
+    counts, found = torch.zeros(size, dtype=torch.int64, device="cpu"), _room()
     written = counts.data_ptr(), *_addresses(found)
     _statistics.count_bins(*_described(x), exponent, first, size, *written, num_threads())
     return counts, *_of_dtype(x, found)

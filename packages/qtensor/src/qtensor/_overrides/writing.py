@@ -128,16 +128,17 @@ _register_placing("scatter_", 2, "src", "value")
 
 @stands_for("tril_", per_tensor=True)
 def tril_(input: QTensor, diagonal: int = 0) -> Any:
-    return _keep(input, torch.ones(input.shape, dtype=torch.bool).tril(diagonal))
+    return _keep(input, torch.tril, diagonal)
 
 
 @stands_for("triu_", per_tensor=True)
 def triu_(input: QTensor, diagonal: int = 0) -> Any:
-    return _keep(input, torch.ones(input.shape, dtype=torch.bool).triu(diagonal))
+    return _keep(input, torch.triu, diagonal)
 
 
-def _keep(input: QTensor, kept: Tensor) -> Any:
-    input._writable().masked_fill_(~kept.to(input.device), input.q_zero_point())
+def _keep(input: QTensor, part: Callable[..., Tensor], diagonal: int) -> Any:
+    kept = part(torch.ones(input.shape, dtype=torch.bool, device=input.device), diagonal)
+    input._writable().masked_fill_(~kept, input.q_zero_point())
     return input
 
 

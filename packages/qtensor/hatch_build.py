@@ -43,7 +43,7 @@ EXTENSIONS = {
     "_pooling": ("pool*.c", "interpolate*.c"),
     "_calls": (),
     "_recalled": (),
-    "_requantize": ("requantize*.c",),
+    "_requantize": ("requantize*.c", "blocks.c"),
     "_statistics": ("statistics*.c", "running_range.c", "half*.c"),
     "_embedding": ("embedding*.c",),
 }

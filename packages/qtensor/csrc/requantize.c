@@ -3,7 +3,7 @@
 
 #include "parallel.h"
 
-void requantize_channels(requantize_kernel *kernel, const void *q, void *out,
+void requantize_channels(requantize_kernel *kernel, const operand *q, void *out,
                          const requantize_layout *layout, int threads) {
     const requantize_context context = {q, out, layout};
     if (is_by_rows(layout)) {

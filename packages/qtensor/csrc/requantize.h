@@ -2,7 +2,7 @@
 #ifndef QTENSOR_REQUANTIZE_H
 #define QTENSOR_REQUANTIZE_H
 
-#include <stdint.h>
+#include "blocks.h"
 
 /* A scale and a zero point for each channel, or one for all. Scales are floats or doubles. */
 typedef struct {
@@ -12,8 +12,8 @@ typedef struct {
     int several_scales, several_zero_points;
 } channel_parameters;
 
-/* A dense tensor as (outer, channels, inner), and for each channel how it is quantized and how it
- * is to be. Element types are 0 (uint8), 1 (int8) and 2 (int32). */
+/* An output as (outer, channels, inner) in memory, and for each channel how the input is quantized
+ * and how it is to be. Element types are 0 (uint8), 1 (int8) and 2 (int32). */
 typedef struct {
     int64_t outer, channels, inner;
     channel_parameters given, wanted;
@@ -22,7 +22,7 @@ typedef struct {
 } requantize_layout;
 
 typedef struct {
-    const void *q;
+    const operand *q;
     void *out;
     const requantize_layout *layout;
 } requantize_context;
@@ -32,11 +32,17 @@ static inline int is_by_rows(const requantize_layout *layout) {
     return layout->inner == 1 && layout->channels > 1;
 }
 
+/* How many rows of n channels, of `size` bytes each, to read at once: only whole rows follow each
+ * other. */
+static inline int64_t rows_at_once(const requantize_layout *layout, int64_t n, int size) {
+    return n == layout->channels && n * size <= BUFFER_BYTES ? BUFFER_BYTES / (n * size) : 1;
+}
+
 /* From `begin` to `end`: rows of all channels where the layout is by rows, else values. */
 typedef void requantize_kernel(const void *context, int64_t begin, int64_t end);
 requantize_kernel requantize_scalar, requantize_avx2;
 
-void requantize_channels(requantize_kernel *kernel, const void *q, void *out,
+void requantize_channels(requantize_kernel *kernel, const operand *q, void *out,
                          const requantize_layout *layout, int threads);
 
 #endif

@@ -47,21 +47,31 @@ static void bytes_by_rows(const requantize_context *c, int64_t begin, int64_t en
     const __m256i output_flips = _mm256_set1_epi8((char)output_flip);
     const __m256i lowest = _mm256_set1_epi8((char)((int)layout->quant_min + output_flip));
     const __m256i highest = _mm256_set1_epi8((char)((int)layout->quant_max + output_flip));
+    uint8_t buffer[BUFFER_BYTES];
     for (int64_t first = 0; first < channels; first += CHANNELS) {
         block blocks[BLOCKS]; /* the last one of a row overlaps the one before */
         int count = 0;
         for (; count < BLOCKS && first + count * BLOCK < channels; count++) {
             blocks[count] = block_at(layout, smaller(first + count * BLOCK, last));
         }
-        for (int64_t row = begin; row < end; row++) {
-            for (const block *b = blocks; b < blocks + count; b++) {
-                const int64_t at = row * channels + b->start;
-                const __m256i q = _mm256_xor_si256(load((const uint8_t *)c->q + at), flips);
-                const __m256i bytes =
-                    pack_bytes(block_values(b, q, 0), block_values(b, q, 1), block_values(b, q, 2),
-                               block_values(b, q, 3), _mm256_setzero_si256());
-                const __m256i bounded = _mm256_min_epu8(_mm256_max_epu8(bytes, lowest), highest);
-                store((uint8_t *)c->out + at, _mm256_xor_si256(bounded, output_flips));
+        const int64_t start = blocks[0].start, n = blocks[count - 1].start + BLOCK - start;
+        const int64_t most = rows_at_once(layout, n, 1);
+        for (int64_t row = begin, rows; row < end; row += rows) {
+            rows = smaller(most, end - row);
+            const int64_t at = row * channels + start;
+            const uint8_t *q = elements(c->q, at, rows * n, 1, buffer);
+            uint8_t *out = (uint8_t *)c->out + at;
+            for (int64_t r = 0; r < rows; r++, q += n, out += n) {
+                for (const block *b = blocks; b < blocks + count; b++) {
+                    const __m256i given = _mm256_xor_si256(load(q + b->start - start), flips);
+                    const __m256i bytes = pack_bytes(
+                        block_values(b, given, 0), block_values(b, given, 1),
+                        block_values(b, given, 2), block_values(b, given, 3),
+                        _mm256_setzero_si256());
+                    const __m256i bounded =
+                        _mm256_min_epu8(_mm256_max_epu8(bytes, lowest), highest);
+                    store(out + b->start - start, _mm256_xor_si256(bounded, output_flips));
+                }
             }
         }
     }

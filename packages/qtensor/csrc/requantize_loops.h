@@ -55,24 +55,32 @@ PARAMETERS(double)
     }                                                                                              \
     static void NAME(const requantize_context *c, int64_t begin, int64_t end) {                    \
         const requantize_layout *layout = c->layout;                                               \
-        const IN *q = (const IN *)c->q;                                                            \
         OUT *out = (OUT *)c->out;                                                                  \
         REAL##_parameters p;                                                                       \
+        IN block[BUFFER_BYTES / sizeof(IN)];                                                       \
         if (is_by_rows(layout)) {                                                                  \
             const int64_t channels = layout->channels;                                             \
             for (int64_t first = 0; first < channels; first += CHANNELS) {                         \
                 const int64_t n = smaller(channels - first, CHANNELS);                             \
+                const int64_t most = rows_at_once(layout, n, sizeof(IN));                          \
                 REAL##_parameters_of(&p, layout, first, n);                                        \
-                for (int64_t at = begin * channels + first; at < end * channels; at += channels) { \
-                    NAME##_run(q + at, out + at, n, &p, layout, 1);                                \
+                for (int64_t row = begin, rows; row < end; row += rows) {                          \
+                    rows = smaller(most, end - row);                                               \
+                    const int64_t at = row * channels + first;                                     \
+                    const IN *q = elements(c->q, at, rows * n, sizeof(IN), block);                 \
+                    for (int64_t i = 0; i < rows * n; i += n) {                                    \
+                        NAME##_run(q + i, out + at + i, n, &p, layout, 1);                         \
+                    }                                                                              \
                 }                                                                                  \
             }                                                                                      \
             return;                                                                                \
         }                                                                                          \
+        const int64_t most = at_once(c->q, BUFFER_BYTES / sizeof(IN));                             \
         for (int64_t at = begin, n; at < end; at += n) {                                           \
-            n = smaller(layout->inner - at % layout->inner, end - at);                             \
+            n = smaller(smaller(layout->inner - at % layout->inner, most), end - at);              \
             REAL##_parameters_of(&p, layout, at / layout->inner % layout->channels, 1);            \
-            NAME##_run(q + at, out + at, n, &p, layout, 0);                                        \
+            const IN *q = elements(c->q, at, n, sizeof(IN), block);                                \
+            NAME##_run(q, out + at, n, &p, layout, 0);                                             \
         }                                                                                          \
     }
 

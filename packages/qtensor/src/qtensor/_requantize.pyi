@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 from ._calls import Kernel
 
 def use_isa(name: str) -> None:
@@ -7,6 +9,7 @@ class RequantizePerChannel(Kernel):
     def __init__(
         self,
         shape: tuple[int, int, int],
+        under: tuple[Sequence[int], Sequence[int]] | None,
         input: int,
         output: int,
         lowest: int,

@@ -1,12 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Calls the C driver of csrc/requantize.h. Tensors are dense and checked already; the GIL is released
-while they are worked on."""
+"""Calls the C driver of csrc/requantize.h. All is checked already; the GIL is released while it
+works."""
 
 from libc.float cimport FLT_MAX, FLT_MIN
 from libc.stdint cimport int32_t, int64_t
 
 from ._isa import ISA
 
+from ._blocks cimport layout_of, memory_layout, operand
 from ._calls cimport Kernel, dlpack_tensor
 
 
@@ -26,8 +27,8 @@ cdef extern from "requantize.h" nogil:
     ctypedef void requantize_kernel(const void *, int64_t, int64_t)
     requantize_kernel requantize_scalar, requantize_avx2
 
-    void requantize_channels(requantize_kernel *, const void *, void *, const requantize_layout *,
-                             int)
+    void requantize_channels(requantize_kernel *, const operand *, void *,
+                             const requantize_layout *, int)
 
 
 cdef requantize_kernel *kernel = NULL
@@ -50,16 +51,19 @@ cdef class RequantizePerChannel(Kernel):
 
     Args:
         shape: outer, channels, inner.
+        under: how the input lies under the output; see ``layout_under``.
         input, output: the types of the integers.
         lowest, highest: what a zero point of the input may be.
         quant_min, quant_max: the integers that the output may use.
     """
 
     cdef requantize_layout _layout
+    cdef memory_layout _under
     cdef int64_t _lowest, _highest, _quant_min, _quant_max
 
-    def __init__(self, shape, int input, int output, int64_t lowest, int64_t highest,
+    def __init__(self, shape, under, int input, int output, int64_t lowest, int64_t highest,
                  int64_t quant_min, int64_t quant_max):
+        self._under = layout_of(under)
         self._layout.outer, self._layout.channels, self._layout.inner = shape
         self._layout.input, self._layout.output = input, output
         self._layout.quant_min, self._layout.quant_max = quant_min, quant_max
@@ -73,7 +77,8 @@ cdef class RequantizePerChannel(Kernel):
     cdef void run(self, const dlpack_tensor *inputs, void *output, int threads) noexcept nogil:
         cdef requantize_layout layout = self._layout
         layout.given, layout.wanted = _parameters(&inputs[1]), _parameters(&inputs[3])
-        requantize_channels(kernel, inputs[0].data, output, &layout, threads)
+        cdef operand q = operand(inputs[0].data, &self._under)
+        requantize_channels(kernel, &q, output, &layout, threads)
 
 
 cdef channel_parameters _parameters(const dlpack_tensor *tensors) noexcept nogil:

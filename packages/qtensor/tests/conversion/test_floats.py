@@ -1,5 +1,7 @@
 """Half floats and strided tensors: what conversions read and write block by block."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -250,6 +252,12 @@ def test_bytes_are_read_in_any_layout(view, dtype, threads):
     unsigned = 0.1, 3, 0, 100, torch.uint8
     check(lambda q: OPS.requantize(q, *parameters, *unsigned))
     check(lambda q: OPS.unary(q, *parameters, "gelu", [], *output, dtype))
+    for axis, out in itertools.product(range(q.ndim), [torch.int8, torch.int32]):
+        scales = torch.linspace(0.01, 0.1, q.shape[axis])
+        of_one = torch.tensor([0.3]), torch.tensor([5]), axis, -100, 100, out
+        values = scales, torch.arange(q.shape[axis]) % 9
+        check(lambda q, call=(*values, *of_one): OPS.requantize_per_channel(q, *call))
+        check(lambda q, call=(*values, *of_one): OPS.requantize_per_channel(q.int(), *call))
     for slopes in (1, q.shape[1]):
         weight = torch.rand(slopes, generator=torch.Generator().manual_seed(0))
         check(lambda q, weight=weight: OPS.prelu(q, *parameters, weight, *output))

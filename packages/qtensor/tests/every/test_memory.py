@@ -2,6 +2,7 @@
 
 import gc
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,9 @@ def test_nothing_leaks_over_ten_thousand_calls(example, one_thread):
 # ---- one call on 40 MB, more than malloc ever keeps for itself
 
 
-def large() -> dict[str, tuple]:
-    """Of every operator; what follows a comma in a name tells two calls of one apart."""
+def large() -> dict[str, tuple | dict]:
+    """Arguments of every operator, in a dictionary where one of them goes by name only. What follows
+    a comma in a key tells two calls of one operator apart."""
     r = Random(0)
     image = torch.zeros(4, 64, 400, 400, dtype=torch.uint8)
     last = image.contiguous(memory_format=torch.channels_last)
@@ -63,6 +65,8 @@ def large() -> dict[str, tuple]:
         **_convolutions(r, image, last, floats),
         **_images(r, image, last, rows),
         **_conversions(r, image, floats, real),
+        **_of_half_floats(r, image, floats, real),
+        **_of_parts(r, image, last, floats, real),
         **_lookups(r),
     }
 
@@ -170,6 +174,41 @@ def _conversions(r: Random, image: Tensor, floats: Tensor, real: Tensor) -> dict
     }
 
 
+def _of_half_floats(r: Random, image: Tensor, floats: Tensor, real: Tensor) -> dict[str, dict]:
+    """Conversions that read them or, of integers, write them."""
+    table = {}
+    for dtype in (torch.float16, torch.bfloat16):
+        for name, arguments in _conversions(r, image, floats.to(dtype), real.to(dtype)).items():
+            names = [argument.name for argument in OF_OPERATOR[name].op._schema.arguments]
+            named = dict(zip(names, arguments, strict=False))
+            named.update((out, dtype) for out in ("out_dtype", "output_dtype") if out in names)
+            table[f"{name}, {dtype}"] = named
+    return table
+
+
+# Windows are read where channels come last, and means where they can be summed at once: images that
+# lie in another way are copied first.
+WANT_ORDER = {"max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "mean"}
+WANT_ORDER |= {"interpolate_nearest", "interpolate_linear"}
+
+
+def _of_parts(
+    r: Random, image: Tensor, last: Tensor, floats: Tensor, real: Tensor
+) -> dict[str, tuple]:
+    """Of tensors that have holes, all operators with one value for each of the input's."""
+    image, last, floats, real = map(_with_holes, (image, last, floats, real))
+    table = {**_images(r, image, last, image.flatten(0, 2)), **_conversions(r, image, floats, real)}
+    return {f"{name}, a part": call for name, call in table.items() if name not in WANT_ORDER}
+
+
+def _with_holes(tensor: Tensor) -> Tensor:
+    """The same values, in every second column of a wider tensor."""
+    wide = torch.zeros(*tensor.shape[:-1], 2 * tensor.shape[-1], dtype=tensor.dtype)
+    if not tensor.is_contiguous():
+        wide = wide.contiguous(memory_format=torch.channels_last)
+    return wide[..., ::2].copy_(tensor)
+
+
 def _lookups(r: Random) -> dict[str, tuple]:
     table, indices = (r.uint8(1000, 256), r.scales(1000), r.float(1000)), torch.zeros(80_000).long()
     return {
@@ -201,8 +240,10 @@ def test_an_operator_takes_its_output_and_a_scratch(one_thread):
     greedy = {}
     for name, arguments in large().items():
         op = OF_OPERATOR[name.partition(",")[0]].op
-        output = sum(t.numel() * t.element_size() for t in tensors(op(*arguments)))
-        extra = peak_of(lambda op=op, arguments=arguments: op(*arguments)) - output
+        named = isinstance(arguments, dict)
+        call = partial(op, **arguments) if named else partial(op, *arguments)
+        output = sum(t.numel() * t.element_size() for t in tensors(call()))
+        extra = peak_of(call) - output
         print(f"{name}: output {output >> 10} KiB, and {max(extra, 0) >> 10} KiB")
         if extra > scratch:
             greedy[name] = extra

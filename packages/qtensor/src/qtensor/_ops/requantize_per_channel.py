@@ -7,7 +7,7 @@ from .. import _requantize
 from .._calls import Prepared
 from ._channels import check_axis
 from ._checks import RANGES, check_channel_values, check_integers, check_range
-from ._layout import ELEMENT, copied_as, outer_channels_inner
+from ._layout import ELEMENT, copied_as, layout_under, outer_channels_inner
 from ._registry import operator
 from ._requantize import round_within
 
@@ -134,9 +134,9 @@ def _kernel(
         shape = outer_channels_inner(output, axis)
     range_, bounds = RANGES[input.dtype], (quant_min, quant_max)
     elements = ELEMENT[input.dtype], ELEMENT[dtype]
-    made = _requantize.RequantizePerChannel(shape, *elements, *range_, *bounds)
-    values = (_copied_values(each) for each in (*given, *wanted))
-    made.copied = copied_as(torch.empty_like(output, dtype=input.dtype), input), *values
+    lies = layout_under(output, input)
+    made = _requantize.RequantizePerChannel(shape, lies, *elements, *range_, *bounds)
+    made.copied = None, *(_copied_values(each) for each in (*given, *wanted))
 
     def refuse(input: Tensor, s: Tensor, z: Tensor, output_s: Tensor, output_z: Tensor) -> None:
         check_channel_values(s, z, *range_)

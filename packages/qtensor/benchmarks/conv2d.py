@@ -1,5 +1,7 @@
 """int8 convolution beside fbgemm, ONNX Runtime and float: ``python benchmarks/conv2d.py``."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -40,10 +42,10 @@ SHAPES = (  # N, C, H = W, O, kernel, stride, groups
 )
 
 
-def time_conv2d(
+def candidates(
     n: int, c: int, size: int, o: int, kernel: int, stride: int, groups: int, amax: int
-) -> tuple[dict[str, float], int, str]:
-    """Medians of ours and the peers', the operations, and how our products are summed."""
+) -> tuple[dict[str, Callable[[], Tensor]], Tensor]:
+    """Ours and the peers' calls, and the weight they share."""
     weight, scales = kaiming_weight(o, c // groups, kernel, kernel)
     bias = torch.randn(o)
     input = torch.randint(0, amax + 1, (n, c, size, size)).to(torch.uint8)
@@ -84,10 +86,7 @@ def time_conv2d(
         kernel_shape=(kernel, kernel),
     )
 
-    candidates = {"ours": ours, "fbgemm": fbgemm, "onnxruntime": onnx, "float": real}
-    operations = 2 * ours().numel() * weight[0].numel()
-    steps = str(schedule_stats(weight, amax, groups))
-    return compare(candidates, seconds=SECONDS), operations, steps
+    return {"ours": ours, "fbgemm": fbgemm, "onnxruntime": onnx, "float": real}, weight
 
 
 def main() -> None:
@@ -99,7 +98,10 @@ def main() -> None:
                 n, c, size, o, kernel, stride, groups = shape
                 label = f"{n}x{c}x{size}x{o} {kernel}/{stride}" + " dw" * (groups > 1)
                 with threads(count):
-                    timings, operations, steps = time_conv2d(*shape, amax)
+                    calls, weight = candidates(*shape, amax)
+                    operations = 2 * calls["ours"]().numel() * weight[0].numel()
+                    steps = str(schedule_stats(weight, amax, groups))
+                    timings = compare(calls, seconds=SECONDS)
                     table.add(label, timings, operations=operations, steps=steps)
         table.print()
 

@@ -385,6 +385,9 @@ def test_printing():
         "QTensor([0., 1.], size=(2,), dtype=qtensor.quint8, "
         "quantization_scheme=qtensor.per_tensor_affine, scale=0.5, zero_point=3)"
     )
+    parameters = repr(q).partition("dtype=")[2]
+    assert repr(q[:0]) == f"QTensor([], size=(0,), dtype={parameters}"
+    assert repr(q.to("meta")) == f"QTensor(..., size=(2,), device='meta', dtype={parameters}"
     assert "axis=0" in repr(
         quantize_per_channel(
             torch.ones(2, 1), torch.ones(2), torch.zeros(2).long(), 0, qtensor.qint8
@@ -403,6 +406,17 @@ def test_equality_needs_equal_parameters(q):
     assert torch.equal(q, q.clone())
     assert not torch.equal(q, QTensor(q.int_repr(), q.qparams.replace(scale=1.0)))
     assert not torch.equal(q, q.dequantize())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loaders_stack_integers(q, workers):
+    context = "fork" if workers else None
+    loader = torch.utils.data.DataLoader(
+        [{"x": part} for part in q], 2, num_workers=workers, multiprocessing_context=context
+    )
+    batches = [batch["x"] for batch in loader]
+    assert all(isinstance(batch, QTensor) for batch in batches)
+    assert torch.equal(torch.cat(batches), q)
 
 
 def test_python_protocols(q):

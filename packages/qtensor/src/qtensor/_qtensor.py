@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from ._calls import wrap
 from ._dtypes import QDTYPES, QDType, QScheme
@@ -232,9 +233,12 @@ class QTensor(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch has no type
         qparams = self._qparams
-        values = repr(self.dequantize()).removeprefix("tensor(").removesuffix(")")
+        # After the values torch says what is unlike its defaults, which is said here anyway.
+        values = re.split(r", (?:device|dtype|size)=|\)$", repr(self.dequantize()))[0]
+        device = "" if self.device.type == "cpu" else f"device='{self.device}', "
         text = (
-            f"QTensor({values}, size={tuple(self._data.shape)}, dtype={qparams.dtype}, "
+            f"QTensor({values.removeprefix('tensor(')}, size={tuple(self.shape)}, {device}"
+            f"dtype={qparams.dtype}, "
             f"quantization_scheme={qparams.qscheme}, scale={qparams.scale}, "
             f"zero_point={qparams.zero_point}"
         )
@@ -420,6 +424,13 @@ def _check_channels(data: Tensor, axis: int, channels: int) -> None:
             f"a tensor of shape {tuple(data.shape)}, got {channels}"
         )
 
+
+def _collated(batch: Sequence[QTensor], *, collate_fn_map: Any = None) -> Tensor:
+    """What loaders make of samples: torch's own would stack them in float in worker processes."""
+    return torch.stack(list(batch))
+
+
+default_collate_fn_map.update({QTensor: _collated, PackedQTensor: _collated})
 
 _DTYPES: list[Any] = [(dtype, f"{dtype.__module__}.{name}") for name, dtype in QDTYPES.items()]
 torch.serialization.add_safe_globals([rebuild, rebuild_packed, qparams_of, *_DTYPES])

@@ -59,8 +59,12 @@ def test_vocabulary_per_channel(per_channel):
 def test_constructor_rejects_what_does_not_fit():
     with pytest.raises(TypeError, match=r"torch\.uint8 for qtensor\.quint8, got torch\.int8"):
         QTensor(torch.zeros(2, dtype=torch.int8), QParams(1.0))
-    with pytest.raises(TypeError, match="got list"):
+    with pytest.raises(TypeError, match="got a list"):
         QTensor([1, 2], QParams(1.0))
+    with pytest.raises(TypeError, match=r"tensor of layout torch\.sparse_coo"):
+        QTensor(torch.zeros(2, dtype=torch.uint8).to_sparse(), QParams(1.0))
+    with pytest.raises(TypeError, match="expected QParams, got float"):
+        QTensor(torch.zeros(2, dtype=torch.uint8), 1.0)
     channels = QParams(torch.ones(3), torch.zeros(3, dtype=torch.int64), qtensor.qint8, axis=0)
     with pytest.raises(ValueError, match=r"2 channels along axis 0.*got 3"):
         QTensor(torch.zeros(2, 3, dtype=torch.int8), channels)
@@ -417,6 +421,20 @@ def test_loaders_stack_integers(q, workers):
     batches = [batch["x"] for batch in loader]
     assert all(isinstance(batch, QTensor) for batch in batches)
     assert torch.equal(torch.cat(batches), q)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q, x: q.clamp(x, x),
+        lambda q, x: F.hardtanh(q, x, 1.0),
+        lambda q, x: F.pad(q, (1, 1), value=x),
+        lambda q, x: q.masked_fill_(q > 0, x),
+    ],
+)
+def test_no_integer_is_nan(q, call):
+    with pytest.raises(ValueError, match="got NaN"):
+        call(q, float("nan"))
 
 
 def test_python_protocols(q):

@@ -62,8 +62,11 @@ class QTensor(Tensor):
 
     @staticmethod
     def __new__(cls, data: Tensor, qparams: QParams) -> "QTensor":
-        if not isinstance(data, Tensor) or data.dtype is not qparams.dtype.storage:
-            given = data.dtype if isinstance(data, Tensor) else type(data).__name__
+        if not isinstance(qparams, QParams):
+            raise TypeError(f"expected QParams, got {type(qparams).__name__}: QParams(scale, …)")
+        dense = isinstance(data, Tensor) and data.layout == torch.strided
+        if not dense or data.dtype is not qparams.dtype.storage:
+            given = data.dtype if dense else described(data)
             raise TypeError(
                 f"expected integers of {qparams.dtype.storage} for {qparams.dtype}, got {given}"
             )

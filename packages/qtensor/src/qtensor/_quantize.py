@@ -204,7 +204,13 @@ quantize = one_call(quantize_call)
 
 
 def quantize_value(value: float, qparams: QParams) -> int:
-    """The integer that stands for ``value`` under per-tensor ``qparams``."""
+    """The integer that stands for ``value`` under per-tensor ``qparams``.
+
+    Raises:
+        ValueError: ``value`` is NaN.
+    """
+    if value != value:
+        raise ValueError("expected a number to write or compare with, got NaN: no integer is that")
     zero_point = int(qparams.zero_point)
     low, high = qparams.quant_min - zero_point, qparams.quant_max - zero_point
     return round(min(max(value / float(qparams.scale), low), high)) + zero_point

@@ -136,6 +136,9 @@ def test_misuse_of_quantized_tensors():
     q = qtensor.quantize_per_tensor(torch.ones(1, 1, 4, 4), 0.03, 100, qtensor.quint8)
     with pytest.raises(ValueError, match="align_corners has no meaning for mode 'nearest'"):
         F.interpolate(q, 2, align_corners=True)
+    for factor in (float("nan"), float("inf"), (2.0,), (2.0, 2.0, 2.0)):
+        with pytest.raises(ValueError, match="one finite scale_factor, or 2, got"):
+            F.interpolate(q, scale_factor=factor)
     with pytest.raises(ValueError, match="either size or scale_factor"):
         F.interpolate(q)
     with qtensor.fallback("error"), pytest.raises(NotImplementedError, match="interpolate"):

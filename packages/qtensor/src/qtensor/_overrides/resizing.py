@@ -1,5 +1,6 @@
 """Interpolation of quantized images, which keeps the parameters."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,11 @@ def _interpolate(
     factors: tuple[float, ...] | None = None
     if scale_factor is not None:
         factors = each(scale_factor, spatial)
+        if len(factors) != spatial or not all(map(math.isfinite, factors)):
+            raise ValueError(
+                f"expected one finite scale_factor, or {spatial}, got {scale_factor} for a QTensor "
+                f"of shape {tuple(data.shape)}"
+            )
         sizes = tuple(int(n * by) for n, by in zip(data.shape[2:], factors, strict=True))
         if recompute_scale_factor:
             factors = None

@@ -298,10 +298,11 @@ static bool find_shortcut(task *t) {
     f->highest = (uint8_t)((int)rintf(p->highest) + shift);
     f->flip = (uint8_t)(128 * p->is_signed);
     float multiplier[LANES], bias[LANES];
-    for (int lane = 0; lane < LANES; lane++) multiplier[lane] = bias[lane] = 0;
-    for (int64_t c = 0; c < t->lanes; c++)
+    for (int64_t c = 0; c < t->lanes; c++) {
         multiplier[c] = p->multipliers[(t->first_channel + c) * p->multiplier_stride];
-    if (p->bias) memcpy(bias, p->bias + t->first_channel, (size_t)t->lanes * sizeof *bias);
+        bias[c] = p->bias ? p->bias[t->first_channel + c] : 0;
+    }
+    for (int64_t c = t->lanes; c < LANES; c++) multiplier[c] = bias[c] = 0; /* no channel's */
     if (t->twice) {
         memcpy(multiplier + CHANNELS, multiplier, CHANNELS * sizeof *multiplier);
         memcpy(bias + CHANNELS, bias, CHANNELS * sizeof *bias);
@@ -319,6 +320,7 @@ static bool find_shortcut(task *t) {
 /* The lowest digit of a number in which it has this base; the number loses it. */
 static inline int64_t take(int64_t *index, int64_t base) {
     const int64_t all = *index;
+    if (base == 1) return 0; /* as is mostly so; a division takes longer */
     *index = all / base;
     return all % base;
 }
@@ -419,7 +421,7 @@ static bool run_tasks(const plan *p, int64_t count, int64_t *next) {
 #pragma omp atomic capture
         taken = (*next)++;
         if (taken >= stretches * length) break;
-        const int64_t task = taken % stretches * length + taken / stretches;
+        const int64_t stretch = take(&taken, stretches), task = stretch * length + taken;
         if (task < count) run_task(p, &s, task);
     }
     free(memory);

@@ -9,6 +9,7 @@ from torch import Tensor
 from ._dtypes import QDType, as_qdtype
 from ._one_call import Call, one_call
 from ._ops import quantize as _ops
+from ._ops._checks import check_quantizable
 from ._ops.decomposed import choose_qparams
 from ._qparams import QParams, per_tensor_qparams
 from ._qtensor import QTensor, described
@@ -100,8 +101,8 @@ _quantized_per_tensor = one_call(_quantize_per_tensor_call)
 
 
 def quantize_per_tensor_dynamic(
-    input: Tensor, dtype: QDType, reduce_range: bool = False
-) -> QTensor:
+    input: Tensor, dtype: QDType | torch.dtype, reduce_range: bool = False
+) -> Tensor:
     """Quantizes ``input`` with the scale and zero point that its own range asks for.
 
     With ``lo = min(x, 0)`` and ``hi = max(x, 0)`` over the finite values: ``scale = (hi - lo) /
@@ -110,11 +111,12 @@ def quantize_per_tensor_dynamic(
 
     Args:
         input: float32 (or float16 or bfloat16, converted), any shape.
-        dtype: ``qtensor.quint8`` or ``qtensor.qint8``.
+        dtype: ``qtensor.quint8`` or ``qtensor.qint8``; or ``torch.float16``, which needs no
+            parameters.
         reduce_range: use half of the integers (0 … 127, -64 … 63).
 
     Returns:
-        A quantized tensor of the shape and memory format of ``input``.
+        A quantized tensor of the shape and memory format of ``input``; a plain one of float16.
 
     Raises:
         TypeError: ``input`` or ``dtype`` is not so.
@@ -125,6 +127,9 @@ def quantize_per_tensor_dynamic(
         >>> q.int_repr()
         tensor([  0, 255], dtype=torch.uint8)
     """
+    if dtype == torch.float16:
+        check_quantizable(input)
+        return input.to(torch.float16)
     qdtype = as_qdtype(dtype)
     if qdtype.bits != 8:
         raise TypeError(f"expected qtensor.quint8 or qtensor.qint8, got {qdtype}")

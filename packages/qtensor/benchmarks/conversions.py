@@ -1,20 +1,25 @@
 """Quantize and dequantize of exported graphs, in every form, beside the operators that torch
-records there: ``python benchmarks/conversions.py``.
+records there, and of half floats and strided tensors: ``python benchmarks/conversions.py``.
 
-Those are functions of several float operators each; a compiler is meant to fuse them.
+Those are functions of several float operators each; a compiler is meant to fuse them. Half floats
+are beside torch's quantized tensors, which take them by way of ``.float()`` only.
 """
 
 import importlib
 from collections.abc import Iterator
 
 import torch
-from _peer import SECONDS, thread_counts
+from _peer import SECONDS, peer_input, thread_counts
 from torch import Tensor
 
+import qtensor
+from qtensor._ops.quantize import dequantize_per_tensor
 from quintet_testing.bench import OURS, Call, Table, compare, threads
 
 PEER = "legacy"
 SHAPES = ((9, 128, 384), (1, 512, 4096))
+IMAGES = ((8,), (1, 64, 56, 56), (9, 128, 384))
+HALVES = (torch.float16, torch.bfloat16)
 GROUP = 128
 INT8 = (-128, 127, torch.int8)
 
@@ -54,17 +59,50 @@ def calls(shape: tuple[int, ...]) -> Iterator[tuple[str, dict[str, Call]]]:
             )
 
 
+def half_calls(shape: tuple[int, ...]) -> Iterator[tuple[str, dict[str, Call]]]:
+    """To and from half floats, and from every second column of a wider tensor."""
+    scale, zero_point = 0.03, 3
+    inputs = {str(t).removeprefix("torch."): torch.randn(shape).to(t) for t in HALVES}
+    inputs["strided"] = torch.randn(*shape[:-1], 2 * shape[-1])[..., ::2]
+    for name, x in inputs.items():
+        yield (
+            f"quantize {name}",
+            {
+                OURS: lambda x=x: qtensor.quantize_per_tensor(x, scale, zero_point, qtensor.quint8),
+                PEER: lambda x=x: torch.quantize_per_tensor(
+                    x.float(), scale, zero_point, torch.quint8
+                ),
+            },
+        )
+    q = torch.randint(0, 256, shape).to(torch.uint8)
+    peer = peer_input(q, scale, zero_point)
+    for dtype in HALVES:
+        yield (
+            f"dequantize to {str(dtype).removeprefix('torch.')}",
+            {
+                OURS: lambda dtype=dtype: dequantize_per_tensor(
+                    q, scale, zero_point, out_dtype=dtype
+                ),
+                PEER: lambda dtype=dtype: peer.dequantize().to(dtype),
+            },
+        )
+
+
 def main() -> None:
     counts = thread_counts(__doc__)
     importlib.import_module("torch.ao.quantization.fx._decomposed")  # registers the peer's
     for count in counts:
         with threads(count):
-            table = Table("Conversions of exported graphs, int8", peer=PEER)
-            for shape in SHAPES:
-                for name, candidates in calls(shape):
-                    label = f"{name} {'x'.join(map(str, shape))}"
-                    table.add(label, compare(candidates, seconds=SECONDS))
-            table.print()
+            for title, cases, shapes in (
+                ("Conversions of exported graphs, int8", calls, SHAPES),
+                ("Conversions of half floats and strided tensors, quint8", half_calls, IMAGES),
+            ):
+                table = Table(title, peer=PEER)
+                for shape in shapes:
+                    for name, candidates in cases(shape):
+                        label = f"{name} {'x'.join(map(str, shape))}"
+                        table.add(label, compare(candidates, seconds=SECONDS))
+                table.print()
 
 
 if __name__ == "__main__":

@@ -258,29 +258,63 @@ typedef struct {
     bool finite;
 } range;
 
+/* Every range includes 0. */
+static const range NOTHING = {0, 0, true};
+
+static range joined_range(range a, range b) {
+    a.lowest = b.lowest < a.lowest ? b.lowest : a.lowest;
+    a.highest = b.highest > a.highest ? b.highest : a.highest;
+    a.finite &= b.finite;
+    return a;
+}
+
 typedef struct {
     const image_source *source;
-    int64_t size; /* of an image, whose elements lie together */
+    memory_layout layout; /* of an image's elements, in any order */
+    int64_t size;
     range *ranges;
 } images;
 
-static void find_ranges(const void *context, int64_t begin, int64_t end) {
-    const images *all = context;
-    for (int64_t i = begin; i < end; i++) {
-        range *r = &all->ranges[i];
-        const float *values = (const float *)pixel(all->source, i, 0, 0, 0);
-        r->finite = all->source->kernels->range(values, all->size, &r->lowest, &r->highest);
+static void append_dimension(memory_layout *layout, int64_t size, int64_t stride) {
+    const int last = layout->dims - 1;
+    if (size == 1) return;
+    if (last >= 0 && layout->strides[last] == size * stride) {
+        layout->sizes[last] *= size;
+        layout->strides[last] = stride;
+    } else {
+        layout->sizes[last + 1] = size;
+        layout->strides[last + 1] = stride;
+        layout->dims++;
     }
 }
 
-static range joined_range(const range *ranges, int64_t count) {
-    range all = ranges[0];
-    for (int64_t i = 1; i < count; i++) {
-        all.lowest = ranges[i].lowest < all.lowest ? ranges[i].lowest : all.lowest;
-        all.highest = ranges[i].highest > all.highest ? ranges[i].highest : all.highest;
-        all.finite &= ranges[i].finite;
+/* Channels last or first, whichever makes steps small. */
+static memory_layout image_layout(const conv_shape *shape) {
+    memory_layout layout = {.dims = 0};
+    const bool last = shape->channel_stride <= shape->axes[AXES - 1].input_stride;
+    if (!last) append_dimension(&layout, shape->channels, shape->channel_stride);
+    for (int a = 0; a < AXES; a++)
+        append_dimension(&layout, shape->axes[a].size, shape->axes[a].input_stride);
+    if (last) append_dimension(&layout, shape->channels, shape->channel_stride);
+    if (layout.dims == 1 && layout.strides[0] == 1) layout.dims = 0; /* as they are */
+    return layout;
+}
+
+static void find_ranges(const void *context, int64_t begin, int64_t end) {
+    const images *all = context;
+    float buffer[BUFFER_FLOATS];
+    for (int64_t i = begin; i < end; i++) {
+        const operand image = {pixel(all->source, i, 0, 0, 0), &all->layout};
+        const int64_t most = at_once(&image, BUFFER_FLOATS);
+        all->ranges[i] = NOTHING;
+        for (int64_t at = 0, n; at < all->size; at += n) {
+            n = smaller(all->size - at, most);
+            const float *values = elements(&image, at, n, sizeof *values, buffer);
+            range r;
+            r.finite = all->source->kernels->range(values, n, &r.lowest, &r.highest);
+            all->ranges[i] = joined_range(all->ranges[i], r);
+        }
     }
-    return all;
 }
 
 int conv_dynamic(const product *p, const float *input, const conv_shape *shape, int32_t quant_max,
@@ -288,7 +322,7 @@ int conv_dynamic(const product *p, const float *input, const conv_shape *shape, 
     int64_t batch = shape->batch;
     image_source s = {.kernels = p->kernels, .kind = INPUT_FLOAT, .input = (const char *)input,
                       .element = sizeof *input, .shape = shape};
-    images all = {.source = &s, .size = shape->channels};
+    images all = {.source = &s, .layout = image_layout(shape), .size = shape->channels};
     for (int a = 0; a < AXES; a++) all.size *= shape->axes[a].size;
     all.ranges = malloc((size_t)batch * sizeof *all.ranges);
     quantize_params *quantized = malloc((size_t)batch * sizeof *quantized);
@@ -296,7 +330,8 @@ int conv_dynamic(const product *p, const float *input, const conv_shape *shape, 
     int result = -1;
     if (all.ranges && quantized && scales) {
         parallel(batch, GRAIN / larger(all.size, 1), p->threads, find_ranges, &all);
-        range whole = joined_range(all.ranges, batch);
+        range whole = NOTHING;
+        for (int64_t i = 0; i < batch; i++) whole = joined_range(whole, all.ranges[i]);
         for (int64_t i = 0; i < batch; i++) {
             range r = per_image ? all.ranges[i] : whole;
             quantized[i] = (quantize_params){.quant_max = quant_max};

@@ -259,8 +259,7 @@ typedef struct {
 /* The output is [batch][out_size][out_size][out_size][channels]. */
 int conv(const product *p, enum input_kind kind, const void *input, const conv_shape *shape);
 
-/* Floats, quantized on the way to 0 .. quant_max, with parameters per image or for all. The
- * elements of an image lie together, in any order. */
+/* Floats, quantized on the way to 0 .. quant_max, with parameters per image or for all. */
 int conv_dynamic(const product *p, const float *input, const conv_shape *shape, int32_t quant_max,
                  bool per_image);
 

@@ -231,14 +231,6 @@ def test_dynamic(dtype, reduce_range):
         qtensor.quantize_per_tensor_dynamic(x, qtensor.qint32)
 
 
-def test_float16_needs_no_parameters():
-    x = torch.tensor([1 / 3, 1e6, -2.0])
-    result = qtensor.quantize_per_tensor_dynamic(x, torch.float16)
-    assert type(result) is torch.Tensor and torch.equal(result, x.half())
-    with pytest.raises(TypeError, match=r"float32 input, got torch\.int32"):
-        qtensor.quantize_per_tensor_dynamic(x.int(), torch.float16)
-
-
 X, INTEGERS = torch.zeros(2, 6), torch.zeros(2, 6, dtype=torch.int8)
 ONES = torch.ones(2)
 

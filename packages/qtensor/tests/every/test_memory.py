@@ -54,8 +54,8 @@ def test_nothing_leaks_over_ten_thousand_calls(example, one_thread):
 
 
 def large() -> dict[str, tuple | dict]:
-    """Arguments of every operator, in a dictionary where one of them goes by name only. What follows
-    a comma in a key tells two calls of one operator apart."""
+    """Arguments of every operator, in a dictionary where one of them goes by name only; what
+    follows a comma in a key tells two calls of one operator apart."""
     r = Random(0)
     image = torch.zeros(4, 64, 400, 400, dtype=torch.uint8)
     last = image.contiguous(memory_format=torch.channels_last)
@@ -67,6 +67,7 @@ def large() -> dict[str, tuple | dict]:
         **_conversions(r, image, floats, real),
         **_of_half_floats(r, image, floats, real),
         **_of_parts(r, image, last, floats, real),
+        **_products_of_parts(r, image, floats, real),
         **_lookups(r),
     }
 
@@ -199,6 +200,18 @@ def _of_parts(
     image, last, floats, real = map(_with_holes, (image, last, floats, real))
     table = {**_images(r, image, last, image.flatten(0, 2)), **_conversions(r, image, floats, real)}
     return {f"{name}, a part": call for name, call in table.items() if name not in WANT_ORDER}
+
+
+def _products_of_parts(r: Random, image: Tensor, floats: Tensor, real: Tensor) -> dict[str, tuple]:
+    """What takes floats or images; rows of bytes are copied to where they follow each other."""
+    image, floats, real = map(_with_holes, (image, floats, real))
+    to_16 = r.int8(16, 512), r.scales(16), r.zero_points(16), r.float(16)
+    to_8 = r.int8(8, 64, 1, 1), r.scales(8), r.zero_points(8), r.float(8)
+    one, none = [1, 1], [0, 0]
+    table = {"linear_dynamic, a part": (real, *to_16), "linear_weight_only, a part": (real, *to_16)}
+    table["conv2d, a part"] = (image, 0.02, 7, *to_8, one, none, one, 1, "zeros", *QUINT8)
+    table["conv2d_dynamic, a part"] = (floats, *to_8, one, none, one, 1, "zeros")
+    return table
 
 
 def _with_holes(tensor: Tensor) -> Tensor:

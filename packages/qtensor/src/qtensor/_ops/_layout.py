@@ -1,6 +1,6 @@
 """Memory layouts of what elementwise kernels read, in the order of the output, and write."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,21 @@ def laid_out_as(tensor: Tensor, output: Tensor) -> Tensor:
     if tensor.shape == output.shape and tensor.stride() == output.stride():
         return tensor
     return torch.empty_like(output, dtype=tensor.dtype).copy_(tensor)
+
+
+_BLOCK = 1 << 18  # values, whose copy leaves room in an L2 cache
+
+
+def blocks_of_rows(input: Tensor) -> Iterator[Tensor]:
+    """The rows of the last dimension, for kernels that read them one after the other: as they are,
+    or where they do not lie so, some of them at a time."""
+    if input.dim() < 2 or input.numel() <= _BLOCK or input.is_contiguous():
+        yield input.contiguous()
+        return
+    size = input[0].numel()
+    parts = torch.split(input, _BLOCK // size) if size <= _BLOCK else input.unbind()
+    for part in parts:
+        yield from blocks_of_rows(part)
 
 
 def copied_as(wanted: Tensor, tensor: Tensor) -> Tensor | None:

@@ -12,7 +12,6 @@ from .._threads import num_threads
 from ._checks import check_float32
 from ._conv_axes import Geometry, channels_last_strides, plans
 from ._dynamic import InputQuantization
-from ._layout import is_dense
 from ._product import Dequantization, contiguous
 from ._weighted import weighted_operator
 from .conv import (
@@ -103,8 +102,6 @@ def _define(axes: int, transposed: bool) -> Callable[..., Tensor]:
 
         def run(arguments: tuple[Any, ...]) -> Tensor:
             input, weight, _, zero_points = arguments[:4]
-            if not is_dense(input.shape[1:], input.stride()[1:]):
-                input = input.contiguous()  # a part of a larger tensor: a range needs it whole
             outputs, phases = planned.of(input)
             output = outputs.new()
             for shape, taps in phases if output.numel() else ():

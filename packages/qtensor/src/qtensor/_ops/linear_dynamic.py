@@ -1,5 +1,6 @@
 """Linear layers that quantize their float input as they go."""
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from .._packing import PackedWeights, Run
 from .._threads import num_threads
 from ._checks import check_float32
 from ._dynamic import InputQuantization
+from ._layout import blocks_of_rows
 from ._product import Dequantization, check_weight, contiguous
 from ._weighted import weighted_operator
 from .linear import linear_shape, linear_sums_reference
@@ -113,17 +115,15 @@ def prepare_linear_dynamic(
         input, weight, _, weight_zero_points = arguments[:4]
         output = outputs.of(input).new()
         if output.numel():
-            input = input.contiguous()
-            rows = output.numel() // n
-            call.linear_dynamic(
-                forms.for_rows(rows, amax, weight, weight_zero_points),
-                num_threads(),
-                output.data_ptr(),
-                input.data_ptr(),
-                rows,
-                k,
-                *rounding,
-            )
+            # The range of the whole input is found in one piece.
+            blocks = blocks_of_rows(input) if per_row else (input.contiguous(),)
+            place = output.data_ptr()
+            for block in blocks:
+                rows = math.prod(block.shape[:-1])
+                packed = forms.for_rows(rows, amax, weight, weight_zero_points)
+                operands = place, block.data_ptr(), rows, k
+                call.linear_dynamic(packed, num_threads(), *operands, *rounding)
+                place += rows * n * output.element_size()
         return output
 
     return run

@@ -1,5 +1,6 @@
 """Linear layers of float activations and int8 weights."""
 
+import math
 from typing import Any
 
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from .. import _kernels
 from .._packing import PackedWeights, Run
 from .._threads import num_threads
 from ._checks import check_float32
+from ._layout import blocks_of_rows
 from ._product import Dequantization, check_weight, contiguous
 from ._weighted import weighted_operator
 from .linear import linear_shape
@@ -96,10 +98,12 @@ def prepare_linear_weight_only(
         input = arguments[0]
         output: Tensor = input.new_empty(linear_shape(input, weight_shape))
         if output.numel():
-            input = input.contiguous()
-            rows = output.numel() // n
-            pointers = output.data_ptr(), input.data_ptr(), panels.data_ptr()
-            call.weight_only(num_threads(), *pointers, rows, k, n)
+            place = output.data_ptr()
+            for block in blocks_of_rows(input):
+                rows = math.prod(block.shape[:-1])
+                pointers = place, block.data_ptr(), panels.data_ptr()
+                call.weight_only(num_threads(), *pointers, rows, k, n)
+                place += rows * n * output.element_size()
         return output
 
     return run

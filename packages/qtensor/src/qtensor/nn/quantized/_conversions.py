@@ -22,7 +22,7 @@ class Quantize(OutputModule):
         quant_min, quant_max: the integers in use; the dtype's full range by default.
 
     Shape:
-        Input float32 (or float16 or bfloat16, converted), of any shape; output the same shape.
+        Input float32, float16 or bfloat16, of any shape; output the same shape.
 
     Raises:
         TypeError: (forward) the input is not so, or quantized already.

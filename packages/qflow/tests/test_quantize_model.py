@@ -233,3 +233,19 @@ def test_no_warning_in_the_ordinary_case(convnet: ConvNet) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         qflow.quantize_model(convnet, [IMAGES])
+
+
+def test_layers_whose_weight_is_parametrized() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Conv1d(3, 8, 3))
+    model, x = nn.Sequential(layer, nn.Flatten(), nn.Linear(48, 4)).eval(), torch.randn(2, 3, 8)
+    held = sum(tensor.nbytes for tensor in model.state_dict().values())
+    for mode in ("dynamic", "weight_only", "static"):
+        quantized, report = qflow.quantize_model(model, [x], mode=mode)
+        assert (quantized(x) - model(x)).norm() < 0.05 * model(x).norm()
+        assert report.bytes_before == held
+        assert report["0"].quantized == (mode == "dynamic")
+
+
+def test_nothing_to_quantize_is_said() -> None:
+    _, report = qflow.quantize_model(nn.Conv2d(3, 4, 3), mode="weight_only")
+    assert report.notes == ("nothing in the model has a weight_only form",)

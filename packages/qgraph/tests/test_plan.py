@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from qgraph import (
     DTypeWithConstraints,
     Plan,
     PrepareCustomConfig,
+    convert,
     plan_of,
     prepare,
 )
@@ -40,6 +42,17 @@ class Calls(nn.Module):
 
     def forward(self, *args: Tensor) -> Any:
         return self.function(self, *args)
+
+
+@dataclass
+class Result(dict[str, Any]):
+    """As the outputs of transformers are: a dictionary and a dataclass."""
+
+    first: Any = None
+    second: Any = None
+
+    def __post_init__(self) -> None:
+        self.update(vars(self))
 
 
 def two(function: Any) -> nn.Module:
@@ -281,3 +294,20 @@ def test_sizes_are_no_operators(backend: BackendConfig, qconfig: QConfig) -> Non
     model = two(lambda m, x: m.a(x).reshape(x.shape[0] * x.size(1), -1))
     made = plan(model, backend, qconfig, torch.randn(2, 3, 4))
     assert [node.target for node in made.operators()] == ["a", "reshape"]
+
+
+def test_computed_parameters_are_told(backend: BackendConfig, qconfig: QConfig) -> None:
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))).eval()
+    assert "remove_parametrizations" in plan(model, backend, qconfig).nodes["_0"].why
+
+
+def test_outputs_that_are_dataclasses_keep_their_class(
+    backend: BackendConfig, qconfig: QConfig
+) -> None:
+    model = two(lambda m, x: Result(first=m.a(x), second=None))
+    mapping, x = QConfigMapping().set_global(qconfig), torch.randn(2, 4)
+    prepared = prepare(model, mapping, (x,), backend_config=backend)
+    assert torch.equal(prepared(x).first, model(x).first)
+    result = convert(prepared)(x)
+    assert type(result) is Result and result.second is None
+    assert (result.first - model(x).first).norm() < 0.1 * model(x).first.norm()

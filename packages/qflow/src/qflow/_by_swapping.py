@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from qbackends import (
     dynamic_module_mapping,
@@ -68,30 +69,45 @@ def quantize_by_swapping(
     def why(name: str, module: nn.Module) -> str:
         if is_inside(name, skip):
             return SKIPPED
-        if type(module) in reasons:
-            return reasons[type(module)]
-        bases = [kind.__name__ for kind in reasons if isinstance(module, kind)]
+        kind = type_before_parametrizations(module)
+        if kind in reasons:
+            return reasons[kind]
+        bases = [base.__name__ for base in reasons if isinstance(module, base)]
         if bases:
             return f"a class derived from {bases[0]}, whose forward may differ"
-        return f"{table.name} has no {mode} form of {type(module).__name__}"
+        return f"{table.name} has no {mode} form of {kind.__name__}"
 
     errors: Errors = {} if call is None else measured_errors(reference, quantized, call)
+    after = dict(quantized.named_modules())
+    replaced = {
+        name
+        for name, module in reference.named_modules()
+        if name in after and type(after[name]) is not type(module)
+    }
     rows = []
     for name, module in reference.named_modules():
-        new = quantized.get_submodule(name)
-        replaced = type(new) is not type(module)
-        if not replaced and not own_bytes(module):
+        swapped = name in replaced
+        if not swapped and is_inside(name, replaced):
+            continue  # gone with the module around it, such as what parametrizes a weight
+        if not swapped and not own_bytes(module):
             continue  # an activation, dropout, or container: there is nothing to tell
+        new = after[name]
         rows.append(
             LayerReport(
                 name=name,
-                was=type(module).__name__,
-                became=described(new) if replaced else "float",
+                was=type_before_parametrizations(module).__name__,
+                became=described(new) if swapped else "float",
                 why=why(name, module),
                 weight=weight_scheme(new),
-                bytes_before=own_bytes(module),
-                bytes_after=own_bytes(new),
+                bytes_before=_bytes(module, swapped),
+                bytes_after=_bytes(new, swapped),
                 sqnr=errors.get(name),
             )
         )
+    if not replaced:
+        notes = (f"nothing in the model has a {mode} form", *notes)
     return quantized, Report(tuple(rows), notes)
+
+
+def _bytes(module: nn.Module, with_children: bool) -> int:
+    return sum(map(own_bytes, module.modules())) if with_children else own_bytes(module)

@@ -3,7 +3,7 @@
 import os
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
@@ -187,6 +187,18 @@ class QuantizationTracer(Tracer):
     def proxy(self, node: torch.fx.Node) -> Proxy:
         """What stands for the result of ``node`` while ``forward`` runs."""
         return _WritingProxy(node, self)
+
+    def create_arg(self, a: Any) -> Any:
+        """``a`` as an argument of a node; a dictionary that is a dataclass is made again in it.
+
+        What ``transformers`` calls the output of a model is one. torch's tracer would leave a plain
+        dictionary of it, without the attributes.
+        """
+        kind: Any = type(a)
+        if issubclass(kind, dict) and is_dataclass(kind):
+            fields = {name: self.create_arg(value) for name, value in a.items()}
+            return self.create_node("call_function", kind, (), fields)
+        return super().create_arg(a)
 
     def create_node(self, *args: Any, **kwargs: Any) -> torch.fx.Node:
         """Record a node, with the module it lies in under ``meta["scope"]``."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 from torch.fx import GraphModule, Node
+from torch.nn.utils.parametrize import is_parametrized
 
 from .._backend_config import BackendPatternConfig, ObservationType
 from .._custom_config import PrepareCustomConfig
@@ -133,7 +134,10 @@ class _Planner:
         module = self.modules.get(str(node.target)) if node.op == "call_module" else None
         row = self.rows.find(pattern_of(node, self.modules))
         if row is None:
-            return self._float(node, f"no row of backend {self.rows.backend.name!r} describes it")
+            why = f"no row of backend {self.rows.backend.name!r} describes it"
+            if module is not None and is_parametrized(module):
+                why += "; its parameters are computed, which remove_parametrizations ends"
+            return self._float(node, why)
         if node.meta.get("qconfig") is None:
             return self._float(node, "no qconfig applies to it", row)
         refusal = row.refuse(module, node.args, node.kwargs) if row.refuse else None

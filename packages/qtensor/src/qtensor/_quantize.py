@@ -53,7 +53,7 @@ def quantize_per_tensor(
     to even; NaN becomes ``quant_min``.
 
     Args:
-        input: float32 (or float16 or bfloat16, converted), any shape and strides; or a list of
+        input: float32, float16 or bfloat16, any shape and strides; or a list of
             such tensors.
         scale: a positive number, or a tensor of one element; for a list, as many as tensors.
         zero_point: an integer within the range, or a tensor of one; for a list likewise.
@@ -110,7 +110,7 @@ def quantize_per_tensor_dynamic(
     round(lo / scale)``.
 
     Args:
-        input: float32 (or float16 or bfloat16, converted), any shape.
+        input: float32, float16 or bfloat16, any shape.
         dtype: ``qtensor.quint8`` or ``qtensor.qint8``; or ``torch.float16``, which needs no
             parameters.
         reduce_range: use half of the integers (0 … 127, -64 … 63).

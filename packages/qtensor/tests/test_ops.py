@@ -215,3 +215,11 @@ def test_a_weight_with_real_zero_points_is_refused():
     x = qtensor.quantize_per_tensor(torch.ones(1, 4), 0.1, 0, qtensor.quint8)
     with pytest.raises(TypeError, match="linear expects a weight with whole zero points"):
         qtensor.ops.linear(x, weight)
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_relu", "conv_transpose2d"])
+@pytest.mark.parametrize("padding", [1.5, "same", [None, 0]])
+def test_errors_of_functions_made_for_a_number_of_axes_have_their_name(name, padding):
+    weight = qtensor.quantize_per_tensor(torch.ones(4, 4, 3, 3), 0.1, 0, qtensor.qint8)
+    with pytest.raises(TypeError, match=rf"in ops\.{name}: expected whole numbers as padding"):
+        getattr(ops, name)(Q, weight, padding=padding)

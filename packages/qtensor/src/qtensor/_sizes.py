@@ -8,4 +8,4 @@ Ints = int | Sequence[int]
 
 def each(value: Any, axes: int) -> tuple[Any, ...]:
     """One value for each spatial axis."""
-    return tuple(value) if isinstance(value, Sequence) else (value,) * axes
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes

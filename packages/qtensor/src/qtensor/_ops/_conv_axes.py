@@ -121,7 +121,11 @@ class Geometry(NamedTuple):
         least = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
         for name, bound in least.items():
             values = getattr(self, name)
-            if values is not None and (len(values) != axes or min(values) < bound):
+            if values is None:
+                continue
+            if not all(hasattr(value, "__index__") for value in values):
+                raise TypeError(f"expected whole numbers as {name}, got {values}")
+            if len(values) != axes or min(values) < bound:
                 raise ValueError(
                     f"expected {_COUNTS[axes]} of {name}, at least {bound}, got {values}"
                 )

@@ -25,6 +25,9 @@ def transposed(
 
 
 def named(function: Function, name: str) -> Function:
-    """``function``, made for a number of axes, under the name that it has for that."""
+    """``function``, made for a number of axes, under the name that it has for that: also in errors
+    and tracebacks, which ask its code."""
     function.__name__ = function.__qualname__ = name
+    code: Any = function.__code__
+    function.__code__ = code.replace(co_name=name, co_qualname=name)
     return function

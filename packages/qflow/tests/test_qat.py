@@ -139,6 +139,19 @@ def test_what_has_no_trained_form_is_not_fused(batch: Tensor) -> None:
         qflow.fuse_modules_qat(model, ["0", "1", "2"])
 
 
+def test_weights_of_transposed_convolutions_have_channels_along_axis_1(batch: Tensor) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 4, 2)).train()
+    wrapped = qflow.QuantWrapper(copy.deepcopy(model))
+    wrapped.qconfig = qflow.get_default_qat_qconfig("x86")
+    for prepared, name in ((graph(model, batch), "2"), (qflow.prepare_qat(wrapped), "module.2")):
+        train(prepared, batch, 2)
+        expected = prepared.eval()(batch)
+        converted = (qflow.convert_fx if name == "2" else qflow.convert)(prepared)
+        layer = converted.get_submodule(name)
+        assert type(layer) is nnq.ConvTranspose2d and layer.weight().q_per_channel_axis() == 1
+        assert (converted(batch) - expected).norm() < 0.05 * expected.norm()
+
+
 def test_a_frozen_batch_norm_stays_frozen(batch: Tensor) -> None:
     model = Network().train()
     model.bn1.eval()

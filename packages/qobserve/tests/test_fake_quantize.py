@@ -199,3 +199,11 @@ def test_per_channel_axis():
     x = torch.randn(5, 3)
     assert fake_quantize(x).shape == x.shape
     assert fake_quantize.qparams().axis == 1 and len(fake_quantize.scale) == 3
+
+
+def test_the_channel_axis_is_that_of_the_observer():
+    fake_quantize = default_per_channel_weight_fake_quant()
+    fake_quantize.ch_axis = 1
+    x = torch.randn(2, 3)
+    fake_quantize(x)
+    assert fake_quantize.activation_post_process.ch_axis == 1 and fake_quantize.scale.shape == (3,)

@@ -100,7 +100,6 @@ class FakeQuantize(FakeQuantizeBase):
         self.activation_post_process: Any = observer(**observer_kwargs, is_dynamic=is_dynamic)
         self.qscheme = _scheme_of(self.activation_post_process)
         self.is_per_channel = self.qscheme.per_channel
-        self.ch_axis: int = getattr(self.activation_post_process, "ch_axis", -1)
         self.register_buffer("scale", torch.ones(1))
         real = self.qscheme == per_channel_affine_float_qparams
         zero_point = torch.zeros(1, dtype=torch.float32 if real else torch.int32)
@@ -132,6 +131,16 @@ class FakeQuantize(FakeQuantizeBase):
         return int(self.activation_post_process.quant_max)
 
     @property
+    def ch_axis(self) -> int:
+        """The channel axis of the observer; -1 where it has none."""
+        axis: int = getattr(self.activation_post_process, "ch_axis", -1)
+        return axis
+
+    @ch_axis.setter
+    def ch_axis(self, axis: int) -> None:
+        self.activation_post_process.ch_axis = axis
+
+    @property
     def is_dynamic(self) -> bool:
         """Whether this stands for quantization at run time."""
         return bool(self.activation_post_process.is_dynamic)
@@ -159,7 +168,7 @@ class FakeQuantize(FakeQuantizeBase):
         bounds = observer.quant_min, observer.quant_max
         if self.is_per_channel:
             return qtensor.fake_quantize_per_channel_affine(
-                x, scale, zero_point, self.ch_axis, *bounds
+                x, scale, zero_point, observer.ch_axis, *bounds
             )
         return qtensor.fake_quantize_per_tensor_affine(x, scale, zero_point, *bounds)
 

@@ -97,6 +97,15 @@ def test_a_dictionary_of_qconfigs_with_none_for_float(model: Model) -> None:
     assert quantized.inner[0].weight().qscheme().per_channel
 
 
+def test_the_model_itself_may_be_replaced() -> None:
+    layer, x = nn.Linear(16, 8), torch.randn(3, 16)
+    quantized = qflow.quantize_dynamic(layer)
+    assert type(quantized) is Linear and type(layer) is nn.Linear
+    assert (quantized(x) - layer(x)).norm() < 0.05 * layer(x).norm()
+    again, report = qflow.quantize_model(layer, x, mode="dynamic")
+    assert type(again) is Linear and report[""].became == "dynamic Linear"
+
+
 def test_in_place(model: Model) -> None:
     assert qflow.quantize_dynamic(model, inplace=True) is model
     assert type(model.head) is Linear

@@ -58,7 +58,7 @@ def quantize_by_swapping(
     }
     quantized = copy.deepcopy(reference)
     propagate_qconfig_(quantized, spec)
-    convert(quantized, {**layers, **tables}, inplace=True)
+    quantized = convert(quantized, {**layers, **tables}, inplace=True)
 
     stored = "its weight is stored in 8 bits, its output is float"
     reasons = {

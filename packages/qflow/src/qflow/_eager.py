@@ -19,12 +19,10 @@ from qbackends import (
     weight_only_module_mapping,
 )
 from qgraph import ObserverSpec, QuantType, fixed_output
-from qobserve import DeQuantStub, QConfig, QuantStub
+from qobserve import DeQuantStub, ModuleMapping, QConfig, QuantStub
 from qtensor.nn import quantized as nnq
 
 from ._checks import check_model
-
-ModuleMapping = qobserve.ModuleMapping
 
 _BACKEND = "native"
 

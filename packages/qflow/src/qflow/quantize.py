@@ -9,6 +9,7 @@ from torch import nn
 import qtensor
 from qbackends import dynamic_module_mapping, table_module_mapping
 from qobserve import (
+    ModuleMapping,
     QConfig,
     add_quant_dequant,
     default_dynamic_qconfig,
@@ -41,8 +42,6 @@ __all__ = [
     "swap_module",
 ]
 
-ModuleMapping = Mapping[type[nn.Module], type[nn.Module]]
-
 
 def quantize_dynamic(
     model: nn.Module,
@@ -63,6 +62,8 @@ def quantize_dynamic(
             a module holds for its children too, unless something is said of them. By default all
             types that can be quantized with ``dtype``, but for convolutions: name them to have
             them quantized. What ``dtype`` is not for, within a module that is named, stays float.
+            ``{torch.nn.Linear: qflow.per_channel_dynamic_qconfig}`` is more accurate than a set: a
+            scale for each row of the weight.
         dtype: ``qtensor.qint8`` (default) for layers that multiply, ``qtensor.quint8`` or
             ``qtensor.quint4x2`` for embedding tables. Not used with a dictionary, whose qconfigs
             say it. torch's dtypes of the same names are accepted.
@@ -70,7 +71,7 @@ def quantize_dynamic(
         inplace: change ``model`` itself instead of a copy.
 
     Returns:
-        The quantized model, in eval mode.
+        The quantized model, in eval mode; another module if ``model`` itself is replaced.
 
     Raises:
         TypeError: ``model`` is not a module, or ``qconfig_spec`` neither set nor dictionary.
@@ -98,8 +99,7 @@ def quantize_dynamic(
     if qconfig_spec is not None:
         _check_effect(model, spec, mapping)
     propagate_qconfig_(model, spec)
-    convert(model, mapping, inplace=True)
-    return model
+    return convert(model, mapping, inplace=True)
 
 
 def default_mapping(backend: str) -> dict[type[nn.Module], type[nn.Module]]:

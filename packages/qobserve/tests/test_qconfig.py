@@ -155,3 +155,19 @@ def test_a_transposed_convolution_has_its_output_channels_along_axis_1():
     ):
         assert_valid_qconfig(valid, module)
     assert_valid_qconfig(qconfig, nn.Conv2d(2, 3, 1))
+
+
+@pytest.mark.parametrize("given", [MinMaxObserver, "x86", MinMaxObserver.with_args(quant_max=127)])
+def test_mappings_take_qconfigs_only(given):
+    mapping = QConfigMapping()
+    setters = (
+        mapping.set_global,
+        lambda qconfig: mapping.set_object_type(nn.Linear, qconfig),
+        lambda qconfig: mapping.set_module_name_regex(".*", qconfig),
+        lambda qconfig: mapping.set_module_name("head", qconfig),
+        lambda qconfig: mapping.set_module_name_object_type_order("", nn.Linear, 0, qconfig),
+    )
+    for setter in setters:
+        with pytest.raises(TypeError, match=r"expected a QConfig, .* or None .*, got"):
+            setter(given)
+        setter(None)

@@ -13,6 +13,7 @@ from ._plan import Plan
 from ._rows import Rows
 from ._state import State, state_of
 from ._tracer import QuantizationTracer, Untraceable, UntraceableError
+from .passes.values import does_not_run
 
 PrepareChild = Callable[[nn.Module, str, tuple[Any, ...] | None], nn.Module]
 
@@ -124,7 +125,7 @@ def _recorded_inputs(
                 model(*example_inputs)
     except Exception as error:
         # What ran until then is recorded; the rest is prepared without example inputs.
-        return recorded, f"the example inputs do not run ({type(error).__name__}: {error})"
+        return recorded, does_not_run(error)
     finally:
         for hook in hooks:
             hook.remove()

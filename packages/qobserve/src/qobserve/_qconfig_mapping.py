@@ -8,6 +8,17 @@ from ._qconfig import QConfigAny
 ObjectType = type | Callable[..., Any] | str
 
 
+def _checked(qconfig: Any) -> QConfigAny:
+    if qconfig is not None and not (hasattr(qconfig, "activation") and hasattr(qconfig, "weight")):
+        given = f"the class {qconfig.__name__}" if isinstance(qconfig, type) else repr(qconfig)
+        raise TypeError(
+            "expected a QConfig, such as QConfig(activation=…, weight=…), or None to leave it in "
+            f"float, got {given}"
+        )
+    checked: QConfigAny = qconfig
+    return checked
+
+
 class QConfigMapping:
     """Says for every part of a model which :class:`QConfig` it gets; ``None`` leaves it in float.
 
@@ -16,7 +27,7 @@ class QConfigMapping:
     pattern for module names (:meth:`set_module_name_regex`), a module name
     (:meth:`set_module_name`), and the n-th use of a type within a module
     (:meth:`set_module_name_object_type_order`). All methods return the mapping, so that they can
-    be chained.
+    be chained; they raise ``TypeError`` for what is no QConfig.
 
     Attributes:
         global_qconfig: what applies where nothing else does.
@@ -47,12 +58,12 @@ class QConfigMapping:
 
     def set_global(self, global_qconfig: QConfigAny) -> Self:
         """Apply to everything that nothing else applies to."""
-        self.global_qconfig = global_qconfig
+        self.global_qconfig = _checked(global_qconfig)
         return self
 
     def set_object_type(self, object_type: ObjectType, qconfig: QConfigAny) -> Self:
         """Apply to every use of a module type, a function, or a method given by name."""
-        self.object_type_qconfigs[object_type] = qconfig
+        self.object_type_qconfigs[object_type] = _checked(qconfig)
         return self
 
     def set_module_name_regex(self, module_name_regex: str, qconfig: QConfigAny) -> Self:
@@ -60,19 +71,20 @@ class QConfigMapping:
 
         The first pattern set that matches counts, so set the more specific ones first.
         """
-        self.module_name_regex_qconfigs[module_name_regex] = qconfig
+        self.module_name_regex_qconfigs[module_name_regex] = _checked(qconfig)
         return self
 
     def set_module_name(self, module_name: str, qconfig: QConfigAny) -> Self:
         """Apply to the module of this qualified name, and to all inside it."""
-        self.module_name_qconfigs[module_name] = qconfig
+        self.module_name_qconfigs[module_name] = _checked(qconfig)
         return self
 
     def set_module_name_object_type_order(
         self, module_name: str, object_type: ObjectType, index: int, qconfig: QConfigAny
     ) -> Self:
         """Apply to use number ``index``, from 0, of a type within the module of this name."""
-        self.module_name_object_type_order_qconfigs[module_name, object_type, index] = qconfig
+        key = module_name, object_type, index
+        self.module_name_object_type_order_qconfigs[key] = _checked(qconfig)
         return self
 
     def to_dict(self) -> dict[str, Any]:

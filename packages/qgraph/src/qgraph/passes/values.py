@@ -72,14 +72,17 @@ def record_values(model: GraphModule, example_inputs: tuple[Any, ...] | None) ->
     except Exception as error:
         for node in model.graph.nodes:
             node.meta.pop("value", None)
-        return (
-            f"the example inputs do not run ({type(error).__name__}: {error}): shapes and dtypes "
-            "are unknown, so functions stay float"
-        )
+        return f"{does_not_run(error)}: shapes and dtypes are unknown, so functions stay float"
     finally:
         for module in training:
             module.training = True
     return None
+
+
+def does_not_run(error: Exception) -> str:
+    """What to say of example inputs for which a model raised ``error``."""
+    first_line = str(error).partition("\n")[0]  # torch.fx adds the node, and where it came from
+    return f"the example inputs do not run ({type(error).__name__}: {first_line})"
 
 
 class _Recorder(Interpreter):

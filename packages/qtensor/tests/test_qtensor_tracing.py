@@ -59,7 +59,34 @@ class Writes(nn.Module):
         return q.dequantize()
 
 
-MODULES = [Images, Writes]
+class PerChannel(nn.Module):
+    """What is quantized per channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scales", torch.linspace(0.01, 0.08, 8))
+        self.register_buffer("zeros", torch.arange(8))
+
+    def forward(self, x):
+        q = qtensor.quantize_per_channel(x, self.scales, self.zeros, 1, qtensor.quint8)
+        return q.transpose(1, 3).dequantize()
+
+
+class Buffers(nn.Module):
+    """What was quantized before."""
+
+    def __init__(self):
+        super().__init__()
+        scales, zeros = torch.linspace(0.01, 0.08, 8), torch.arange(8)
+        weight = qtensor.quantize_per_channel(torch.randn(8, 8), scales, zeros, 0, qtensor.qint8)
+        self.register_buffer("weight", weight)
+        self.register_buffer("more", qtensor.quantize_per_tensor(scales, 0.1, 0, qtensor.quint8))
+
+    def forward(self, x):
+        return x @ self.weight.dequantize() + self.more.dequantize()
+
+
+MODULES = [Images, Writes, PerChannel, Buffers]
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])

@@ -71,9 +71,10 @@ class QParams:
                 f"expected quant_min < quant_max within {dtype.quant_min} … {dtype.quant_max} "
                 f"of {dtype}, got {self.quant_min} … {self.quant_max}"
             )
+        scale: Any = self.scale
         if self.axis is None:
             self._check_per_tensor()
-        else:
+        elif not isinstance(scale, torch.fx.Proxy):  # else the graph will make one of tensors
             self._check_per_channel()
         attributes = {
             "_scale": self.scale,

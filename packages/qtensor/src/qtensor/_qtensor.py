@@ -102,9 +102,11 @@ class QTensor(Tensor):
 
     @property
     def is_quantized(self) -> bool:  # type: ignore[override]  # an attribute of torch's tensors
-        """True; but not to torch's fake tensors, which would take this for one of torch's own."""
-        caller: str = sys._getframe(1).f_globals["__name__"]
-        return not caller.startswith("torch._subclasses.")
+        """True; but not to torch's tracers, which would take this for one of torch's own."""
+        frame = sys._getframe(1)
+        if frame.f_code.co_name == "custom_getattribute" and frame.f_back:  # of torch.export
+            frame = frame.f_back
+        return not frame.f_globals["__name__"].startswith(("torch._subclasses.", "torch.fx."))
 
     def int_repr(self) -> Tensor:
         """The integers, sharing memory with this tensor; those of less than a byte unpacked."""

@@ -102,8 +102,10 @@ def test_the_model_itself_may_be_replaced() -> None:
     quantized = qflow.quantize_dynamic(layer)
     assert type(quantized) is Linear and type(layer) is nn.Linear
     assert (quantized(x) - layer(x)).norm() < 0.05 * layer(x).norm()
-    again, report = qflow.quantize_model(layer, x, mode="dynamic")
-    assert type(again) is Linear and report[""].became == "dynamic Linear"
+    for model in (layer, nn.utils.parametrizations.weight_norm(layer)):
+        again, report = qflow.quantize_model(model, x, mode="dynamic")
+        assert type(again) is Linear and report[""].became == "dynamic Linear"
+        assert len(report) == 1
 
 
 def test_in_place(model: Model) -> None:

@@ -36,5 +36,5 @@ def weight_scheme(module: nn.Module) -> str:
 
 
 def is_inside(name: str, names: Collection[str]) -> bool:
-    """Whether ``name`` is one of these modules, or lies in one of them."""
-    return any(f"{name}.".startswith(f"{around}.") for around in names)
+    """Whether ``name`` is one of these modules, or lies in one of them; all do in ``""``."""
+    return any(not around or f"{name}.".startswith(f"{around}.") for around in names)

@@ -113,7 +113,9 @@ def test_every_entry_of_a_table_is_found_at_every_place():
     assert torch.equal(on_every_isa(unary, *args), expected)
 
 
-@given(generators, st.sampled_from([0, 1, 3, 32, 70]), st.sampled_from([1, 33, 200]), layouts, BYTES)
+@given(
+    generators, st.sampled_from([0, 1, 3, 32, 70]), st.sampled_from([1, 33, 200]), layouts, BYTES
+)
 def test_prelu(rng, channels, inner, layout, dtype):
     q = layout(integers(rng, (2, channels, inner, 1), dtype))
     zp, output_zp = (int(integers(rng, (1,), dtype)[0]) for _ in range(2))

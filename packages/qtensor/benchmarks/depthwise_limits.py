@@ -86,20 +86,21 @@ def parts(loops: ctypes.CDLL, channels: int, size: int, kernel: int, stride: int
 def main() -> None:
     thread_counts(__doc__)
     loops = compiled()
-    shapes = {
-        f"{channels}x{size}x{size} {kernel}/{stride}": (channels, size, kernel, stride)
+    takers = {
+        f"{channels}x{size}x{size} {kernel}/{stride}": parts(loops, channels, size, kernel, stride)
         for _, channels, size, _, kernel, stride, groups in SHAPES
         if groups == channels
     }
-    cycle, best = float("inf"), {}
+    cycle, best = (
+        float("inf"),
+        {label: [float("inf")] * len(those) for label, those in takers.items()},
+    )
     with threads(1):
-        for label, shape in shapes.items():
-            takers = parts(loops, *shape)
-            samples = []
-            for _ in range(ROUNDS):  # all in turns: a slow spell of the machine hits all of them
-                samples.append([take() for take in takers])
-                cycle = min(cycle, loops.cycle(5))
-            best[label] = [min(part) for part in zip(*samples, strict=True)]
+        for _ in range(ROUNDS):  # all in turns: a slow spell of the machine hits all of them
+            cycle = min(cycle, loops.cycle(5))
+            for label, those in takers.items():
+                samples = [take() for take in those]
+                best[label] = [min(pair) for pair in zip(best[label], samples, strict=True)]
 
     titles = ("depthwise", "whole", "kernel", "joining", "call", "the three", "half of fbgemm")
     table = rich.table.Table(*titles, caption="cycles for 64 outputs, minima, one thread")

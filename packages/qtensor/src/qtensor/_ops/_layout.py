@@ -1,6 +1,7 @@
 """Memory layouts of what elementwise kernels read, in the order of the output, and write."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -37,16 +38,17 @@ def laid_out_as(tensor: Tensor, output: Tensor) -> Tensor:
 _BLOCK = 1 << 18  # values, whose copy leaves room in an L2 cache
 
 
-def blocks_of_rows(input: Tensor) -> Iterator[Tensor]:
+def blocks_of_rows(input: Tensor, rows: int) -> Iterable[tuple[Tensor, int]]:
     """The rows of the last dimension, for kernels that read them one after the other: as they are,
-    or where they do not lie so, some of them at a time."""
-    if input.dim() < 2 or input.numel() <= _BLOCK or input.is_contiguous():
-        yield input.contiguous()
-        return
+    or where they do not lie so, some of them at a time; and how many they are."""
+    if input.is_contiguous() or input.dim() < 2 or input.numel() <= _BLOCK:
+        return ((input.contiguous(), rows),)
+    each = rows // len(input)
     size = input[0].numel()
-    parts = torch.split(input, _BLOCK // size) if size <= _BLOCK else input.unbind()
-    for part in parts:
-        yield from blocks_of_rows(part)
+    if size > _BLOCK:
+        return chain.from_iterable(blocks_of_rows(part, each) for part in input)
+    parts = torch.split(input, _BLOCK // size)
+    return ((part.contiguous(), each * len(part)) for part in parts)
 
 
 def copied_as(wanted: Tensor, tensor: Tensor) -> Tensor | None:

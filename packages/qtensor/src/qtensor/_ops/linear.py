@@ -132,6 +132,15 @@ def linear_shape(input: Tensor, weight_shape: tuple[int, ...]) -> tuple[int, ...
     return (*shape[:-1], n)
 
 
+def linear_outputs(weight_shape: tuple[int, ...], dtype: torch.dtype) -> "ByLayout[Layout]":
+    """How outputs lie, found out once for each layout of an input."""
+
+    def layout(input: Tensor) -> Layout:
+        return Layout(input.new_empty(linear_shape(input, weight_shape), dtype=dtype))
+
+    return ByLayout(layout)
+
+
 def prepare_linear(
     cache: PackedWeights,
     input: Tensor,
@@ -147,13 +156,8 @@ def prepare_linear(
     check_linear(input, input_scale, input_zero_point, weight, weight_zero_points, finish)
     call = sums_call(input, input_zero_point, weight_zero_points)
     finish.configure(call)
-    dtype, weight_shape = finish.dtype, tuple(weight.shape)
     forms = cache.forms(weight, weight_zero_points)
-
-    def output_for(input: Tensor) -> Layout:
-        return Layout(input.new_empty(linear_shape(input, weight_shape), dtype=dtype))
-
-    outputs = ByLayout(output_for)
+    outputs = linear_outputs(tuple(weight.shape), finish.dtype)
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input, weight, weight_zero_points = arguments[0], arguments[3], arguments[5]

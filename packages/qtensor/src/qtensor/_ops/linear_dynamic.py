@@ -1,12 +1,11 @@
 """Linear layers that quantize their float input as they go."""
 
-import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import _kernels
-from .._calls import ByLayout, Layout
 from .._packing import PackedWeights, Run
 from .._threads import num_threads
 from ._checks import check_float32
@@ -14,7 +13,7 @@ from ._dynamic import InputQuantization
 from ._layout import blocks_of_rows
 from ._product import Dequantization, check_weight, contiguous
 from ._weighted import weighted_operator
-from .linear import linear_shape, linear_sums_reference
+from .linear import linear_outputs, linear_shape, linear_sums_reference
 
 
 def linear_dynamic_reference(
@@ -108,22 +107,22 @@ def prepare_linear_dynamic(
     finish.configure(call)
     amax = rounding.amax
     n, k = weight_shape = tuple(weight.shape)
+    row_bytes = n * torch.float32.itemsize
     forms = cache.forms(weight, weight_zero_points)
-    outputs = ByLayout(lambda input: Layout(input.new_empty(linear_shape(input, weight_shape))))
+    outputs = linear_outputs(weight_shape, torch.float32)
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input, weight, _, weight_zero_points = arguments[:4]
         output = outputs.of(input).new()
         if output.numel():
             # The range of the whole input is found in one piece.
-            blocks = blocks_of_rows(input) if per_row else (input.contiguous(),)
+            input = input if per_row else input.contiguous()
             place = output.data_ptr()
-            for block in blocks:
-                rows = math.prod(block.shape[:-1])
+            for block, rows in blocks_of_rows(input, output.numel() // n):
                 packed = forms.for_rows(rows, amax, weight, weight_zero_points)
                 operands = place, block.data_ptr(), rows, k
                 call.linear_dynamic(packed, num_threads(), *operands, *rounding)
-                place += rows * n * output.element_size()
+                place += rows * row_bytes
         return output
 
     return run

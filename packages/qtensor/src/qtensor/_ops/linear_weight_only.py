@@ -1,8 +1,8 @@
 """Linear layers of float activations and int8 weights."""
 
-import math
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from ._checks import check_float32
 from ._layout import blocks_of_rows
 from ._product import Dequantization, check_weight, contiguous
 from ._weighted import weighted_operator
-from .linear import linear_shape
+from .linear import linear_outputs, linear_shape
 
 _PANEL = 16  # CHANNELS of csrc/gemm.h
 
@@ -93,17 +93,18 @@ def prepare_linear_weight_only(
     finish.configure(call)
     panels = _panels(weight.detach())
     n, k = weight_shape = tuple(weight.shape)
+    row_bytes = n * torch.float32.itemsize
+    outputs = linear_outputs(weight_shape, torch.float32)
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input = arguments[0]
-        output: Tensor = input.new_empty(linear_shape(input, weight_shape))
+        output = outputs.of(input).new()
         if output.numel():
             place = output.data_ptr()
-            for block in blocks_of_rows(input):
-                rows = math.prod(block.shape[:-1])
+            for block, rows in blocks_of_rows(input, output.numel() // n):
                 pointers = place, block.data_ptr(), panels.data_ptr()
                 call.weight_only(num_threads(), *pointers, rows, k, n)
-                place += rows * n * output.element_size()
+                place += rows * row_bytes
         return output
 
     return run

@@ -216,9 +216,10 @@ def dequantize_per_tensor_cpu(
     *,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    recorded = quant_min, quant_max, dtype
-    output = _dequantized(input, scale, zero_point, *recorded, written_as(out_dtype))
-    return output if out_dtype is None else output.to(out_dtype)
+    arguments = input, scale, zero_point, quant_min, quant_max, dtype
+    if out_dtype is None:
+        return _dequantized(*arguments)
+    return _dequantized(*arguments, written_as(out_dtype)).to(out_dtype)
 
 
 _RECORDED = "int? quant_min=None, int? quant_max=None, ScalarType? dtype=None"

@@ -171,3 +171,38 @@ def test_errors_name_the_operator(q):
     with pytest.raises(TypeError, match=r"softmax of qtensor.* gives"):
         wrong = qtensor.qint8 if q.qdtype == qtensor.quint8 else qtensor.quint8
         ops.softmax_to(q, 0, QParams(0.1, 0, wrong))
+
+
+OF_NUMBERS = [
+    lambda *numbers: modules.Hardswish(*numbers),
+    lambda *numbers: modules.ELU(*numbers),
+    lambda *numbers: modules.Sigmoid(*numbers),
+    lambda *numbers: modules.Softmax(1, *numbers),
+    lambda *numbers: modules.PReLU(*numbers),
+    lambda *numbers: modules.Hardswish.from_reference(nn.Hardswish(), *numbers),
+    lambda *numbers: modules.BatchNorm2d.from_reference(nn.BatchNorm2d(3), *numbers),
+]
+
+
+@pytest.mark.parametrize("make", OF_NUMBERS)
+def test_a_scale_and_a_zero_point_hold_in_the_dtype_of_the_input(make, q):
+    module = make(0.05, 10)
+    state = {**module.state_dict(), "zero_point": torch.tensor(10)}  # int64, as legacy saves it
+    loaded = make(1.0, 0)
+    loaded.load_state_dict(state)
+    for same in (module, copy.deepcopy(module), loaded):
+        assert same(q).qparams == QParams(0.05, 10, q.qdtype)
+    of_other_dtype = {qtensor.quint8: -3, qtensor.qint8: 200}[q.qdtype]
+    module.zero_point = of_other_dtype
+    with pytest.raises(ValueError, match=f"zero_point within .* got {of_other_dtype}"):
+        module(q)
+    if not isinstance(module, (modules.PReLU, modules.Softmax)):  # they keep their input's dtype
+        module.output_qparams = QParams(0.05, 10, qtensor.quint8)
+        assert module(q).qdtype is qtensor.quint8
+
+
+def test_functions_of_modules_keep_the_dtype_of_their_input(q):
+    plus = modules.QFunctional()
+    plus.scale, plus.zero_point = 0.05, 10
+    results = plus.add(q, q), plus.mul(q, q), plus.cat([q, q]), plus.matmul(q, q.mT)
+    assert all(result.qparams == QParams(0.05, 10, q.qdtype) for result in results)

@@ -97,6 +97,17 @@ def test_compile(module, backend):
     assert torch.equal(compiled(x), model(x))
 
 
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_layers_that_differ_in_numbers_compile_one_by_one(backend):
+    """From the second on, the compiler takes their numbers for inputs of the graph."""
+    q = qtensor.quantize_per_tensor(torch.randn(SHAPE), 0.05, 3, qtensor.quint8)
+    for scale, zero_point in ((0.05, 10), (0.07, 12), (0.09, 9)):
+        layer = qtensor.nn.quantized.Hardswish(scale, zero_point)
+        result = torch.compile(layer, fullgraph=True, backend=backend)(q)
+        assert result.qparams == layer(q).qparams
+        assert torch.equal(result.int_repr(), layer(q).int_repr())
+
+
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("module", MODULES)
 def test_export(module, strict):

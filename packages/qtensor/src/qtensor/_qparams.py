@@ -71,11 +71,9 @@ class QParams:
                 f"expected quant_min < quant_max within {dtype.quant_min} … {dtype.quant_max} "
                 f"of {dtype}, got {self.quant_min} … {self.quant_max}"
             )
-        scale: Any = self.scale
-        if self.axis is None:
-            self._check_per_tensor()
-        elif not isinstance(scale, torch.fx.Proxy):  # else the graph will make one of tensors
-            self._check_per_channel()
+        traced = any(isinstance(x, torch.fx.Proxy) for x in (self.scale, self.zero_point))
+        if not traced:  # else the graph will make one of values
+            self._check_per_tensor() if self.axis is None else self._check_per_channel()
         attributes = {
             "_scale": self.scale,
             "_zero_point": self.zero_point,

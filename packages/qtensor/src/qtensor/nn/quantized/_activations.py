@@ -24,8 +24,9 @@ class Activation(OutputModule):
     on both sides of its stubs.
 
     Shape:
-        Input of any shape, quint8 or qint8, quantized per tensor; output of the same shape, quint8
-        with the parameters of this module (all of them, if ``output_qparams`` is set).
+        Input of any shape, quint8 or qint8, quantized per tensor; output of the same shape and
+        dtype, with the scale and zero point of this module (or all of ``output_qparams``, if these
+        are set).
 
     Raises:
         TypeError: (forward) the input is neither quantized so nor of floats.
@@ -37,7 +38,7 @@ class Activation(OutputModule):
 
     def __init__(self, scale: float | Tensor, zero_point: int | Tensor, **arguments: Any) -> None:
         super().__init__()
-        self.output_qparams = QParams(scale, zero_point)
+        self._set_numbers(scale, zero_point)
         for name in self._arguments:
             setattr(self, name, arguments[name])
 
@@ -49,7 +50,7 @@ class Activation(OutputModule):
 
     def _of_quantized(self, input: QTensor) -> QTensor:
         function, arguments = self._applied()
-        return ops.apply(input, function, self.output_qparams, *arguments)
+        return ops.apply(input, function, self._output_for(input), *arguments)
 
     def _of_floats(self, input: Tensor) -> Tensor:
         function, arguments = self._applied()
@@ -74,12 +75,12 @@ class Activation(OutputModule):
         output_qparams: QParams | None = None,
     ) -> Self:
         """From a float module and its output's parameters: a scale and zero point, or all."""
-        return cls._made(mod, output_qparams or QParams(scale, zero_point))
+        return cls._made(mod, output_qparams, scale, zero_point)
 
     @classmethod
-    def _made(cls, mod: Any, output: QParams) -> Self:
+    def _made(cls, mod: Any, *output: Any) -> Self:
         made = cls._like(mod)
-        made.output_qparams = output
+        made._set_output(*output)
         return made.train(mod.training)
 
     @classmethod
@@ -229,7 +230,7 @@ class Softmax(Activation):
         super().__init__(scale, zero_point, dim=dim)
 
     def _of_quantized(self, input: QTensor) -> QTensor:
-        return ops.softmax_to(input, self._axis(input), self.output_qparams)
+        return ops.softmax_to(input, self._axis(input), self._output_for(input))
 
     def _of_floats(self, input: Tensor) -> Tensor:
         return F.softmax(input, self._axis(input))
@@ -282,7 +283,7 @@ class PReLU(Activation, KeepsDtypes):
         self.weight = (w.dequantize() if isinstance(w, QTensor) else w.detach()).float()
 
     def _of_quantized(self, input: QTensor) -> QTensor:
-        return ops.prelu_to(input, self.weight, self.output_qparams)
+        return ops.prelu_to(input, self.weight, self._output_for(input))
 
     def _of_floats(self, input: Tensor) -> Tensor:
         return F.prelu(input, self.weight)

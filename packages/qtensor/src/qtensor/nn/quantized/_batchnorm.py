@@ -37,7 +37,7 @@ class _BatchNorm(OutputModule, KeepsDtypes):
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.output_qparams = QParams(1.0, 0)
+        self._set_numbers(1.0, 0)
         floats: Any = {"dtype": torch.float32, "device": device}  # whatever torch's default is
         for name, value in (("weight", 1.0), ("bias", 0.0)):
             values = torch.full((num_features,), value, **floats)
@@ -49,7 +49,7 @@ class _BatchNorm(OutputModule, KeepsDtypes):
 
     def forward(self, input: QTensor) -> QTensor:
         """Any shape that the class takes, to the same."""
-        x, output = quantized(input, self._name), self.output_qparams
+        x, output = quantized(input, self._name), self._output_for(input)
         result = type(self)._operator(
             x._data,
             x._scale,
@@ -80,11 +80,11 @@ class _BatchNorm(OutputModule, KeepsDtypes):
         output_qparams: QParams | None = None,
     ) -> Self:
         """From a float batch norm, or a container that begins with one, and its output's
-        parameters: scale and zero point of a quint8 in full range, or all of them."""
-        return cls._made(bn, output_qparams or QParams(output_scale, output_zero_point))
+        parameters: scale and zero point in the input's dtype, or all of them."""
+        return cls._made(bn, output_qparams, output_scale, output_zero_point)
 
     @classmethod
-    def _made(cls, mod: nn.Module, output: QParams) -> Self:
+    def _made(cls, mod: nn.Module, *output: Any) -> Self:
         source = unfused(mod)
         made = cls(source.num_features, source.eps, source.momentum)
         if source.affine:
@@ -92,7 +92,7 @@ class _BatchNorm(OutputModule, KeepsDtypes):
             made.bias = nn.Parameter(source.bias.detach().float(), requires_grad=False)
         made.running_mean = source.running_mean.detach().float()
         made.running_var = source.running_var.detach().float()
-        made.output_qparams = output
+        made._set_output(*output)
         return made.train(mod.training)
 
     def _get_name(self) -> str:
@@ -114,7 +114,8 @@ class BatchNorm2d(_BatchNorm):
         dtype: ignored; the parameters are float32.
 
     Shape:
-        Input and output ``(N, num_features, H, W)``, quantized per tensor.
+        Input and output ``(N, num_features, H, W)``, quantized per tensor, of one dtype (unless
+        ``output_qparams`` say otherwise).
 
     Raises:
         TypeError: (forward) the input is not quantized per tensor, or not of four dimensions.

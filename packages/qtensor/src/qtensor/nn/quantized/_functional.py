@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from ... import ops
-from ..._qparams import QParams
 from ..._qtensor import QTensor
 from ._from_float import observed_qparams
 from ._output import OutputModule
@@ -79,8 +78,9 @@ class FloatFunctional(FXFloatFunctional):
 class QFunctional(OutputModule):
     """The functions of :class:`FloatFunctional` on quantized tensors.
 
-    Results have the parameters ``scale`` and ``zero_point``, but for those of the ``_scalar``
-    functions, which follow from their input's.
+    Results have the parameters ``scale`` and ``zero_point`` and the dtype of the input (or all of
+    ``output_qparams``, if these are set), but for those of the ``_scalar`` functions, which follow
+    from their input's.
 
     Raises:
         TypeError: (each function) an input is not quantized per tensor, or its dtype is not that
@@ -98,7 +98,7 @@ class QFunctional(OutputModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.output_qparams = QParams(1.0, 0)
+        self._set_numbers(1.0, 0)
         self.activation_post_process: nn.Module = nn.Identity()
 
     def forward(self, x: Any) -> NoReturn:
@@ -107,11 +107,11 @@ class QFunctional(OutputModule):
 
     def add(self, x: QTensor, y: QTensor) -> QTensor:
         """``x + y``."""
-        return self._processed(ops.add_to(x, y, self.output_qparams))
+        return self._processed(ops.add_to(x, y, self._output_for(x)))
 
     def add_relu(self, x: QTensor, y: QTensor) -> QTensor:
         """``relu(x + y)``."""
-        return self._processed(ops.add_to(x, y, self.output_qparams, 0.0))
+        return self._processed(ops.add_to(x, y, self._output_for(x), 0.0))
 
     def add_scalar(self, x: QTensor, y: float) -> QTensor:
         """``x + y`` for a number."""
@@ -119,7 +119,7 @@ class QFunctional(OutputModule):
 
     def mul(self, x: QTensor, y: QTensor) -> QTensor:
         """``x * y``."""
-        return self._processed(ops.mul_to(x, y, self.output_qparams))
+        return self._processed(ops.mul_to(x, y, self._output_for(x)))
 
     def mul_scalar(self, x: QTensor, y: float) -> QTensor:
         """``x * y`` for a number."""
@@ -127,11 +127,11 @@ class QFunctional(OutputModule):
 
     def cat(self, x: Sequence[QTensor], dim: int = 0) -> QTensor:
         """The tensors joined along ``dim``."""
-        return self._processed(ops.cat_to(x, dim, self.output_qparams))
+        return self._processed(ops.cat_to(x, dim, self._output_for(next(iter(x), None))))
 
     def matmul(self, x: QTensor, y: QTensor) -> QTensor:
         """``x @ y``."""
-        return self._processed(ops.matmul_to(x, y, self.output_qparams))
+        return self._processed(ops.matmul_to(x, y, self._output_for(x)))
 
     def _processed(self, x: QTensor) -> QTensor:
         process: Any = self._modules["activation_post_process"]

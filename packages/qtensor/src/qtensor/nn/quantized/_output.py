@@ -1,12 +1,14 @@
 """Modules that know how their output is quantized."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..._dtypes import QDTYPES
+from ..._dtypes import QDTYPES, qint8, quint8
 from ..._qparams import QParams
+from ..._qtensor import QTensor
 
 State = dict[str, Any]
 
@@ -17,9 +19,48 @@ class OutputModule(nn.Module):
     They are saved as ``scale`` (float64) and ``zero_point`` (of the output's integer dtype), and
     ``quant_min`` and ``quant_max`` where these are not the dtype's own. What is loaded replaces
     them all.
+
+    Where only the ``scale`` and the ``zero_point`` were ever given, a dtype was not: some modules
+    then have that of their input, in its full range, and save the zero point as int64.
     """
 
     output_qparams: QParams
+    # Where output_qparams are but two numbers: what these are in each dtype, by its name.
+    _in_dtypes: Mapping[str, QParams] = {}
+
+    def _set_numbers(self, scale: float | Tensor, zero_point: float | Tensor) -> None:
+        fitting = [d for d in (quint8, qint8) if d.quant_min <= int(zero_point) <= d.quant_max]
+        known = [QParams(scale, zero_point, dtype) for dtype in fitting or [quint8]]  # type: ignore[arg-type]  # it is checked to be whole
+        self._in_dtypes = {qparams.dtype.name: qparams for qparams in known}
+        self.output_qparams = known[0]
+
+    def _are_numbers(self) -> bool:
+        output = self.output_qparams
+        return self._in_dtypes.get(output.dtype.name) is output
+
+    def _set_output(
+        self, qparams: QParams | None, scale: float | Tensor = 1.0, zero_point: int | Tensor = 0
+    ) -> None:
+        """Sets ``output_qparams``, or if they are not known the two numbers."""
+        if qparams is None:
+            self._set_numbers(scale, zero_point)
+        else:
+            self.output_qparams = qparams
+
+    def _output_for(self, input: Any) -> QParams:
+        """``output_qparams``, in the dtype of ``input`` where they have none of their own."""
+        if not isinstance(input, QTensor) or not self._are_numbers():
+            return self.output_qparams
+        name, output = input._format[0], self.output_qparams
+        if name in self._in_dtypes:
+            return self._in_dtypes[name]
+        return QParams(output.scale, output.zero_point, QDTYPES[name])  # which says why not
+
+    def _replace(self, **changes: float) -> None:
+        if self._are_numbers():
+            self._set_numbers(**{"scale": self.scale, "zero_point": self.zero_point, **changes})
+        else:
+            self.output_qparams = self.output_qparams.replace(**changes)
 
     @property
     def scale(self) -> float:
@@ -28,7 +69,7 @@ class OutputModule(nn.Module):
 
     @scale.setter
     def scale(self, scale: float) -> None:
-        self.output_qparams = self.output_qparams.replace(scale=scale)
+        self._replace(scale=scale)
 
     @property
     def zero_point(self) -> int:
@@ -37,7 +78,7 @@ class OutputModule(nn.Module):
 
     @zero_point.setter
     def zero_point(self, zero_point: int) -> None:
-        self.output_qparams = self.output_qparams.replace(zero_point=zero_point)
+        self._replace(zero_point=zero_point)
 
     def extra_repr(self) -> str:
         """``scale=…, zero_point=…``, and the range where it is not the dtype's own."""
@@ -50,7 +91,10 @@ class OutputModule(nn.Module):
         output = self.output_qparams
         saved = {
             "scale": torch.tensor(output.scale, dtype=torch.float64),
-            "zero_point": torch.tensor(output.zero_point, dtype=output.dtype.storage),
+            "zero_point": torch.tensor(
+                output.zero_point,
+                dtype=torch.int64 if self._are_numbers() else output.dtype.storage,
+            ),
         }
         if _has_own_range(output):
             saved["quant_min"] = torch.tensor(output.quant_min)
@@ -74,12 +118,35 @@ class OutputModule(nn.Module):
         missing_keys.extend(absent)
         if not absent:
             try:
-                self.output_qparams = _loaded(self.output_qparams, **found)
+                self._load_output(**found)
             except ValueError as error:
                 error_msgs.append(f"output parameters of {prefix.removesuffix('.')}: {error}")
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+    def _load_output(
+        self,
+        scale: Tensor,
+        zero_point: Tensor,
+        quant_min: Tensor | None,
+        quant_max: Tensor | None,
+    ) -> None:
+        dtype = _DTYPES.get(zero_point.dtype)
+        if dtype is None and quant_min is None and self._are_numbers():
+            self._set_numbers(float(scale), int(zero_point))
+            return
+        self.output_qparams = QParams(
+            float(scale),
+            int(zero_point),
+            dtype or self.output_qparams.dtype,
+            None,
+            None if quant_min is None else int(quant_min),  # type: ignore[arg-type]  # the dtype's
+            None if quant_max is None else int(quant_max),  # type: ignore[arg-type]  # likewise
+        )
+
+
+_DTYPES = {dtype.storage: dtype for dtype in reversed(QDTYPES.values())}  # the first counts
 
 
 def _has_own_range(output: QParams) -> bool:
@@ -89,21 +156,3 @@ def _has_own_range(output: QParams) -> bool:
 
 def _range_text(output: QParams) -> str:
     return f"quant_min={output.quant_min}, quant_max={output.quant_max}"
-
-
-def _loaded(
-    current: QParams,
-    scale: Tensor,
-    zero_point: Tensor,
-    quant_min: Tensor | None,
-    quant_max: Tensor | None,
-) -> QParams:
-    storages = {dtype.storage: dtype for dtype in reversed(QDTYPES.values())}  # the first counts
-    return QParams(
-        float(scale),
-        int(zero_point),
-        storages.get(zero_point.dtype, current.dtype),
-        None,
-        None if quant_min is None else int(quant_min),  # type: ignore[arg-type]  # the dtype's
-        None if quant_max is None else int(quant_max),  # type: ignore[arg-type]  # likewise
-    )

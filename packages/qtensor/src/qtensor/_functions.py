@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
-from ._channels import following
+from ._moved_channels import following
 from ._qtensor import QTensor, dispatched, functions, in_float, metadata
 
 

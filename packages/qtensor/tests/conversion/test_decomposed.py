@@ -271,3 +271,11 @@ ONES = torch.ones(2)
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_zero_points_are_counted_on_every_device(device):
+    q, scales = torch.zeros(4, 8, dtype=torch.uint8, device=device), torch.ones(4, device=device)
+    zero_points = torch.zeros(3, dtype=torch.int64, device=device)
+    with pytest.raises(ValueError, match="expected 4 scales and zero points"):
+        torch.ops.qtensor.dequantize_per_token(q, scales, zero_points, 0, 255, torch.uint8)

@@ -295,6 +295,18 @@ def test_strided_arguments():
     check_operator(conv2d, args)
 
 
+@pytest.mark.parametrize(("outputs", "inputs"), [(4, 0), (0, 4), (0, 0)])
+def test_no_channels(outputs, inputs):
+    """Of no inputs every sum is 0, which leaves the bias."""
+    image = torch.zeros(2, inputs, 5, 5, dtype=torch.uint8)
+    weight = torch.zeros(outputs, inputs, 3, 3, dtype=torch.int8)
+    geometry = [1, 1], [1, 1], [1, 1], 1, "zeros"
+    arguments = (image, 0.1, 3, weight, torch.ones(1), None, torch.full((outputs,), 3.0), *geometry)
+    for function in (conv2d, conv2d.reference):
+        result = function(*arguments, 0.5, 4, 0, 255, torch.uint8)
+        assert torch.equal(result, torch.full((2, outputs, 5, 5), 10, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize("groups", [1, 2, 6])
 def test_zero_batch(groups):
     input = torch.zeros(0, 6, 5, 5, dtype=torch.uint8)

@@ -304,7 +304,7 @@ def _dequantize_runs_fake(default: int | None) -> Callable[..., Tensor]:
     ) -> Tensor:
         check_integers(input, (dtype,))
         size = _run_size(input, scales, group_size)
-        _check_runs(input, size, scales)
+        _check_runs(input, size, scales, *([] if zero_points is None else [zero_points]))
         return input.new_empty(input.shape, dtype=output_dtype or torch.float32)
 
     return fake

@@ -54,7 +54,6 @@ class WeightModule(KeepsDtypes):
     def _init_weight(
         self, shape: Sequence[int], bias: bool, device: Any = None, out: int | None = None
     ) -> None:
-        floats: Any = {"dtype": torch.float32, "device": device}  # whatever torch's default is
         """Zeros, until there is a weight.
 
         Args:
@@ -63,6 +62,7 @@ class WeightModule(KeepsDtypes):
             device: of both.
             out: how many output channels there are, where groups share the weight's channel axis.
         """
+        floats: Any = {"dtype": torch.float32, "device": device}  # whatever torch's default is
         channels = shape[self._channel_axis]
         self._out = out = channels if out is None else out
         self.register_buffer("qweight", torch.zeros(*shape, dtype=torch.int8, device=device))

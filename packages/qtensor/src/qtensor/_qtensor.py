@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
+from torch.nn import Parameter
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data._utils.collate import default_collate_fn_map
 
@@ -223,18 +224,26 @@ class QTensor(Tensor):
     def __tensor_unflatten__(
         inner: dict[str, Tensor], context: tuple[Any, ...], size: Any, stride: Any
     ) -> "QTensor":
-        axis, format, *rest = context
-        scale, zero_point = rest or (inner["_scale"], inner["_zero_point"])
-        return rebuild(inner["_data"], scale, zero_point, axis, *format)
+        data = inner["_data"]
+        kind = _ExportedQTensor if _is_exported(data) else QTensor
+        return wrapped(data, _flattened_parameters(inner, context), kind)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if isinstance(self, Parameter):
+            return Parameter, (self.detach(), False)
+        return self._reduced()
+
+    def _reduced(self) -> tuple[Any, ...]:
         return rebuild, (self._data, self._scale, self._zero_point, self._axis, *self._format)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if id(self) not in memo:
-            memo[id(self)] = type(self)(self._data.clone(), self._qparams)
-        copied: Self = memo[id(self)]
-        return copied
+            copied = type(self)(self._data.clone(), self._qparams)
+            if isinstance(self, Parameter):
+                copied = Parameter(copied, requires_grad=False)
+            memo[id(self)] = copied
+        known: Self = memo[id(self)]
+        return known
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch has no type
         qparams = self._qparams
@@ -259,10 +268,10 @@ class PackedQTensor(QTensor):
 
     _packed: Tensor  # uint8, contiguous
 
-    @staticmethod
-    def _of(packed: Tensor, shape: Sequence[int], qparams: QParams) -> "PackedQTensor":
+    @classmethod
+    def _of(cls, packed: Tensor, shape: Sequence[int], qparams: QParams) -> "PackedQTensor":
         self: PackedQTensor = torch.Tensor._make_wrapper_subclass(
-            PackedQTensor, torch.Size(shape), dtype=torch.float32, device=packed.device
+            cls, torch.Size(shape), dtype=torch.float32, device=packed.device
         )
         self._packed = packed
         self._set_parameters(qparams)
@@ -292,14 +301,41 @@ class PackedQTensor(QTensor):
     def __tensor_unflatten__(
         inner: dict[str, Tensor], context: tuple[Any, ...], size: Any, stride: Any
     ) -> "PackedQTensor":
-        axis, format, *rest = context
-        scale, zero_point = rest or (inner["_scale"], inner["_zero_point"])
-        return rebuild_packed(inner["_packed"], tuple(size), scale, zero_point, axis, *format)
+        packed = inner["_packed"]
+        kind = _ExportedPackedQTensor if _is_exported(packed) else PackedQTensor
+        return kind._of(packed, size, _flattened_parameters(inner, context))
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def _reduced(self) -> tuple[Any, ...]:
         shape = tuple(self.shape)
         parameters = self._scale, self._zero_point, self._axis, *self._format
         return rebuild_packed, (self._packed, shape, *parameters)
+
+
+class _Exported:
+    """A quantized tensor that is an input of the graph that ``torch.export`` makes: a module's
+    buffer or parameter, or an argument.
+
+    Inputs are of classes of their own because export takes every tensor of their classes for one:
+    it replaces ``__getattribute__`` there, to see which of the inner tensors the graph uses.
+    """
+
+    @property
+    def qparams(self) -> QParams:
+        """Made of the attributes each time, or export would not see that the graph uses them."""
+        return qparams_of(self._scale, self._zero_point, self._axis, *self._format)  # type: ignore[attr-defined]  # of the QTensor it is mixed into
+
+
+class _ExportedQTensor(_Exported, QTensor):
+    pass
+
+
+class _ExportedPackedQTensor(_Exported, PackedQTensor):
+    pass
+
+
+def _is_exported(inner: Tensor) -> bool:
+    """Whether a tensor is a fake one that ``torch.export`` made: only its modes allow real ones."""
+    return getattr(getattr(inner, "fake_mode", None), "allow_non_fake_inputs", False)
 
 
 def described(x: Any) -> str:
@@ -311,7 +347,7 @@ def described(x: Any) -> str:
     return f"a {x.dtype} tensor" + ("" if x.layout == torch.strided else f" of layout {x.layout}")
 
 
-def wrapped(data: Tensor, qparams: QParams) -> QTensor:
+def wrapped(data: Tensor, qparams: QParams, kind: type[QTensor] = QTensor) -> QTensor:
     """``QTensor(data, qparams)`` for whole bytes that are known to be of the right dtype, such as
     what an operator returned: to check them would take as long as the work on small tensors."""
     if is_dynamo_compiling():
@@ -319,8 +355,14 @@ def wrapped(data: Tensor, qparams: QParams) -> QTensor:
     attributes = qparams.attributes.copy()
     attributes["_data"] = data
     attributes["_qparams"] = qparams
-    result: QTensor = wrap(QTensor, data, attributes)
+    result: QTensor = wrap(kind, data, attributes)
     return result
+
+
+def _flattened_parameters(inner: dict[str, Tensor], context: tuple[Any, ...]) -> QParams:
+    axis, format, *rest = context
+    scale, zero_point = rest or (inner["_scale"], inner["_zero_point"])
+    return qparams_of(scale, zero_point, axis, *format)
 
 
 def rebuild(data: Tensor, *parameters: Any) -> QTensor:
@@ -345,7 +387,7 @@ def parameters(x: QTensor) -> QParams:
     """``x.qparams``, also where the compiler traces: it reads plain attributes only."""
     if is_dynamo_compiling():
         return qparams_of(x._scale, x._zero_point, x._axis, *x._format)
-    return x._qparams
+    return x.qparams
 
 
 def _into(

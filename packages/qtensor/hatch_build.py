@@ -31,7 +31,8 @@ PACKAGE = ROOT / "src" / "qtensor"
 EXTENSIONS = {
     "_kernels": (
         *("gemm*.c", "pack.c", "schedule.c", "finish*.c", "linear.c", "one_row*.c", "matmul.c"),
-        *("conv*.c", "depthwise*.c", "weight_only*.c", "elementwise_*.c", "lstm.c", "blocks.c"),
+        *("conv*.c", "depthwise*.c", "weight_only*.c", "elementwise_*.c", "lstm.c", "dynamic.c"),
+        "blocks.c",
     ),
     "_elementwise": (
         *("elementwise*.c", "fixed_point.c", "binary.c", "bytewise.c", "softmax.c"),

@@ -33,6 +33,52 @@ static void repeat(char *block, int64_t period, int64_t n) {
     }
 }
 
+memory_layout merged(int dims, const int64_t *sizes, const int64_t *strides) {
+    memory_layout layout;
+    layout.dims = 0;
+    for (int d = 0; d < dims; d++) {
+        const int last = layout.dims - 1;
+        if (sizes[d] == 0) { /* no element is anywhere */
+            layout.dims = 0;
+            return layout;
+        }
+        if (sizes[d] == 1) {
+            continue;
+        }
+        if (last >= 0 && layout.strides[last] == sizes[d] * strides[d]) {
+            layout.sizes[last] *= sizes[d];
+            layout.strides[last] = strides[d];
+        } else if (last + 1 == MAX_DIMS) {
+            layout.dims = -1;
+            return layout;
+        } else {
+            layout.sizes[last + 1] = sizes[d];
+            layout.strides[last + 1] = strides[d];
+            layout.dims++;
+        }
+    }
+    if (layout.dims == 1 && layout.strides[0] == 1) {
+        layout.dims = 0;
+    }
+    return layout;
+}
+
+/* Where it is; `place` gets its index along each dimension. */
+static int64_t locate(const memory_layout *layout, int64_t index, int64_t place[MAX_DIMS]) {
+    int64_t offset = 0;
+    for (int d = layout->dims - 1; d >= 0; d--) {
+        place[d] = index % layout->sizes[d];
+        index /= layout->sizes[d];
+        offset += place[d] * layout->strides[d];
+    }
+    return offset;
+}
+
+int64_t offset_of(const memory_layout *layout, int64_t index) {
+    int64_t place[MAX_DIMS];
+    return layout->dims == 0 ? index : locate(layout, index, place);
+}
+
 const void *elements(const operand *x, int64_t begin, int64_t n, int size, void *block) {
     const memory_layout *layout = x->layout;
     const char *from = x->data;
@@ -42,10 +88,9 @@ const void *elements(const operand *x, int64_t begin, int64_t n, int size, void 
     const int64_t *sizes = layout->sizes, *strides = layout->strides;
     const int last = layout->dims - 1;
     int64_t index[MAX_DIMS];
-    for (int d = last; d >= 0; d--) {
-        index[d] = begin % sizes[d];
-        begin /= sizes[d];
-        from += index[d] * strides[d] * size;
+    from += locate(layout, begin, index) * size;
+    if (strides[last] == 1 && n <= sizes[last] - index[last]) {
+        return from;
     }
     for (int64_t done = 0; done < n;) {
         const int64_t left = sizes[last] - index[last], run = left < n - done ? left : n - done;

@@ -19,13 +19,19 @@ typedef struct {
     int64_t sizes[MAX_DIMS], strides[MAX_DIMS]; /* in elements */
 } memory_layout;
 
+/* Of these dimensions, outermost first, merged where they can be; -1 of them if they are too many. */
+memory_layout merged(int dims, const int64_t *sizes, const int64_t *strides);
+
+/* Where in memory an element of the output's order is, in elements from the first. */
+int64_t offset_of(const memory_layout *layout, int64_t index);
+
 typedef struct {
     const void *data;
     const memory_layout *layout;
 } operand;
 
 /* Elements begin ... begin + n of the output's order, of 1, 2 or 4 bytes: gathered in `block`, or
- * where they are if they lie in that order already. */
+ * where they are if they lie in that order. */
 const void *elements(const operand *x, int64_t begin, int64_t n, int size, void *block);
 
 /* How many elements are worth asking for at once, where a block holds `most`. */

@@ -254,66 +254,30 @@ int conv(const product *p, enum input_kind kind, const void *input, const conv_s
 /* ---- floats, quantized on the way ---- */
 
 typedef struct {
-    float lowest, highest;
-    bool finite;
-} range;
-
-/* Every range includes 0. */
-static const range NOTHING = {0, 0, true};
-
-static range joined_range(range a, range b) {
-    a.lowest = b.lowest < a.lowest ? b.lowest : a.lowest;
-    a.highest = b.highest > a.highest ? b.highest : a.highest;
-    a.finite &= b.finite;
-    return a;
-}
-
-typedef struct {
     const image_source *source;
     memory_layout layout; /* of an image's elements, in any order */
     int64_t size;
-    range *ranges;
+    extremes *extremes;
 } images;
-
-static void append_dimension(memory_layout *layout, int64_t size, int64_t stride) {
-    const int last = layout->dims - 1;
-    if (size == 1) return;
-    if (last >= 0 && layout->strides[last] == size * stride) {
-        layout->sizes[last] *= size;
-        layout->strides[last] = stride;
-    } else {
-        layout->sizes[last + 1] = size;
-        layout->strides[last + 1] = stride;
-        layout->dims++;
-    }
-}
 
 /* Channels last or first, whichever makes steps small. */
 static memory_layout image_layout(const conv_shape *shape) {
-    memory_layout layout = {.dims = 0};
     const bool last = shape->channel_stride <= shape->axes[AXES - 1].input_stride;
-    if (!last) append_dimension(&layout, shape->channels, shape->channel_stride);
-    for (int a = 0; a < AXES; a++)
-        append_dimension(&layout, shape->axes[a].size, shape->axes[a].input_stride);
-    if (last) append_dimension(&layout, shape->channels, shape->channel_stride);
-    if (layout.dims == 1 && layout.strides[0] == 1) layout.dims = 0; /* as they are */
-    return layout;
+    int64_t sizes[AXES + 1], strides[AXES + 1];
+    sizes[last ? AXES : 0] = shape->channels;
+    strides[last ? AXES : 0] = shape->channel_stride;
+    for (int a = 0; a < AXES; a++) {
+        sizes[a + !last] = shape->axes[a].size;
+        strides[a + !last] = shape->axes[a].input_stride;
+    }
+    return merged(AXES + 1, sizes, strides);
 }
 
-static void find_ranges(const void *context, int64_t begin, int64_t end) {
+static void find_extremes(const void *context, int64_t begin, int64_t end) {
     const images *all = context;
-    float buffer[BUFFER_FLOATS];
     for (int64_t i = begin; i < end; i++) {
         const operand image = {pixel(all->source, i, 0, 0, 0), &all->layout};
-        const int64_t most = at_once(&image, BUFFER_FLOATS);
-        all->ranges[i] = NOTHING;
-        for (int64_t at = 0, n; at < all->size; at += n) {
-            n = smaller(all->size - at, most);
-            const float *values = elements(&image, at, n, sizeof *values, buffer);
-            range r;
-            r.finite = all->source->kernels->range(values, n, &r.lowest, &r.highest);
-            all->ranges[i] = joined_range(all->ranges[i], r);
-        }
+        all->extremes[i] = extremes_of(all->source->kernels, &image, all->size);
     }
 }
 
@@ -324,26 +288,22 @@ int conv_dynamic(const product *p, const float *input, const conv_shape *shape, 
                       .element = sizeof *input, .shape = shape};
     images all = {.source = &s, .layout = image_layout(shape), .size = shape->channels};
     for (int a = 0; a < AXES; a++) all.size *= shape->axes[a].size;
-    all.ranges = malloc((size_t)batch * sizeof *all.ranges);
+    all.extremes = malloc((size_t)batch * sizeof *all.extremes);
     quantize_params *quantized = malloc((size_t)batch * sizeof *quantized);
     float *scales = malloc((size_t)batch * sizeof *scales);
     int result = -1;
-    if (all.ranges && quantized && scales) {
-        parallel(batch, GRAIN / larger(all.size, 1), p->threads, find_ranges, &all);
-        range whole = NOTHING;
-        for (int64_t i = 0; i < batch; i++) whole = joined_range(whole, all.ranges[i]);
-        for (int64_t i = 0; i < batch; i++) {
-            range r = per_image ? all.ranges[i] : whole;
-            quantized[i] = (quantize_params){.quant_max = quant_max};
-            choose_parameters(r.lowest, r.highest, r.finite, quant_max, &scales[i],
-                              &quantized[i].zero_point);
-            quantized[i].inverse_scale = 1.0f / scales[i];
-        }
+    if (all.extremes && quantized && scales) {
+        parallel(batch, GRAIN / larger(all.size, 1), p->threads, find_extremes, &all);
+        extremes whole = OF_NOTHING;
+        for (int64_t i = 0; i < batch; i++) whole = joined_extremes(whole, all.extremes[i]);
+        for (int64_t i = 0; i < batch; i++)
+            scales[i] = choose_parameters(per_image ? all.extremes[i] : whole, quant_max,
+                                          &quantized[i]);
         s.quantized = quantized;
         s.scales = scales;
         result = convolve(p, &s);
     }
-    free(all.ranges);
+    free(all.extremes);
     free(quantized);
     free(scales);
     return result;

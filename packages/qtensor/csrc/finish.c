@@ -81,7 +81,7 @@ static void to_float(const int32_t *acc, int rows, float *sums) {
 }
 
 void requantize_scalar(const int32_t *acc, int rows, const finish *restrict f,
-                       const uint8_t *residual, uint8_t *restrict out) {
+                       const uint8_t *residual, uint8_t *out) {
     float sums[MAX_ROWS * CHANNELS];
     to_float(acc, rows, sums);
     requantize_sums(sums, rows, f, residual, out);

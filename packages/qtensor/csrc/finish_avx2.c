@@ -180,7 +180,7 @@ static bool requantize_plain(const int32_t *acc, int rows, const finish *restric
 }
 
 void requantize_avx2(const int32_t *acc, int rows, const finish *restrict f,
-                     const uint8_t *residual, uint8_t *restrict out) {
+                     const uint8_t *residual, uint8_t *out) {
     int r = 0;
     const bool alike = !f->multiplier_step && !f->bias_step;
     if (f->columns == CHANNELS && !residual && !f->activation && rows > 1 && alike)

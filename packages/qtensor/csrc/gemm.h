@@ -79,9 +79,9 @@ typedef struct {
     float scale, inverse_scale;  /* of the output; 1 if that is float */
 } finish;
 
-/* out, residual: of the first row and channel; residual may be NULL */
+/* out, residual: of the first row and channel; residual may be NULL, or out itself */
 typedef void requantize_function(const int32_t *acc, int rows, const finish *restrict f,
-                                 const uint8_t *residual, uint8_t *restrict out);
+                                 const uint8_t *residual, uint8_t *out);
 typedef void dequantize_function(const int32_t *acc, int rows, const finish *restrict f,
                                  const float *row_scales, float *restrict out);
 
@@ -229,13 +229,30 @@ int run(const job *j);
 
 enum input_kind { INPUT_U8, INPUT_S8, INPUT_FLOAT };
 
-/* Asymmetric parameters for lowest .. highest, which include 0: linear.c. Not finite: scale NaN. */
-void choose_parameters(float lowest, float highest, bool finite, int32_t quant_max, float *scale,
-                       int32_t *zero_point);
+/* The lowest and highest of some floats and 0, and whether none is a NaN or an infinity. */
+typedef struct {
+    float lowest, highest;
+    bool finite;
+} extremes;
 
-/* INPUT_FLOAT is quantized on the way, to 0 .. quant_max, with parameters per row or for all. */
-int linear(const product *p, enum input_kind kind, const void *input, int64_t rows, int64_t k,
-           int32_t quant_max, bool per_row);
+#define OF_NOTHING ((extremes){0, 0, true})
+
+extremes joined_extremes(extremes a, extremes b);
+extremes extremes_of(const kernels *k, const operand *values, int64_t count);
+
+/* Asymmetric parameters, and what inverts their scale; returns that. If there is a NaN or an
+ * infinity it is NaN, which makes all outputs NaN. */
+float choose_parameters(extremes of, int32_t quant_max, quantize_params *params);
+
+typedef struct {
+    enum input_kind kind;
+    operand values;    /* in the order of their rows */
+    int64_t rows, k;
+    int32_t quant_max; /* floats are quantized on the way, to 0 .. quant_max, */
+    bool per_row;      /* with parameters for each row, or for all */
+} linear_input;
+
+int linear(const product *p, const linear_input *input);
 
 /* One axis of a convolution: output i is the sum over taps t of input[first + i * stride +
  * t * dilation], where there is input. */
@@ -264,11 +281,12 @@ int conv_dynamic(const product *p, const float *input, const conv_shape *shape, 
                  bool per_image);
 
 typedef struct {
-    const uint8_t *a, *b; /* matrices, one after the other */
+    const uint8_t *a, *b;
+    memory_layout a_batch, b_batch; /* of the first elements of their matrices, one of each result */
+    memory_layout a_rows;           /* of a matrix */
+    int64_t b_row_stride, b_column_stride;
     bool a_signed, b_signed;
-    bool b_transposed;    /* b's columns, not its rows, are contiguous */
     int64_t batch, rows, k, columns;
-    const int64_t *a_index, *b_index; /* which matrices each result is the product of */
 } matmul_shape;
 
 /* Output: bytes or int32, [batch][rows][columns]. p->weights is not used. */

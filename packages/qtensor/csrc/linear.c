@@ -1,6 +1,4 @@
 /* Linear layers: rows are rows of the input, read in place or staged as unsigned bytes. */
-#include <float.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,17 +13,15 @@ enum {
 
 typedef struct {
     const product *product;
-    enum input_kind kind;
-    const void *input;
-    int64_t rows, k;
-    int64_t pitch; /* bytes of a row as the kernels read it */
-    int copies;    /* of each row, one after the other: see step_orders */
+    const linear_input *input;
+    int64_t element; /* bytes of a value */
+    int64_t pitch;   /* bytes of a row as the kernels read it */
+    int copies;      /* of each row, one after the other: see step_orders */
+    bool whole_rows; /* the values of a row follow each other in memory; */
+    int64_t apart;   /* and so far from one row to the next, in values; 0 if that differs */
     bool in_place;
     int64_t block_rows;
-    int32_t quant_max;
-    bool per_row;
-    float lowest, highest; /* of the whole input, unless per_row */
-    bool finite;
+    extremes extremes; /* of the whole input, unless each row has its own */
 } source;
 
 /* The pieces of a block's staging memory. */
@@ -33,44 +29,39 @@ typedef struct {
     const uint8_t **bases;
     float *scales;
     int32_t *zero_points;
+    uint8_t *values; /* of a row that is in pieces */
     uint8_t *bytes;
 } stage;
 
+static int64_t gathered_bytes(const source *s) {
+    return s->whole_rows ? 0 : s->input->k * s->element;
+}
+
 static size_t stage_bytes(const source *s) {
     size_t per_row = sizeof(uint8_t *) + sizeof(float) + sizeof(int32_t);
-    return (size_t)s->block_rows * (per_row + (s->in_place ? 0 : (size_t)(s->copies * s->pitch)));
+    if (!s->in_place) per_row += (size_t)(s->copies * s->pitch);
+    return (size_t)s->block_rows * per_row + (size_t)gathered_bytes(s);
 }
 
 static stage divide(const source *s, void *memory) {
     stage t = {.bases = memory};
     t.scales = (float *)(t.bases + s->block_rows);
     t.zero_points = (int32_t *)(t.scales + s->block_rows);
-    t.bytes = (uint8_t *)(t.zero_points + s->block_rows);
+    t.values = (uint8_t *)(t.zero_points + s->block_rows);
+    t.bytes = t.values + gathered_bytes(s);
     return t;
 }
 
-/* Asymmetric parameters for lowest .. highest, which include 0. A row with a NaN or an infinity
- * gets the scale NaN, which makes all of its outputs NaN. */
-void choose_parameters(float lowest, float highest, bool finite, int32_t quant_max, float *scale,
-                       int32_t *zero_point) {
-    *scale = NAN;
-    *zero_point = 0;
-    if (!finite) return;
-    *scale = (float)(((double)highest - (double)lowest) / quant_max);
-    if (*scale < FLT_MIN) *scale = FLT_MIN; /* all zero, or nearly: its inverse stays finite */
-    *zero_point = (int32_t)smaller((int64_t)rint(-(double)lowest / (double)*scale), quant_max);
-}
-
-static void quantize_row(const source *s, int64_t row, float *scale, int32_t *zero_point,
+static void quantize_row(const source *s, const float *values, float *scale, int32_t *zero_point,
                          uint8_t *out) {
     const kernels *k = s->product->kernels;
-    const float *values = (const float *)s->input + row * s->k;
-    float lowest = s->lowest, highest = s->highest;
-    bool finite = s->per_row ? k->range(values, s->k, &lowest, &highest) : s->finite;
-    choose_parameters(lowest, highest, finite, s->quant_max, scale, zero_point);
-    quantize_params params = {.inverse_scale = 1.0f / *scale, .zero_point = *zero_point,
-                              .quant_max = s->quant_max};
-    k->elementwise->quantize(values, out, s->k, &params, 0);
+    const linear_input *x = s->input;
+    extremes of = s->extremes;
+    if (x->per_row) of.finite = k->range(values, x->k, &of.lowest, &of.highest);
+    quantize_params params;
+    *scale = choose_parameters(of, x->quant_max, &params);
+    *zero_point = params.zero_point;
+    k->elementwise->quantize(values, out, x->k, &params, 0);
 }
 
 static void copy_unsigned(const uint8_t *restrict from, int64_t count, uint8_t flip,
@@ -78,26 +69,34 @@ static void copy_unsigned(const uint8_t *restrict from, int64_t count, uint8_t f
     for (int64_t i = 0; i < count; i++) out[i] = from[i] ^ flip;
 }
 
+/* A row's values; `memory` is for those that are in pieces. */
+static const void *values_of(const source *s, int64_t row, void *memory) {
+    const linear_input *x = s->input;
+    if (s->apart) return (const char *)x->values.data + row * s->apart * s->element;
+    return elements(&x->values, row * x->k, x->k, (int)s->element, memory);
+}
+
 static row_block stage_rows(const void *context, int64_t block, void *memory) {
     const source *s = context;
+    const linear_input *x = s->input;
     stage t = divide(s, memory);
     int64_t first = block * s->block_rows;
-    int64_t count = smaller(s->block_rows, s->rows - first);
+    int64_t count = smaller(s->block_rows, x->rows - first);
     for (int64_t i = 0; i < count; i++) {
-        const uint8_t *from = (const uint8_t *)s->input + (first + i) * s->k;
+        const void *from = values_of(s, first + i, t.values);
         uint8_t *out = t.bytes + i * s->copies * s->pitch;
         t.bases[i] = s->in_place ? from : out;
         if (s->in_place) continue;
-        if (s->kind == INPUT_FLOAT)
-            quantize_row(s, first + i, &t.scales[i], &t.zero_points[i], out);
+        if (x->kind == INPUT_FLOAT)
+            quantize_row(s, from, &t.scales[i], &t.zero_points[i], out);
         else
-            copy_unsigned(from, s->k, s->kind == INPUT_S8 ? 0x80 : 0, out);
-        memset(out + s->k, 0, (size_t)(s->pitch - s->k));
+            copy_unsigned(from, x->k, x->kind == INPUT_S8 ? 0x80 : 0, out);
+        memset(out + x->k, 0, (size_t)(s->pitch - x->k));
         if (s->copies == ORDERS) s->product->kernels->copy_in_orders(out, s->pitch);
     }
     row_block rows = {.bases = t.bases, .count = count, .first = first, .line = count,
                       .spacing = 1};
-    if (s->kind == INPUT_FLOAT) {
+    if (x->kind == INPUT_FLOAT) {
         rows.scales = t.scales;
         rows.zero_points = t.zero_points;
     }
@@ -114,22 +113,34 @@ static int multiply_one(const source *s) {
     return status;
 }
 
-int linear(const product *p, enum input_kind kind, const void *input, int64_t rows, int64_t k,
-           int32_t quant_max, bool per_row) {
-    const int64_t unit = p->weights->one_row ? GROUP_BYTES : STEP;
-    source s = {.product = p, .kind = kind, .input = input, .rows = rows, .k = k,
-                .pitch = divide_up(k, unit) * unit,
-                .copies = p->weights->copies,
-                .quant_max = quant_max, .per_row = per_row};
-    s.in_place = kind == INPUT_U8 && k % unit == 0 && s.copies == 1;
-    if (kind == INPUT_FLOAT && !per_row)
-        s.finite = p->kernels->range(input, rows * k, &s.lowest, &s.highest);
+/* Finds where rows lie. */
+static void find_rows(source *s) {
+    const memory_layout *layout = s->input->values.layout;
+    const int last = layout->dims - 1;
+    const int64_t k = s->input->k;
+    s->whole_rows = last < 0 || (layout->strides[last] == 1 && layout->sizes[last] % k == 0);
+    if (last < 0)
+        s->apart = k;
+    else if (last == 1 && s->whole_rows && layout->sizes[last] == k)
+        s->apart = layout->strides[0];
+}
+
+int linear(const product *p, const linear_input *x) {
+    const int64_t unit = p->weights->one_row ? GROUP_BYTES : STEP, rows = x->rows;
+    source s = {.product = p, .input = x,
+                .element = x->kind == INPUT_FLOAT ? sizeof(float) : 1,
+                .pitch = divide_up(x->k, unit) * unit,
+                .copies = p->weights->copies};
+    find_rows(&s);
+    s.in_place = s.whole_rows && x->kind == INPUT_U8 && x->k % unit == 0 && s.copies == 1;
+    if (x->kind == INPUT_FLOAT && !x->per_row)
+        s.extremes = extremes_of(p->kernels, &x->values, rows * x->k);
 
     int64_t block = BLOCK_BYTES / larger(s.copies * s.pitch, 1);
     /* Threads share the rows of a block, which costs reading all weights for fewer rows; or the
      * panels, if each task has enough that few cache lines of the output are written by two. */
     const int64_t tasks = TASKS_PER_THREAD * (int64_t)p->threads;
-    bool by_panels = kind != INPUT_FLOAT && p->weights->group_panels >= TASK_PANELS * tasks;
+    bool by_panels = x->kind != INPUT_FLOAT && p->weights->group_panels >= TASK_PANELS * tasks;
     if (p->threads > 1 && !by_panels) block = smaller(block, divide_up(rows, tasks));
     block = divide_up(larger(block, MIN_BLOCK_ROWS), ROW_UNIT) * ROW_UNIT;
     s.block_rows = smaller(block, larger(rows, 1));

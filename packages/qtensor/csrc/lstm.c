@@ -40,6 +40,7 @@ static void combine(const void *context, int64_t begin, int64_t end) {
 
 int lstm(const product *p, const lstm_cell *cell, int64_t steps, int64_t batch, int64_t size,
          const uint8_t *input_gates, const uint8_t *hidden, uint8_t *cells, uint8_t *outputs) {
+    const memory_layout dense = {.dims = 0};
     const int64_t state = batch * size;
     const enum input_kind kind = p->is_signed ? INPUT_S8 : INPUT_U8;
     uint8_t *gates = malloc((size_t)larger(GATES * state, 1));
@@ -49,7 +50,8 @@ int lstm(const product *p, const lstm_cell *cell, int64_t steps, int64_t batch, 
     int status = 0;
     for (int64_t t = 0; t < steps && status == 0; t++) {
         q.residual = input_gates + t * GATES * state;
-        status = linear(&q, kind, hidden, batch, size, 0, false);
+        linear_input x = {.kind = kind, .values = {hidden, &dense}, .rows = batch, .k = size};
+        status = linear(&q, &x);
         step s = {p->kernels->elementwise, cell, size, gates, cells, outputs + t * state};
         parallel(batch, GRAIN / (PASSES * size + 1) + 1, p->threads, combine, &s);
         hidden = s.hidden;

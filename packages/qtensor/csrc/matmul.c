@@ -70,16 +70,15 @@ static inline void load(const matmul_shape *m, const uint8_t *b, int64_t row, in
     int64_t height = smaller(m->k - row, STEP), width = smaller(m->columns - column, CHANNELS);
     const uint8_t flip = m->b_signed ? 0 : 0x80;
     if (height < STEP || width < CHANNELS) memset(rows, 0, STEP * CHANNELS);
-    if (m->b_transposed) {
-        const uint8_t *from = b + column * m->k + row;
+    const int64_t down = m->b_row_stride, right = m->b_column_stride;
+    const uint8_t *from = b + row * down + column * right;
+    if (right == 1) {
+        for (int64_t r = 0; r < height; r++)
+            for (int64_t c = 0; c < width; c++) rows[r][c] = (int8_t)(from[r * down + c] ^ flip);
+    } else {
         for (int64_t c = 0; c < width; c++)
             for (int64_t r = 0; r < height; r++)
-                rows[r][c] = (int8_t)(from[c * m->k + r] ^ flip);
-    } else {
-        const uint8_t *from = b + row * m->columns + column;
-        for (int64_t r = 0; r < height; r++)
-            for (int64_t c = 0; c < width; c++)
-                rows[r][c] = (int8_t)(from[r * m->columns + c] ^ flip);
+                rows[r][c] = (int8_t)(from[c * right + r * down] ^ flip);
     }
 }
 
@@ -121,13 +120,16 @@ static void multiply_range(const void *context, int64_t begin, int64_t end) {
     bool ok = allocate(m, &right);
     if (!p.weight_zero_points) right.packed.ones = NULL;
     const int64_t element = p.kind == OUTPUT_BYTES ? 1 : sizeof(int32_t);
+    linear_input left = {.kind = m->a_signed ? INPUT_S8 : INPUT_U8, .rows = m->rows,
+                         .k = m->k};
     int64_t filled = -1;
     for (int64_t i = begin; ok && i < end; i++) {
-        if (m->b_index[i] != filled) fill(m, m->b + m->b_index[i] * m->k * m->columns, &right);
-        filled = m->b_index[i];
+        const int64_t offset = offset_of(&m->b_batch, i);
+        if (offset != filled) fill(m, m->b + offset, &right);
+        filled = offset;
         p.output = (uint8_t *)all->product->output + i * m->rows * m->columns * element;
-        ok = !linear(&p, m->a_signed ? INPUT_S8 : INPUT_U8, m->a + m->a_index[i] * m->rows * m->k,
-                     m->rows, m->k, 0, false);
+        left.values = (operand){m->a + offset_of(&m->a_batch, i), &m->a_rows};
+        ok = !linear(&p, &left);
     }
     free(right.memory);
     if (!ok) {

@@ -3,6 +3,8 @@
 
 from libc.stdint cimport int64_t
 
+from ._calls cimport dlpack_tensor
+
 
 cdef extern from "blocks.h" nogil:
     enum: MAX_DIMS
@@ -11,6 +13,8 @@ cdef extern from "blocks.h" nogil:
         int dims
         int64_t sizes[MAX_DIMS]
         int64_t strides[MAX_DIMS]
+
+    memory_layout merged(int dims, const int64_t *sizes, const int64_t *strides)
 
     ctypedef struct operand:
         const void *data
@@ -30,6 +34,19 @@ cdef extern from "blocks.h" nogil:
         const float_format *format
 
 
+cdef inline int too_many(int dims) except -1:
+    raise ValueError(f"expected at most {MAX_DIMS} dimensions that cannot be merged, got a tensor "
+                     f"of {dims}; make it contiguous")
+
+
+cdef inline memory_layout in_order(const dlpack_tensor *x, int begin, int end) except *:
+    """How these dimensions of a tensor lie, in their own order."""
+    cdef memory_layout result = merged(end - begin, x.sizes + begin, x.strides + begin)
+    if result.dims < 0:
+        too_many(x.ndim)
+    return result
+
+
 cdef inline memory_layout layout_of(layout) except *:
     """``layout``: what ``layout_under`` returns."""
     cdef memory_layout result
@@ -37,8 +54,7 @@ cdef inline memory_layout layout_of(layout) except *:
     if layout is not None:
         sizes, strides = layout
         if len(sizes) > MAX_DIMS:
-            raise ValueError(f"expected at most {MAX_DIMS} dimensions that cannot be merged, got "
-                             f"{len(sizes)}; make the tensor contiguous")
+            too_many(len(sizes))
         for size, stride in zip(sizes, strides):
             result.sizes[result.dims] = size
             result.strides[result.dims] = stride

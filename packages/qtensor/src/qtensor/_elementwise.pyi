@@ -120,13 +120,10 @@ def softmax(
     threads: int,
 ) -> None: ...
 def attention_weights(
-    scores: int,
-    mask: int,
-    mask_rows: int,
-    steps: int,
-    scales: int,
-    rows: int,
-    n: int,
+    scores: Tensor,
+    mask: Tensor | None,
+    steps: Tensor,
+    scales: Tensor,
     scale: float,
     threads: int,
 ) -> None: ...

@@ -11,10 +11,10 @@ from libc.string cimport memcpy
 from ._isa import ISA
 
 from ._blocks cimport (
-    float_format, float_input, float_output, half_avx2, half_scalar, layout_of, memory_layout,
-    operand,
+    float_format, float_input, float_output, half_avx2, half_scalar, in_order, layout_of,
+    memory_layout, operand,
 )
-from ._calls cimport Kernel, dlpack_tensor
+from ._calls cimport Kernel, describe, dlpack_tensor
 
 
 cdef extern from "elementwise.h" nogil:
@@ -93,9 +93,9 @@ cdef extern from "shuffle.h" nogil:
 cdef extern from "attention.h" nogil:
     ctypedef int64_t attention_kernel(const int32_t *, const float *, uint8_t *, int64_t, float)
     attention_kernel attention_scalar, attention_avx2
-    void c_attention_weights "attention_weights"(
-        attention_kernel *, const int32_t *, const float *, const int64_t *, uint8_t *, float *,
-        int64_t, int64_t, float, int)
+    int c_attention_weights "attention_weights"(
+        attention_kernel *, const operand *, const operand *, uint8_t *, float *, int64_t, int64_t,
+        float, int)
 
 
 cdef const elementwise_kernels *kernels = NULL
@@ -435,13 +435,30 @@ def softmax(size_t q, size_t out, int element, shape, bytes exponentials, double
                        <const double *>values, inverse_scale, <element_type>element, &output, threads)
 
 
-def attention_weights(size_t scores, size_t mask, size_t mask_rows, size_t steps, size_t scales,
-                      int64_t rows, int64_t n, float scale, int threads):
-    """``mask`` and ``mask_rows``: both 0 for none."""
+def attention_weights(scores, mask, steps, scales, float scale, int threads):
+    """``scores`` and ``mask`` (``None`` for none): of the same shape, in any strides."""
+    cdef dlpack_tensor described, masking, weights
+    cdef memory_layout score_layout, mask_layout
+    cdef operand all_scores, whole_mask
+    cdef operand *masks = NULL
+    cdef float *row_scales = <float *><size_t>scales.data_ptr()
+    cdef int64_t rows = scales.numel(), columns
+    cdef int status
+    describe(scores, &described)
+    describe(steps, &weights)
+    columns = described.sizes[described.ndim - 1]
+    score_layout = in_order(&described, 0, described.ndim)
+    all_scores = operand(described.data, &score_layout)
+    if mask is not None:
+        describe(mask, &masking)
+        mask_layout = in_order(&masking, 0, masking.ndim)
+        whole_mask = operand(masking.data, &mask_layout)
+        masks = &whole_mask
     with nogil:
-        c_attention_weights(attention, <const int32_t *>scores, <const float *>mask,
-                            <const int64_t *>mask_rows, <uint8_t *>steps, <float *>scales, rows, n,
-                            scale, threads)
+        status = c_attention_weights(attention, &all_scores, masks, <uint8_t *>weights.data,
+                                     row_scales, rows, columns, scale, threads)
+    if status:
+        raise MemoryError(f"not enough memory for a row of {columns} scores and its mask")
 
 
 def embedding_lookup(size_t table, size_t scales, size_t zero_points, int64_t rows,

@@ -77,14 +77,15 @@ class Product:
     ) -> None: ...
     def linear_dynamic(
         self,
-        weights: Packed,
+        forms: PackedForms,
+        weight: Tensor,
+        weight_zero_points: Tensor | None,
         threads: int,
-        output: int,
-        input: int,
-        rows: int,
-        k: int,
+        output: Tensor,
+        input: Tensor,
         quant_max: int,
         per_row: bool,
+        amax: int,
     ) -> None: ...
     def conv(
         self,
@@ -108,19 +109,7 @@ class Product:
         k: int,
         channels: int,
     ) -> None: ...
-    def matmul(
-        self,
-        threads: int,
-        output: int,
-        a: int,
-        a_signed: bool,
-        b: int,
-        b_signed: bool,
-        b_transposed: bool,
-        a_index: int,
-        b_index: int,
-        sizes: Sequence[int],
-    ) -> None: ...
+    def matmul(self, threads: int, output: Tensor, a: Tensor, b: Tensor) -> None: ...
     def conv_dynamic(
         self,
         weights: Packed,

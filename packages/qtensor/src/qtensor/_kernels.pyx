@@ -4,6 +4,7 @@ that is done in qtensor._ops, once. Every function lets go of the GIL while it c
 
 import torch  # noqa: F401  # first: its OpenMP runtime is then the one this module shares
 
+from ._blocks cimport in_order, memory_layout, operand
 from ._calls cimport describe, dlpack_tensor
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uintptr_t
@@ -11,6 +12,9 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uintptr_t
 
 cdef extern from "dlpack.h" nogil:
     const uint8_t DLPACK_INT
+
+cdef extern from "blocks.h" nogil:
+    const uint8_t *elements_ "elements"(const operand *, int64_t begin, int64_t n, int size, void *)
 
 cdef extern from "gemm.h" nogil:
     enum:
@@ -77,13 +81,20 @@ cdef extern from "gemm.h" nogil:
         padding_mode padding_mode
         uint8_t padding_value
 
+    ctypedef struct linear_input:
+        input_kind kind
+        operand values
+        int64_t rows, k
+        int32_t quant_max
+        bint per_row
+
     ctypedef struct matmul_shape:
         const uint8_t *a
         const uint8_t *b
-        bint a_signed, b_signed, b_transposed
+        memory_layout a_batch, b_batch, a_rows
+        int64_t b_row_stride, b_column_stride
+        bint a_signed, b_signed
         int64_t batch, rows, k, columns
-        const int64_t *a_index
-        const int64_t *b_index
 
     ctypedef struct weight_only_shape:
         const float *input
@@ -112,8 +123,7 @@ cdef extern from "gemm.h" nogil:
                                   const int64_t *taps)
     packed_panels *pack_one_row_ "pack_one_row"(const int8_t *, int64_t channels, int64_t k)
     void pack_free(packed_panels *)
-    int linear_ "linear"(const product *, input_kind, const void *, int64_t rows, int64_t k,
-                         int32_t quant_max, bint per_row)
+    int linear_ "linear"(const product *, const linear_input *)
     void weight_only_ "weight_only"(const product *, const weight_only_shape *)
     int matmul_ "matmul"(const product *, const matmul_shape *)
     int conv_ "conv"(const product *, input_kind, const void *, const conv_shape *)
@@ -138,21 +148,19 @@ def use_isa(str name):
     _active = find_kernels(name.encode())
 
 
-cdef uint8_t ored(const uint8_t *data, int64_t count) noexcept nogil:
-    cdef uint8_t result = 0
-    cdef int64_t done = 0, block
-    while done < count and result <= 127:
-        block = min(count - done, <int64_t>16384)
-        result |= _active.or_bytes(data + done, block)
-        done += block
-    return result
+cdef enum:
+    _ORED = 16384  # bytes at a time
 
 
-def or_bytes(uintptr_t data, int64_t count):
+cdef uint8_t ored(const operand *values, int64_t count) noexcept nogil:
     """Bytes ORed, as far as is needed: it exceeds 127 exactly if one of all does."""
-    cdef uint8_t result
-    with nogil:
-        result = ored(<const uint8_t *>data, count)
+    cdef uint8_t[_ORED] block
+    cdef uint8_t result = 0
+    cdef int64_t done = 0, n
+    while done < count and result <= 127:
+        n = min(count - done, <int64_t>_ORED)
+        result |= _active.or_bytes(elements_(values, done, n, 1, block), n)
+        done += n
     return result
 
 
@@ -175,15 +183,40 @@ cdef int64_t span(const dlpack_tensor *tensor) noexcept nogil:
     return last + 1
 
 
-cdef int proven_amax(const dlpack_tensor *input, uint8_t padding):
-    """127 if nothing that the kernels read from the input, or as padding, exceeds it; or 255.
-    A calibrated range does not bind the input, so every call looks."""
-    cdef uint8_t bits = padding
-    if input.code == DLPACK_INT or padding > 127:
+cdef memory_layout _adjacent
+_adjacent.dims = 0
+
+
+def or_bytes(uintptr_t data, int64_t count):
+    """Bytes ORed, as far as is needed: it exceeds 127 exactly if one of all does."""
+    cdef operand values = operand(<const void *>data, &_adjacent)
+    cdef uint8_t result
+    with nogil:
+        result = ored(&values, count)
+    return result
+
+
+cdef int proven_amax(const operand *values, int64_t count, bint signed):
+    """127 if none of these bytes, as the kernels read them, exceeds it; or 255. A calibrated range
+    does not bind the input, so every call looks."""
+    cdef uint8_t bits
+    if signed:
         return 255
     with nogil:
-        bits = ored(<const uint8_t *>input.data, span(input))
+        bits = ored(values, count)
     return 127 if bits <= 127 else 255
+
+
+cdef linear_input rows_of(const dlpack_tensor *x, const dlpack_tensor *y,
+                          const memory_layout *layout) noexcept nogil:
+    """The rows of an input that lies so, for an output that is not empty."""
+    cdef linear_input given
+    given.kind = INPUT_S8 if x.code == DLPACK_INT else INPUT_U8
+    given.values = operand(x.data, layout)
+    given.rows = elements(y) // y.sizes[y.ndim - 1]
+    given.k = x.sizes[x.ndim - 1]
+    given.quant_max, given.per_row = 0, False
+    return given
 
 
 cdef class Packed:
@@ -364,12 +397,14 @@ cdef class Product:
         return copy
 
     def linear(self, forms, weight, weight_zero_points, int threads, output, residual, input):
-        """Bytes as input; contiguous tensors. ``forms``: a ``PackedForms``."""
+        """Bytes as input, in any strides; output and residual are contiguous, and may be the same.
+        ``forms``: a ``PackedForms``."""
         cdef dlpack_tensor x, y, added
+        cdef memory_layout layout
+        cdef linear_input given
         cdef Packed packed
         cdef product p
-        cdef int64_t rows, k
-        cdef int status
+        cdef int status, amax
         describe(input, &x)
         describe(output, &y)
         added.data = NULL
@@ -377,21 +412,36 @@ cdef class Product:
             describe(residual, &added)
         if not elements(&y):
             return
-        rows, k = elements(&y) // y.sizes[y.ndim - 1], x.sizes[x.ndim - 1]
-        packed = forms.for_rows(rows, proven_amax(&x, 0), weight, weight_zero_points)
+        layout = in_order(&x, 0, x.ndim)
+        given = rows_of(&x, &y, &layout)
+        amax = proven_amax(&given.values, given.rows * given.k, given.kind == INPUT_S8)
+        packed = forms.for_rows(given.rows, amax, weight, weight_zero_points)
         p = self._with(packed, threads, <uintptr_t>y.data, <uintptr_t>added.data)
         with nogil:
-            status = linear_(&p, INPUT_S8 if x.code == DLPACK_INT else INPUT_U8, x.data, rows, k,
-                             0, False)
+            status = linear_(&p, &given)
         _check(status)
 
-    def linear_dynamic(self, Packed weights, int threads, uintptr_t output, uintptr_t input,
-                       int64_t rows, int64_t k, int32_t quant_max, bint per_row):
-        """Floats as input, quantized on the way."""
-        cdef product p = self._with(weights, threads, output, 0)
+    def linear_dynamic(self, forms, weight, weight_zero_points, int threads, output, input,
+                       int32_t quant_max, bint per_row, int amax):
+        """Floats as input, in any strides, quantized on the way; the output is contiguous. ``amax``:
+        the most that they become."""
+        cdef dlpack_tensor x, y
+        cdef memory_layout layout
+        cdef linear_input given
+        cdef Packed packed
+        cdef product p
         cdef int status
+        describe(input, &x)
+        describe(output, &y)
+        if not elements(&y):
+            return
+        layout = in_order(&x, 0, x.ndim)
+        given = rows_of(&x, &y, &layout)
+        given.kind, given.quant_max, given.per_row = INPUT_FLOAT, quant_max, per_row
+        packed = forms.for_rows(given.rows, amax, weight, weight_zero_points)
+        p = self._with(packed, threads, <uintptr_t>y.data, 0)
         with nogil:
-            status = linear_(&p, INPUT_FLOAT, <const void *>input, rows, k, quant_max, per_row)
+            status = linear_(&p, &given)
         _check(status)
 
     def conv(self, forms, weight, weight_zero_points, bint depthwise, tuple phases, int threads,
@@ -401,6 +451,7 @@ cdef class Product:
         cdef dlpack_tensor x, y, added
         cdef product p
         cdef conv_shape c
+        cdef operand whole
         cdef int status, amax = 255  # depthwise kernels have one form for all inputs
         cdef uint8_t padding = <uint8_t>self._product.input_zero_point
         describe(input, &x)
@@ -410,8 +461,9 @@ cdef class Product:
             describe(residual, &added)
         if not elements(&y):
             return
-        if not depthwise:
-            amax = proven_amax(&x, padding)
+        if not depthwise and padding <= 127:
+            whole = operand(x.data, &_adjacent)
+            amax = proven_amax(&whole, span(&x), x.code == DLPACK_INT)
         for shape, taps in phases:
             p = self._with(forms.get(amax, weight, weight_zero_points, taps), threads,
                            <uintptr_t>y.data, <uintptr_t>added.data)
@@ -443,19 +495,31 @@ cdef class Product:
         with nogil:
             weight_only_(&p, &shape)
 
-    def matmul(self, int threads, uintptr_t output, uintptr_t a, bint a_signed, uintptr_t b,
-               bint b_signed, bint b_transposed, uintptr_t a_index, uintptr_t b_index, sizes):
-        """``sizes``: batch, rows, k, columns; the indices tell each result's matrices."""
+    def matmul(self, int threads, output, a, b):
+        """Bytes in any strides: ``a`` of shape ``(..., rows, k)``, ``b`` ``(..., k, columns)``,
+        expanded to the same leading dimensions; or ``b`` a single matrix, for all rows of ``a``.
+        The output is contiguous, and not empty."""
+        cdef dlpack_tensor x, y, z
         cdef product p = self._product
         cdef matmul_shape m
-        cdef int status
+        cdef int status, outer
+        describe(a, &x)
+        describe(b, &y)
+        describe(output, &z)
+        outer = y.ndim - 2
         p.kernels = _active
         p.threads = threads
-        p.output = <void *>output
-        m.a, m.a_signed = <const uint8_t *>a, a_signed
-        m.b, m.b_signed, m.b_transposed = <const uint8_t *>b, b_signed, b_transposed
-        m.a_index, m.b_index = <const int64_t *>a_index, <const int64_t *>b_index
-        m.batch, m.rows, m.k, m.columns = sizes
+        p.output = z.data
+        m.a, m.b = <const uint8_t *>x.data, <const uint8_t *>y.data
+        m.a_batch, m.a_rows = in_order(&x, 0, outer), in_order(&x, outer, x.ndim)
+        m.b_batch = in_order(&y, 0, outer)
+        m.b_row_stride, m.b_column_stride = y.strides[y.ndim - 2], y.strides[y.ndim - 1]
+        m.a_signed, m.b_signed = x.code == DLPACK_INT, y.code == DLPACK_INT
+        m.k, m.columns = y.sizes[y.ndim - 2], y.sizes[y.ndim - 1]
+        m.batch = 1
+        for i in range(outer):
+            m.batch *= y.sizes[i]
+        m.rows = elements(&z) // (m.batch * m.columns)
         with nogil:
             status = matmul_(&p, &m)
         _check(status)

@@ -203,12 +203,24 @@ def _of_parts(
 
 
 def _products_of_parts(r: Random, image: Tensor, floats: Tensor, real: Tensor) -> dict[str, tuple]:
-    """What takes floats or images; rows of bytes are copied to where they follow each other."""
+    rows = _with_holes(image.view(-1, 512))
+    to_128 = r.int8(128, 512), r.scales(128), r.zero_points(128), r.float(128)
+    residual = torch.zeros(128, len(rows), dtype=torch.uint8).t()
     image, floats, real = map(_with_holes, (image, floats, real))
     to_16 = r.int8(16, 512), r.scales(16), r.zero_points(16), r.float(16)
     to_8 = r.int8(8, 64, 1, 1), r.scales(8), r.zero_points(8), r.float(8)
     one, none = [1, 1], [0, 0]
-    table = {"linear_dynamic, a part": (real, *to_16), "linear_weight_only, a part": (real, *to_16)}
+    matrix, scores = r.uint8(16, 512).t(), torch.zeros(40, 512, 1024, dtype=torch.int32)[..., ::2]
+    table = {
+        "linear, a part": (rows, 0.02, 7, *to_16, *QUINT8),
+        "linear, another residual": (rows, 0.02, 7, *to_128, *QUINT8, None, None, residual),
+        "linear_dynamic, a part": (real, *to_16),
+        "linear_dynamic, a part as a whole": (real, *to_16, 255, False),
+        "linear_weight_only, a part": (real, *to_16),
+        "matmul, a part": (rows, 0.02, 7, matrix, 0.03, 100, *QUINT8),
+        "matmul_int32, a part": (rows, 7, matrix, 100),
+        "attention_weights, a part": (scores, 0.002, scores[0, :1].float()),
+    }
     table["conv2d, a part"] = (image, 0.02, 7, *to_8, one, none, one, 1, "zeros", *QUINT8)
     table["conv2d_dynamic, a part"] = (floats, *to_8, one, none, one, 1, "zeros")
     return table

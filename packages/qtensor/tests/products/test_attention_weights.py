@@ -36,6 +36,24 @@ def test_softmax_of_each_row(rng, columns, masked):
     torch.testing.assert_close((steps * scales).sum(-1), torch.ones(2, 3, 5))
 
 
+def test_scores_and_masks_of_any_strides(rng):
+    wide = torch.from_numpy(rng.integers(-50_000, 50_000, (2, 3, 10, 74), dtype=np.int32))
+    floats = torch.from_numpy(rng.normal(size=(2, 3, 10, 74)).astype(np.float32))
+    for part in (
+        lambda x: x[..., ::2, ::2],
+        lambda x: x[..., :5, :37],
+        lambda x: x[..., :37].transpose(1, 2),
+        lambda x: x.mT,
+    ):
+        scores, mask = part(wide), part(floats)
+        for given in (None, mask, mask[:, :1], mask[..., :1], mask[0, 0, :1], mask[..., :1, :1]):
+            dense = None if given is None else given.expand(scores.shape).contiguous()
+            expected = attention_weights(scores.contiguous(), 0.0001, dense)
+            for name in _isa.available():
+                with isa(name):
+                    assert_same(attention_weights(scores, 0.0001, given), expected)
+
+
 def test_what_may_attend_to_nothing_gets_zeros():
     mask = torch.full((3, 40), -torch.inf)
     mask[1, 5] = 0

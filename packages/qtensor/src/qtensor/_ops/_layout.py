@@ -23,18 +23,6 @@ def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     return True
 
 
-def laid_out_as(tensor: Tensor, output: Tensor) -> Tensor:
-    """``tensor`` broadcast to ``output``'s shape, with its strides; itself if it has them already.
-
-    ``output`` comes from ``torch.empty_like``, whose result is dense for any input and has the
-    input's own strides exactly if that is dense too. So only strided views, expanded tensors and
-    broadcast arguments are copied.
-    """
-    if tensor.shape == output.shape and tensor.stride() == output.stride():
-        return tensor
-    return torch.empty_like(output, dtype=tensor.dtype).copy_(tensor)
-
-
 _BLOCK = 1 << 18  # values, whose copy leaves room in an L2 cache
 
 

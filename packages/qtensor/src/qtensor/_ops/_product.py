@@ -11,7 +11,6 @@ from .._direct import direct
 from ._activation import ACTIVATIONS, activated, bounded, check_activation
 from ._channels import along
 from ._checks import BYTES, RANGES, check_bounds, check_parameters, check_range, check_scales
-from ._layout import laid_out_as
 from ._requantize import integer_bounds
 
 
@@ -176,11 +175,12 @@ def check_residual(residual: Tensor, shape: tuple[int, ...], dtype: torch.dtype)
 
 
 def readable_residual(residual: Tensor | None, output: Tensor) -> Tensor | None:
-    """A residual checked to be like the output, and laid out like it."""
+    """A residual checked to be like the output, where kernels read it: where it is, if it is laid
+    out like the output, or in the output, each element of which is read before it is written."""
     if residual is None:
         return None
     check_residual(residual, output.shape, output.dtype)
-    return laid_out_as(residual, output)
+    return residual if residual.stride() == output.stride() else output.copy_(residual)
 
 
 def check_input(input: Tensor, scale: float, zero_point: int, name: str = "input") -> None:

@@ -88,24 +88,8 @@ def attention_weights_cpu(
     steps, scales = attention_weights_fake(scores, scale, mask)
     if steps.numel() == 0:
         return steps, scales
-    columns = scores.shape[-1]
-    scores = scores.contiguous()
-    mask_rows = None
-    if mask is not None:
-        mask = mask.expand(*mask.shape[:-1], columns).contiguous()
-        count = torch.arange(mask.numel() // columns, device="cpu").view(mask.shape[:-1])
-        mask_rows = count.expand(scores.shape[:-1]).contiguous()
-    _elementwise.attention_weights(
-        scores.data_ptr(),
-        0 if mask is None else mask.data_ptr(),
-        0 if mask_rows is None else mask_rows.data_ptr(),
-        steps.data_ptr(),
-        scales.data_ptr(),
-        scales.numel(),
-        columns,
-        scale,
-        num_threads(),
-    )
+    mask = None if mask is None else mask.expand(scores.shape)
+    _elementwise.attention_weights(scores, mask, steps, scales, scale, num_threads())
     return steps, scales
 
 

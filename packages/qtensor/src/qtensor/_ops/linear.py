@@ -163,7 +163,7 @@ def prepare_linear(
         input, weight, weight_zero_points = arguments[0], arguments[3], arguments[5]
         output = outputs.of(input).new()
         residual = readable_residual(arguments[_RESIDUAL], output)
-        operands = output, residual, input.contiguous()
+        operands = output, residual, input
         call.linear(forms, weight, weight_zero_points, num_threads(), *operands)
         return output
 
@@ -192,7 +192,7 @@ def linear_int32(
     output = input.new_empty(linear_shape(input, weight.shape), dtype=torch.int32)
     call = sums_call(input, input_zero_point, weight_zero_points)
     forms = (cache or shared_cache(weight)).forms(weight, weight_zero_points)
-    call.linear(forms, weight, weight_zero_points, num_threads(), output, None, input.contiguous())
+    call.linear(forms, weight, weight_zero_points, num_threads(), output, None, input)
     return output
 
 

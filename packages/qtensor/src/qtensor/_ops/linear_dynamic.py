@@ -10,7 +10,6 @@ from .._packing import PackedWeights, Run
 from .._threads import num_threads
 from ._checks import check_float32
 from ._dynamic import InputQuantization
-from ._layout import blocks_of_rows
 from ._product import Dequantization, check_weight, contiguous
 from ._weighted import weighted_operator
 from .linear import linear_outputs, linear_shape, linear_sums_reference
@@ -106,23 +105,14 @@ def prepare_linear_dynamic(
     call = _kernels.Product(0, contiguous(weight_zero_points))
     finish.configure(call)
     amax = rounding.amax
-    n, k = weight_shape = tuple(weight.shape)
-    row_bytes = n * torch.float32.itemsize
     forms = cache.forms(weight, weight_zero_points)
-    outputs = linear_outputs(weight_shape, torch.float32)
+    outputs = linear_outputs(tuple(weight.shape), torch.float32)
 
     def run(arguments: tuple[Any, ...]) -> Tensor:
         input, weight, _, weight_zero_points = arguments[:4]
         output = outputs.of(input).new()
-        if output.numel():
-            # The range of the whole input is found in one piece.
-            input = input if per_row else input.contiguous()
-            place = output.data_ptr()
-            for block, rows in blocks_of_rows(input, output.numel() // n):
-                packed = forms.for_rows(rows, amax, weight, weight_zero_points)
-                operands = place, block.data_ptr(), rows, k
-                call.linear_dynamic(packed, num_threads(), *operands, *rounding)
-                place += rows * row_bytes
+        operands = num_threads(), output, input
+        call.linear_dynamic(forms, weight, weight_zero_points, *operands, *rounding, amax)
         return output
 
     return run

@@ -127,26 +127,13 @@ def _sums_call(a: Tensor, a_zero_point: int, b: Tensor, b_zero_point: int) -> _k
 def _multiply(call: _kernels.Product, a: Tensor, b: Tensor, output: Tensor) -> None:
     if output.numel() == 0:
         return
-    # Vectors become matrices, and a single b for all makes one matrix of a.
+    # Vectors become matrices; a single b is for all rows of a.
     a = a.unsqueeze(0) if a.dim() == 1 else a
     b = b.unsqueeze(1) if b.dim() == 1 else b
-    if b.dim() == 2:
-        a = a.flatten(0, -2)
-    a_index, b_index = _batch_indices(a, b)
-    a, transposed = a.contiguous(), b.mT.is_contiguous()
-    b = b if transposed else b.contiguous()
-    call.matmul(
-        num_threads(),
-        output.data_ptr(),
-        a.data_ptr(),
-        a.dtype is torch.int8,
-        b.data_ptr(),
-        b.dtype is torch.int8,
-        transposed,
-        a_index.data_ptr(),
-        b_index.data_ptr(),
-        (len(a_index), *a.shape[-2:], b.shape[-1]),
-    )
+    if b.dim() > 2 and a.shape[:-2] != b.shape[:-2]:
+        batch = _batch(a, b)
+        a, b = a.expand(*batch, *a.shape[-2:]), b.expand(*batch, *b.shape[-2:])
+    call.matmul(num_threads(), output, a, b)
 
 
 def _batch(a: Tensor, b: Tensor) -> tuple[int, ...]:
@@ -156,19 +143,6 @@ def _batch(a: Tensor, b: Tensor) -> tuple[int, ...]:
         return shape
     shape = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]  # torch's
     return shape
-
-
-def _batch_indices(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Which matrix of each, counted in memory order, every matrix of the result is made of."""
-    shape = _batch(a, b)
-    indices = []
-    for x in (a, b):
-        batch = x.shape[:-2]
-        count = torch.arange(batch.numel(), device="cpu")
-        if batch != shape:
-            count = count.view(batch).expand(shape).reshape(-1).contiguous()
-        indices.append(count)
-    return indices[0], indices[1]
 
 
 def matmul_fake(a: Tensor, *others: Any) -> Tensor:

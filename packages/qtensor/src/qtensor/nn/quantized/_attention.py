@@ -62,11 +62,10 @@ class MultiheadAttention(MultiheadAttentionBase):
     def _attend(
         self, q: Any, k: Any, v: Any, mask: Tensor | None, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
-        keys = k._data.contiguous().transpose(2, 3)  # as the kernel reads it fastest
-        scores = matmul_int32(q._data, q._zero_point, keys, k._zero_point)
+        scores = matmul_int32(q._data, q._zero_point, k._data.mT, k._zero_point)
         scale = q._scale * k._scale * self.head_dim**-0.5
         steps, scales = attention_weights(scores, scale, None if mask is None else mask.float())
-        sums = matmul_int32(steps, 0, v._data.contiguous(), v._zero_point)
+        sums = matmul_int32(steps, 0, v._data, v._zero_point)
         output = self.quant_attn_output(sums * (v._scale * scales))
         return output, self.quant_attn_output_weights(steps * scales) if need_weights else None
 

@@ -150,8 +150,8 @@ _KINDS: dict[Callable[..., Any], str] = {
 # These ask the wrapper itself, which knows its shape, strides and device.
 _ASKS = """
     __dir__ __hash__ __len__ dim dim_order element_size get_device has_names is_complex is_conj
-    is_contiguous is_floating_point is_inference is_neg is_set_to is_signed ndimension nelement
-    numel size stride untyped_storage
+    is_contiguous is_inference is_neg is_set_to is_signed ndimension nelement numel size stride
+    untyped_storage
 """
 
 

@@ -229,9 +229,7 @@ class QTensor(Tensor):
         return wrapped(data, _flattened_parameters(inner, context), kind)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        if isinstance(self, Parameter):
-            return Parameter, (self.detach(), False)
-        return self._reduced()
+        return (Parameter, (self.detach(), False)) if _is_parameter(self) else self._reduced()
 
     def _reduced(self) -> tuple[Any, ...]:
         return rebuild, (self._data, self._scale, self._zero_point, self._axis, *self._format)
@@ -239,9 +237,7 @@ class QTensor(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if id(self) not in memo:
             copied = type(self)(self._data.clone(), self._qparams)
-            if isinstance(self, Parameter):
-                copied = Parameter(copied, requires_grad=False)
-            memo[id(self)] = copied
+            memo[id(self)] = Parameter(copied, False) if _is_parameter(self) else copied
         known: Self = memo[id(self)]
         return known
 
@@ -290,7 +286,8 @@ class PackedQTensor(QTensor):
         """Not possible."""
         raise NotImplementedError(
             f"a tensor of {self.qdtype} holds several integers to a byte and cannot be written "
-            "into; dequantize() it, or quantize to qtensor.quint8 or qtensor.qint8"
+            "into; dequantize() it, or quantize to qtensor.quint8 or qtensor.qint8. To load a "
+            "state dict, use load_state_dict(…, assign=True)"
         )
 
     def __tensor_flatten__(self) -> tuple[list[str], tuple[Any, ...]]:
@@ -359,6 +356,10 @@ def wrapped(data: Tensor, qparams: QParams, kind: type[QTensor] = QTensor) -> QT
     return result
 
 
+def _is_parameter(x: Tensor) -> bool:
+    return isinstance(x, Parameter)  # which only marks a tensor of a subclass
+
+
 def _flattened_parameters(inner: dict[str, Tensor], context: tuple[Any, ...]) -> QParams:
     axis, format, *rest = context
     scale, zero_point = rest or (inner["_scale"], inner["_zero_point"])
@@ -421,6 +422,8 @@ def in_float(
 ) -> Any:
     """Computes ``func`` on dequantized values, after reporting it; refuses to lose a write."""
     if _writes_into_qtensor(func, name, args, kwargs):
+        if name == "__set__":  # of an attribute, such as x.data = …
+            name = f"setting .{func.__self__.__name__}"  # type: ignore[attr-defined]  # the property
         raise NotImplementedError(
             f"{name} cannot write into a QTensor: it has no integer kernel, and a result computed "
             "in float would be lost. Use the out-of-place form, or dequantize() first."

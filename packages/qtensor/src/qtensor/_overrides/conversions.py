@@ -20,6 +20,26 @@ def _to(x: Tensor, *args: Any, **kwargs: Any) -> Any:
     return copies(Tensor.to, x, *args, **kwargs)
 
 
+@stands_for("is_floating_point")
+def _is_floating_point(input: QTensor) -> bool:
+    """What modules ask before they convert their tensors to another float type: integers stay."""
+    return False
+
+
+@stands_for("empty_like")
+def _empty_like(input: QTensor, *, dtype: torch.dtype | None = None, **kwargs: Any) -> Tensor:
+    """Integers that nothing was written to, of the same parameters; or what ``dtype`` asks for."""
+    empty = torch.empty_like(input.int_repr(), dtype=dtype, **kwargs)
+    if dtype is not None:
+        return empty
+    if input.is_meta and not empty.is_meta and input.qparams.axis is not None:
+        raise ValueError(
+            f"a QTensor of {input.qdtype} on the meta device has no scales to be given to one on "
+            f"{empty.device}: load_state_dict(…, assign=True) into the module as it is"
+        )
+    return copies(lambda _: empty, input)
+
+
 @stands_for("equal")
 def _equal(input: Any, other: Any) -> bool:
     if isinstance(input, QTensor) and isinstance(other, QTensor):

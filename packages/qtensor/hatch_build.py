@@ -41,7 +41,7 @@ EXTENSIONS = {
     "_fake_quantize": (
         *("fake_quantize*.c", "statistics*.c", "running_range.c", "blocks.c", "half*.c"),
     ),
-    "_pooling": ("pool*.c", "interpolate*.c"),
+    "_pooling": ("pool*.c", "interpolate*.c", "blocks.c"),
     "_calls": (),
     "_recalled": (),
     "_requantize": ("requantize*.c", "blocks.c"),

@@ -1,37 +1,29 @@
 /* Pooling of images of up to three dimensions, and means over any.
  *
- * The drivers (pool.c) cut an output into rows of pixels, share these among threads and call a
- * kernel for each. There is one table of kernels for each instruction set; `pool_scalar` is the
- * specification, and every other equals it bit for bit. */
+ * The drivers (pool.c) cut an output into runs of windows that are alike, share these among threads
+ * and call a kernel for each. There is one table of kernels for each instruction set; `pool_scalar`
+ * is the specification, and every other equals it bit for bit. */
 #ifndef QTENSOR_POOL_H
 #define QTENSOR_POOL_H
 
+#include "blocks.h"
 #include "bytes.h"
+#include "images.h"
 
-/* What a pooling window covers along one axis. */
+/* Windows of one shape in `groups`, each of `lanes` whose outputs lie side by side. Where channels
+ * do, these are the lanes, and the pixels of a row the groups; else pixels are the lanes, and
+ * channels, each an image of its own, the groups. All strides are in bytes. */
 typedef struct {
-    int64_t first, taps; /* inside the input: positions first, first + dilation, ... */
-    int64_t extent;      /* what the window counts as when a mean is taken */
-} pool_span;
-
-/* Output pixels side by side that cover columns alike: each begins `step` after the one before. */
-typedef struct {
-    pool_span columns; /* of the first */
-    int64_t step, pixels;
+    const uint8_t *input;         /* where the first window begins */
+    const uint8_t *end;           /* of the whole input: nothing beyond may be read */
+    int64_t planes, plane_stride; /* that a window covers */
+    int64_t rows, row_stride;     /* of a plane */
+    int64_t taps, tap_stride;     /* of a row */
+    int64_t extent;               /* what a window counts as when a mean is taken */
+    int64_t lanes, lane_stride;
+    int64_t groups, group_stride, output_stride;
+    const uint8_t *scratch_end; /* outputs before it may be overwritten by those that precede them */
 } pool_run;
-
-/* A row of output pixels, or a part of one. A pixel is its channels, in consecutive bytes. */
-typedef struct {
-    const uint8_t *input; /* column 0 of the first row that the windows cover */
-    const uint8_t *end;   /* of the whole input: nothing beyond may be read */
-    int64_t planes, plane_stride; /* planes they cover, all alike; bytes between two of them */
-    int64_t rows, row_stride;     /* rows of a plane */
-    int64_t tap_stride;           /* bytes between two columns that a window covers */
-    int64_t channels;
-    const pool_run *runs;
-    int64_t run_count;
-    int64_t extent; /* of the planes and rows */
-} pool_row;
 
 /* The mean of a window:
  *     rne(clamp(sum(q - zero_point) * ratio / divisor)) + output_zero_point,
@@ -43,14 +35,14 @@ typedef struct {
     int64_t divisor_override; /* 0: none */
 } mean_rule;
 
-static inline int64_t divisor_of(const mean_rule *rule, const pool_row *row, const pool_run *run) {
-    return rule->divisor_override ? rule->divisor_override : row->extent * run->columns.extent;
+static inline int64_t divisor_of(const mean_rule *rule, const pool_run *run) {
+    return rule->divisor_override ? rule->divisor_override : run->extent;
 }
 
 typedef struct {
-    /* The largest value of each channel; of an empty window, the smallest one there is. */
-    void (*max)(const pool_row *row, uint8_t *out, uint8_t flip);
-    void (*mean)(const pool_row *row, uint8_t *out, const mean_rule *rule, uint8_t flip);
+    /* The largest value of each window; of an empty one, the smallest there is. */
+    void (*max)(const pool_run *run, uint8_t *out, uint8_t flip);
+    void (*mean)(const pool_run *run, uint8_t *out, const mean_rule *rule, uint8_t flip);
     int64_t (*sum)(const uint8_t *bytes, int64_t n, uint8_t flip);
 } pool_kernels;
 
@@ -65,9 +57,8 @@ typedef struct {
     int64_t input, output, kernel, stride, padding, dilation;
 } pool_axis;
 
-/* What is pooled: NDHWC, as the output is. Where there are fewer axes, the others have size 1. */
 typedef struct {
-    int64_t batch, channels;
+    image_layout images;
     pool_axis depth, height, width;
 } pool_shape;
 
@@ -79,5 +70,10 @@ void max_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output
 void mean_pool(const pool_kernels *kernels, const uint8_t *input, uint8_t *output,
                enum element_type type, const pool_shape *shape, const mean_rule *rule,
                int count_padding, int threads);
+
+/* The means of every `size` elements, one after the other, `count` of them. */
+void mean_of_elements(const pool_kernels *kernels, const operand *input, uint8_t *output,
+                      enum element_type type, int64_t count, int64_t size, const mean_rule *rule,
+                      int threads);
 
 #endif

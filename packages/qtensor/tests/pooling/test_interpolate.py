@@ -11,7 +11,7 @@ import qtensor
 from qtensor._ops import interpolate as ops
 
 from ..elementwise.common import check_operator, generators, integers, layouts, on_every_isa
-from .test_pool import CHANNELS, DTYPES, assert_channels_last, images_of, spatial_sizes
+from .test_pool import CHANNELS, DTYPES, assert_laid_out_like, images_of, spatial_sizes
 
 LINEAR = ("linear", "bilinear", "trilinear")
 
@@ -39,7 +39,7 @@ def test_nearest(data, rng, layout, batch, channels, sizes, dtype):
         taps = [min(int(np.float32(np.float32(i) + start) * step), size - 1) for i in range(count)]
         expected = expected.take(taps, axis + 2)
     np.testing.assert_array_equal(result.numpy(), expected)
-    assert_channels_last(result)
+    assert_laid_out_like(images, result)
     args = images, output_size, factors, exact
     assert torch.equal(result, ops.interpolate_nearest_reference(*args))
 
@@ -52,7 +52,7 @@ def test_linear(data, rng, layout, batch, channels, sizes, dtype):
     args = images, zero_point, output_size, factors, corners
     result = on_every_isa(ops.interpolate_linear, *args)
     assert torch.equal(result, ops.interpolate_linear_reference(*args))
-    assert_channels_last(result)
+    assert_laid_out_like(images, result)
 
     if batch and not factors:
         mode = LINEAR[len(sizes) - 1]

@@ -83,8 +83,10 @@ def rounded_means(pixels, zero_point, divisor, dtype):
     return np.clip(np.array(means, np.int64).reshape(sums.shape) + zero_point, info.min, info.max)
 
 
-def assert_channels_last(result):
-    assert result.movedim(1, -1).is_contiguous()
+def assert_laid_out_like(images, result):
+    """Channels last in memory if those of the input lie side by side, else contiguous."""
+    order = result.movedim(1, -1) if images.stride(1) == 1 else result
+    assert order.is_contiguous()
 
 
 @given(st.data(), generators, layouts, st.integers(0, 2), CHANNELS, spatial_sizes(), DTYPES)
@@ -104,7 +106,7 @@ def test_max_pool(data, rng, layout, batch, channels, sizes, dtype):
         lambda pixels, index: pixels.max(-1, initial=torch.iinfo(dtype).min),
     )
     np.testing.assert_array_equal(result.numpy(), expected)
-    assert_channels_last(result)
+    assert_laid_out_like(images, result)
     assert torch.equal(result, ops.max_pool_reference(images, *window, ceil_mode))
 
 
@@ -134,7 +136,7 @@ def test_avg_pool(data, rng, layout, batch, channels, sizes, dtype):
 
     expected = per_window(images, shape, lambda axis, i: positions(i, *axes[axis]), mean)
     np.testing.assert_array_equal(result.numpy(), expected)
-    assert_channels_last(result)
+    assert_laid_out_like(images, result)
     assert torch.equal(result, ops.avg_pool_reference(*args))
 
 

@@ -1,6 +1,6 @@
 """Enlarging and reducing quantized images; the parameters stay as they are.
 
-Images have one, two or three spatial dimensions, and channels last in memory, as in ``pool.py``.
+Images have one, two or three spatial dimensions, and are read where they are, as in ``pool.py``.
 Positions are computed in float32, as torch does for float images, so the pixels are the same ones.
 """
 
@@ -15,9 +15,9 @@ from .. import _pooling
 from .._calls import Prepared
 from .._qparams import check_zero_point
 from ._checks import RANGES, check_countable
+from ._images import check_images, images_like, images_of
 from ._layout import ELEMENT
 from ._registry import operator
-from .pool import channels_last_like, check_images, output_layout
 
 _SMALLEST_FACTOR = torch.finfo(torch.float32).smallest_normal  # the inverse is finite
 
@@ -25,7 +25,6 @@ _SMALLEST_FACTOR = torch.finfo(torch.float32).smallest_normal  # the inverse is 
 class _Axis(NamedTuple):
     """Output i lies between the inputs low[i] and high[i], ``weight[i]`` of the way."""
 
-    size: int
     low: Tensor
     high: Tensor
     weight: Tensor
@@ -39,7 +38,7 @@ def _nearest_axis(size: int, count: int, factor: float | None, exact: bool) -> _
         torch.arange(count, dtype=torch.float32, device="cpu") + (0.5 if exact else 0.0)
     ) * step
     low = positions.clamp(max=size - 1).long()  # in this order: infinity is no integer
-    return _Axis(size, low, low, torch.zeros(count, dtype=torch.float32, device="cpu"))
+    return _Axis(low, low, torch.zeros(count, dtype=torch.float32, device="cpu"))
 
 
 def _linear_axis(size: int, count: int, factor: float | None, align_corners: bool) -> _Axis:
@@ -53,7 +52,7 @@ def _linear_axis(size: int, count: int, factor: float | None, align_corners: boo
         )
         positions = ((positions + 0.5) * step - 0.5).clamp(min=0)
     low = positions.clamp(max=size - 1).long()  # in this order: infinity is no integer
-    return _Axis(size, low, (low + 1).clamp(max=size - 1), (positions - low).clamp(0, 1))
+    return _Axis(low, (low + 1).clamp(max=size - 1), (positions - low).clamp(0, 1))
 
 
 def _axes(
@@ -69,12 +68,9 @@ def _axes(
 
 
 def _kernel(input: Tensor, axes: list[_Axis], *options: Any) -> _pooling.Interpolate:
-    absent = [_Axis(1, *(torch.zeros(1, dtype=t.dtype, device="cpu") for t in axes[0][1:]))]
+    absent = [_Axis(*(torch.zeros(1, dtype=t.dtype, device="cpu") for t in axes[0]))]
     axes = absent * (3 - len(axes)) + axes
-    batch, channels = input.shape[:2]
-    made = _pooling.Interpolate(ELEMENT[input.dtype], batch, channels, axes, *options)
-    made.copied = channels_last_like(input)
-    return made
+    return _pooling.Interpolate(ELEMENT[input.dtype], images_of(input), axes, *options)
 
 
 def _check(
@@ -105,7 +101,7 @@ def _fake(
     input: Tensor, output_size: Sequence[int], scale_factors: Sequence[float] | None
 ) -> Tensor:
     _check(input.dtype, input.shape, output_size, scale_factors)
-    return input.new_empty_strided(*output_layout(input.shape, output_size))
+    return images_like(input, output_size)
 
 
 # ---- nearest ------------------------------------------------------------------------------------
@@ -128,7 +124,8 @@ def interpolate_nearest_reference(
             where its beginning does (``"nearest"``).
 
     Returns:
-        The dtype of ``input``, shape ``(batch, channels, *output_size)``, channels last.
+        The dtype of ``input``, shape ``(batch, channels, *output_size)``; channels last in memory
+        if those of ``input`` lie side by side, else contiguous.
 
     Raises:
         TypeError: ``input`` is of another dtype.
@@ -201,9 +198,10 @@ def interpolate_linear_reference(
         align_corners: the middles of the corner pixels stay where they are, else their edges do.
 
     Returns:
-        The dtype of ``input``, shape ``(batch, channels, *output_size)``, channels last. Computed
-        in float32, along the last dimension first, in steps ``(1 - w) * a + w * b``; within
-        2**-12 of the exact value before it is rounded, ties to even.
+        The dtype of ``input``, shape ``(batch, channels, *output_size)``; channels last in memory
+        if those of ``input`` lie side by side, else contiguous. Computed in float32, along the last
+        dimension first, in steps ``(1 - w) * a + w * b``; within 2**-12 of the exact value before
+        it is rounded, ties to even.
 
     Raises:
         TypeError: ``input`` is of another dtype.

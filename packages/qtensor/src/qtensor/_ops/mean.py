@@ -1,8 +1,8 @@
 """The mean of a quantized tensor over any of its dimensions."""
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,13 +10,11 @@ from torch import Tensor
 from .. import _pooling
 from .._calls import Kernel, Prepared
 from ._checks import BYTES, RANGES, check_integers, check_parameters, check_range
-from ._layout import ELEMENT, is_dense
+from ._images import Images
+from ._layout import ELEMENT, layout_under
 from ._registry import operator
 from ._requantize import round_within
 from .pool import Axis, three
-
-Images = tuple[int, int, list[Axis]]
-"""Batch size, channels, and the three axes that are pooled."""
 
 
 def mean_reference(
@@ -125,56 +123,66 @@ def _kernel(
 ) -> Kernel:
     if output.numel() == 0:
         return Kernel()
-    images, order = _plan(input.shape, input.stride(), _sorted_dims(input, dim))
-    made = _pooling.MeanPool(
-        ELEMENT[input.dtype],
-        *images,
-        zero_point,
-        scale / output_scale,
-        output_zero_point,
-        quant_min,
-        quant_max,
-        False,
-        0,
+    element = ELEMENT[input.dtype]
+    rule = zero_point, scale / output_scale, output_zero_point, quant_min, quant_max
+    strides = input.stride()
+    dims = sorted(_sorted_dims(input, dim), key=lambda i: -strides[i])
+    kept = [i for i in range(input.ndim) if i not in dims]
+    pooled = _as_images(_runs(input, kept), _runs(input, dims))
+    if pooled is not None:
+        images, axes = pooled
+        return _pooling.MeanPool(element, images, axes, *rule, False, 0)
+    in_order = input.permute(kept + dims)
+    layout = layout_under(torch.empty(in_order.shape, device="meta"), in_order)
+    size = prod(input.shape[i] for i in dims)
+    return _pooling.MeanOfElements(element, layout, output.numel(), size, *rule)
+
+
+class _Run(NamedTuple):
+    """Dimensions that follow each other in memory as one would."""
+
+    size: int
+    stride: int
+
+
+def _runs(input: Tensor, dims: Iterable[int]) -> list[_Run]:
+    runs: list[_Run] = []
+    for i in dims:
+        size, stride = input.shape[i], input.stride(i)
+        if runs and runs[-1].stride == size * stride:
+            runs[-1] = _Run(runs[-1].size * size, stride)
+        elif size != 1:
+            runs.append(_Run(size, stride))
+    return runs
+
+
+def _as_images(kept: list[_Run], averaged: list[_Run]) -> tuple[Images, list[Axis]] | None:
+    """The tensor as images whose pooling gives this mean, if there are any, and their axes."""
+    free = 3 - len(averaged)
+    if free < 0 or len(kept) > 2 + free:
+        return None
+    channels_last = bool(kept) and kept[-1].stride == 1
+    lines = bool(averaged) and averaged[-1].stride == 1
+    # Columns can be worked on together, and need not be where their own values lie together.
+    columns = free > 0 and not lines and not channels_last
+    kept = [_Run(1, 0)] * (2 + columns - len(kept)) + kept
+    if channels_last:
+        batch, *inner, channels = kept
+    else:
+        batch, channels, *inner = kept
+    runs = [_Run(1, 0)] * (free - len(inner)) + averaged + inner
+    images = Images(
+        batch.size,
+        channels.size,
+        batch.stride,
+        channels.stride,
+        [run.size for run in runs],
+        [run.stride for run in runs],
+        channels_last,
     )
-    if order is not None:
-        made.copied = (torch.empty_permuted(input.shape, order, dtype=input.dtype, device="meta"),)
-    return made
-
-
-def _plan(
-    shape: Sequence[int], strides: Sequence[int], dims: Sequence[int]
-) -> tuple[Images, list[int] | None]:
-    """The tensor as images whose pooling gives this mean, and the order of its dimensions in which
-    it is to be copied first, if it is.
-
-    Dimensions next to each other in memory that are kept alike or averaged alike count as one.
-    The first and last of them that are kept are batch and channels. Those between are axes that
-    are pooled to one pixel, or not at all; if there are more than three, or what is kept would
-    come in another order, the tensor is copied.
-    """
-    every: Sequence[int] = range(len(shape))
-    order = sorted(every, key=lambda i: -strides[i])
-    kept = [i for i in every if i not in dims]
-    in_place = is_dense(shape, strides) and kept == [i for i in order if i not in dims]
-    if not in_place:
-        order = list(every)
-    batch, axes, channels = _runs(shape, order, dims)
-    if len(axes) > 3:
-        in_place, order = False, [*kept, *dims]
-        batch, axes, channels = _runs(shape, order, dims)
-    return (batch, channels, three(axes)), None if in_place else order
-
-
-def _runs(
-    shape: Sequence[int], order: Sequence[int], dims: Sequence[int]
-) -> tuple[int, list[Axis], int]:
-    """Batch size, axes and channels of a tensor that is dense in this order of dimensions."""
-    grouped = groupby((i for i in order if shape[i] != 1), key=lambda i: i in dims)
-    runs = [(averaged, prod(shape[i] for i in run)) for averaged, run in grouped]
-    batch = runs.pop(0)[1] if runs and not runs[0][0] else 1
-    channels = runs.pop()[1] if runs and not runs[-1][0] else 1
-    return batch, [_whole(size) if averaged else _each(size) for averaged, size in runs], channels
+    return images, three(
+        [_whole(run.size) for run in averaged] + [_each(run.size) for run in inner]
+    )
 
 
 def _whole(size: int) -> Axis:

@@ -1,9 +1,8 @@
 """Pooling over the spatial dimensions of quantized images; the parameters stay as they are.
 
 Images have one, two or three spatial dimensions: input is of shape ``(batch, channels, length)``,
-``(batch, channels, height, width)`` or ``(batch, channels, depth, height, width)``. The kernels
-read and write channels last (``torch.channels_last`` and the like): an input in another memory
-format is converted, and the output always has it.
+``(batch, channels, height, width)`` or ``(batch, channels, depth, height, width)``. They are read
+where they are, and the output has channels last if the input has (``_images.py``).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from .. import _pooling
 from .._calls import Prepared
 from .._qparams import check_zero_point
 from ._checks import RANGES, check_countable
+from ._images import check_images, images_like, images_of
 from ._layout import ELEMENT
 from ._registry import operator
 
@@ -27,27 +27,12 @@ Axis = tuple[int, int, int, int, int, int]
 dilation."""
 
 _INT32_MAX = 2**31 - 1
-_MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 IDENTITY: Axis = (1, 1, 1, 1, 0, 1)
 """The axis of a dimension that is not there."""
 
 
 # ---- windows ------------------------------------------------------------------------------------
-
-
-def check_images(dtype: torch.dtype, shape: Sequence[int]) -> None:
-    """Raise unless these are of a batch of images of 8-bit integers."""
-    if dtype not in (torch.uint8, torch.int8):
-        raise TypeError(
-            f"expected input of dtype torch.uint8 or torch.int8, got {dtype} of shape "
-            f"{tuple(shape)}; quantize it first"
-        )
-    if not 3 <= len(shape) <= 5:
-        raise ValueError(
-            "expected input of shape (batch, channels, ...) with one to three spatial dimensions, "
-            f"got {tuple(shape)}"
-        )
 
 
 def _axis(
@@ -113,34 +98,12 @@ def _even_axes(dtype: torch.dtype, shape: Sequence[int], output_size: Sequence[i
     return [(size, n, 0, 1, 0, 1) for size, n in zip(shape[2:], output_size, strict=True)]
 
 
-def output_layout(
-    shape: Sequence[int], spatial: Sequence[int]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Size and strides, channels last, of what becomes of images of this shape."""
-    batch, channels = shape[:2]
-    strides: list[int] = []
-    step = channels
-    for size in reversed(spatial):
-        strides.insert(0, step)
-        step *= size
-    return (batch, channels, *spatial), (step, 1, *strides)
-
-
 def _fake_output(input: Tensor, axes: Sequence[Axis]) -> Tensor:
-    return input.new_empty_strided(*output_layout(input.shape, [axis[1] for axis in axes]))
-
-
-def channels_last(input: Tensor) -> Tensor:
-    """``input`` with channels last in memory; itself if they are already."""
-    if input.ndim == 3:
-        return input.mT.contiguous().mT
-    return input.contiguous(memory_format=_MEMORY_FORMATS[input.ndim])
+    return images_like(input, [axis[1] for axis in axes])
 
 
 def _max(input: Tensor, axes: Sequence[Axis]) -> _pooling.MaxPool:
-    made = _pooling.MaxPool(ELEMENT[input.dtype], input.shape[0], input.shape[1], three(axes))
-    made.copied = channels_last_like(input)
-    return made
+    return _pooling.MaxPool(ELEMENT[input.dtype], images_of(input), three(axes))
 
 
 def _mean(
@@ -150,10 +113,9 @@ def _mean(
     count_padding: bool = False,
     divisor_override: int | None = None,
 ) -> _pooling.MeanPool:
-    made = _pooling.MeanPool(
+    return _pooling.MeanPool(
         ELEMENT[input.dtype],
-        input.shape[0],
-        input.shape[1],
+        images_of(input),
         three(axes),
         zero_point,
         1.0,
@@ -162,21 +124,11 @@ def _mean(
         count_padding,
         divisor_override or 0,
     )
-    made.copied = channels_last_like(input)
-    return made
 
 
 def three(axes: Sequence[Axis]) -> list[Axis]:
     """Depth, height and width, of which the first may not be there."""
     return [IDENTITY] * (3 - len(axes)) + [*axes]
-
-
-def channels_last_like(input: Tensor) -> tuple[Tensor, ...]:
-    """What the kernels want ``input`` copied to (see ``Prepared``); nothing if it can be read."""
-    if channels_last(input) is input or (input.ndim == 3 and input.mT.is_contiguous()):
-        return ()
-    layout = output_layout(input.shape, input.shape[2:])
-    return (torch.empty_strided(*layout, dtype=input.dtype, device="meta"),)
 
 
 # ---- maximum ------------------------------------------------------------------------------------
@@ -198,8 +150,9 @@ def max_pool_reference(
         ceil_mode: keep windows that reach beyond the far padding.
 
     Returns:
-        The dtype of ``input``, shape ``(batch, channels, *windows)``, channels last. Padding
-        never is the largest; a window of nothing but padding gives the smallest integer.
+        The dtype of ``input``, shape ``(batch, channels, *windows)``; channels last in memory if
+        those of ``input`` lie side by side, else contiguous. Padding never is the largest; a
+        window of nothing but padding gives the smallest integer.
 
     Raises:
         TypeError: ``input`` is of another dtype.
@@ -263,7 +216,8 @@ def adaptive_max_pool_reference(input: Tensor, output_size: Sequence[int]) -> Te
         output_size: the windows as in :func:`adaptive_avg_pool_reference`.
 
     Returns:
-        The dtype of ``input``, shape ``(batch, channels, *output_size)``, channels last.
+        The dtype of ``input``, shape ``(batch, channels, *output_size)``; in memory as
+        :func:`max_pool_reference` says.
 
     Raises:
         TypeError: ``input`` is of another dtype.
@@ -324,8 +278,8 @@ def avg_pool_reference(
 
     Returns:
         ``round(sum(input - zero_point) / divisor) + zero_point``, ties to even, within the range
-        of the dtype, which is that of ``input``; shape ``(batch, channels, *windows)``, channels
-        last.
+        of the dtype, which is that of ``input``; shape ``(batch, channels, *windows)``, in memory
+        as :func:`max_pool_reference` says.
 
     Raises:
         TypeError: ``input`` is of another dtype.
@@ -439,7 +393,7 @@ def adaptive_avg_pool_reference(
 
     Returns:
         ``round(mean(input) - zero_point) + zero_point``, of the dtype of ``input``, shape
-        ``(batch, channels, *output_size)``, channels last.
+        ``(batch, channels, *output_size)``, in memory as :func:`max_pool_reference` says.
 
     Raises:
         TypeError: ``input`` is of another dtype.

@@ -64,6 +64,7 @@ def large() -> dict[str, tuple | dict]:
         **_products(r, image, rows, real),
         **_convolutions(r, image, last, floats),
         **_images(r, image, last, rows),
+        **_windows(image, ", of planes"),
         **_conversions(r, image, floats, real),
         **_of_half_floats(r, image, floats, real),
         **_of_parts(r, image, last, floats, real),
@@ -112,7 +113,7 @@ def _convolutions(r: Random, image: Tensor, last: Tensor, floats: Tensor) -> dic
 
 
 def _images(r: Random, image: Tensor, last: Tensor, rows: Tensor) -> dict[str, tuple]:
-    limits, one = QUINT8[:4], [1, 1]
+    limits = QUINT8[:4]
     norm = (*(r.scales(64) for _ in range(4)), 1e-5)
     volume = image.view(4, 64, 16, 100, 100)
     channels = r.scales(64), r.zero_points(64, low=0)
@@ -127,17 +128,26 @@ def _images(r: Random, image: Tensor, last: Tensor, rows: Tensor) -> dict[str, t
         "prelu": (image, 0.02, 7, r.float(64), *limits),
         "softmax": (rows, 0.02, -1, 1 / 256, 0, 0, 255),
         "softmax, across rows": (image, 0.02, 1, 1 / 256, 0, 0, 255),
-        "max_pool": (last, [3, 3], [2, 2], one, one, False),
-        "avg_pool": (last, 7, [3, 3], [2, 2], one, False, True),
-        "adaptive_max_pool": (last, [7, 7]),
-        "adaptive_avg_pool": (last, [7, 7], 7),
-        "mean": (last, [2, 3], False, 0.02, 7, *limits),
-        "interpolate_nearest": (last, [300, 300], None, False),
-        "interpolate_linear": (last, 7, [300, 300], None, False),
+        **_windows(last),
         "batch_norm1d": (image.view(4, 64, -1), 0.02, 7, *norm, *QUINT8),
         "batch_norm2d": (last, 0.02, 7, *norm, *QUINT8),
         "batch_norm3d": (volume, 0.02, 7, *norm, *QUINT8),
     }
+
+
+def _windows(image: Tensor, suffix: str = "") -> dict[str, tuple]:
+    """What makes one value of many."""
+    limits, one = QUINT8[:4], [1, 1]
+    table = {
+        "max_pool": (image, [3, 3], [2, 2], one, one, False),
+        "avg_pool": (image, 7, [3, 3], [2, 2], one, False, True),
+        "adaptive_max_pool": (image, [7, 7]),
+        "adaptive_avg_pool": (image, [7, 7], 7),
+        "mean": (image, [2, 3], False, 0.02, 7, *limits),
+        "interpolate_nearest": (image, [300, 300], None, False),
+        "interpolate_linear": (image, 7, [300, 300], None, False),
+    }
+    return {f"{name}{suffix}": call for name, call in table.items()}
 
 
 def _conversions(r: Random, image: Tensor, floats: Tensor, real: Tensor) -> dict[str, tuple]:
@@ -187,19 +197,15 @@ def _of_half_floats(r: Random, image: Tensor, floats: Tensor, real: Tensor) -> d
     return table
 
 
-# Windows are read where channels come last, and means where they can be summed at once: images that
-# lie in another way are copied first.
-WANT_ORDER = {"max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "mean"}
-WANT_ORDER |= {"interpolate_nearest", "interpolate_linear"}
-
-
 def _of_parts(
     r: Random, image: Tensor, last: Tensor, floats: Tensor, real: Tensor
 ) -> dict[str, tuple]:
-    """Of tensors that have holes, all operators with one value for each of the input's."""
+    """Of tensors that have holes."""
     image, last, floats, real = map(_with_holes, (image, last, floats, real))
     table = {**_images(r, image, last, image.flatten(0, 2)), **_conversions(r, image, floats, real)}
-    return {f"{name}, a part": call for name, call in table.items() if name not in WANT_ORDER}
+    table.update(_windows(image, ", of planes"))
+    table["mean, in pieces"] = (image[:, 1:, 1:, :-1], [0, 1, 2, 3], False, 0.02, 7, *QUINT8[:4])
+    return {f"{name}, a part": call for name, call in table.items()}
 
 
 def _products_of_parts(r: Random, image: Tensor, floats: Tensor, real: Tensor) -> dict[str, tuple]:

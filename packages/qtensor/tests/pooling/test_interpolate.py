@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import qtensor
 from qtensor._ops import interpolate as ops
 
-from ..elementwise.common import check_operator, generators, integers, layouts, on_every_isa
+from ..elementwise.common import check_operator, generators, integers, on_every_isa
+from .common import any_layouts
 from .test_pool import CHANNELS, DTYPES, assert_laid_out_like, images_of, spatial_sizes
 
 LINEAR = ("linear", "bilinear", "trilinear")
@@ -26,7 +27,7 @@ def output_sizes(sizes):
     return given_sizes | scaled
 
 
-@given(st.data(), generators, layouts, st.integers(0, 2), CHANNELS, spatial_sizes(), DTYPES)
+@given(st.data(), generators, any_layouts, st.integers(0, 2), CHANNELS, spatial_sizes(), DTYPES)
 def test_nearest(data, rng, layout, batch, channels, sizes, dtype):
     images = images_of(rng, layout, batch, channels, sizes, dtype)
     (output_size, factors), exact = data.draw(output_sizes(sizes)), data.draw(st.booleans())
@@ -44,7 +45,7 @@ def test_nearest(data, rng, layout, batch, channels, sizes, dtype):
     assert torch.equal(result, ops.interpolate_nearest_reference(*args))
 
 
-@given(st.data(), generators, layouts, st.integers(0, 2), CHANNELS, spatial_sizes(), DTYPES)
+@given(st.data(), generators, any_layouts, st.integers(0, 2), CHANNELS, spatial_sizes(), DTYPES)
 def test_linear(data, rng, layout, batch, channels, sizes, dtype):
     images = images_of(rng, layout, batch, channels, sizes, dtype)
     (output_size, factors), corners = data.draw(output_sizes(sizes)), data.draw(st.booleans())

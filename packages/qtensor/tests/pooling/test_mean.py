@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 import qtensor
 from qtensor._ops import mean as ops
 
-from ..elementwise.common import (
-    check_operator,
-    generators,
-    integers,
-    layouts,
-    on_every_isa,
-    shapes,
-)
+from ..elementwise.common import check_operator, generators, integers, on_every_isa, shapes
+from .common import any_layouts
 
 OUTPUTS = st.sampled_from([None, (0.05, 3), (0.0125, 100), (1.0, 0)])
 
@@ -28,7 +22,7 @@ def dimensions(shape):
     return st.lists(st.integers(-len(shape), len(shape) - 1), unique_by=lambda i: i % len(shape))
 
 
-@given(st.data(), generators, layouts, shapes(5), st.booleans(), OUTPUTS, st.integers(0, 127))
+@given(st.data(), generators, any_layouts, shapes(5), st.booleans(), OUTPUTS, st.integers(0, 127))
 def test_mean(data, rng, layout, shape, keepdim, output, zero_point):
     dtype = data.draw(st.sampled_from([torch.uint8, torch.int8]))
     dim = data.draw(dimensions(shape)) if shape else []
@@ -60,6 +54,19 @@ def test_many_values(dim):
     result = on_every_isa(ops.mean, x, dim, False, 0.1, 7, 0.1, 7, 0, 255)
     sums = (x.numpy().astype(np.int64) - 7).sum(tuple(dim))
     count = prod(x.shape[i] for i in dim)
+    expected = [round(Fraction(int(total), count)) + 7 for total in np.ravel(sums)]
+    assert result.flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("dim", [[0, 2, 4, 6], [1, 3, 5], [0, 1, 3, 5, 6], [3]])
+@pytest.mark.parametrize("shape", [(3, 2, 9, 2, 20, 2, 11), (2, 3, 1, 5, 2, 2, 3)])
+def test_more_dimensions_than_images_have(dim, shape):
+    """Of a view in which no two neighbouring dimensions can be taken as one."""
+    x = integers(np.random.default_rng(0), [n + 1 for n in shape], torch.int8)
+    x = x[(slice(1, None),) * x.ndim]
+    result = on_every_isa(ops.mean, x, dim, True, 0.1, 7, 0.1, 7, -128, 127)
+    sums = (x.numpy().astype(np.int64) - 7).sum(tuple(dim))
+    count = prod(shape[i] for i in dim)
     expected = [round(Fraction(int(total), count)) + 7 for total in np.ravel(sums)]
     assert result.flatten().tolist() == expected
 

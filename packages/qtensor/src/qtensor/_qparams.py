@@ -49,7 +49,7 @@ class QParams:
 
     scale: float | Tensor
     zero_point: int | Tensor = 0
-    dtype: QDType = quint8
+    dtype: QDType = None  # type: ignore[assignment]  # filled in below, where the compiler sees it
     axis: int | None = None
     quant_min: int = None  # type: ignore[assignment]  # filled from the dtype below
     quant_max: int = None  # type: ignore[assignment]  # likewise
@@ -61,7 +61,7 @@ class QParams:
             """What a QTensor keeps of these parameters as plain attributes (see there)."""
 
     def __post_init__(self) -> None:
-        dtype = as_qdtype(self.dtype)
+        dtype = quint8 if self.dtype is None else as_qdtype(self.dtype)
         object.__setattr__(self, "dtype", dtype)
         for name in ("quant_min", "quant_max"):
             given = getattr(self, name)

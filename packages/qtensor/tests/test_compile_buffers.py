@@ -97,6 +97,25 @@ def test_calling_with_other_tensors():
         assert torch.equal(fast(q), call(q))
 
 
+class Parts(Holder):
+    def forward(self, x):
+        parts = (
+            self.q[:1],
+            *self.q.split(2),
+            self.q.flip(0),
+            self.q[[2, 0]],
+            torch.cat([self.q] * 2),
+        )
+        return [q.transpose(0, 1) for q in parts], x + 1
+
+
+def test_channels_that_are_left():
+    model, x = Parts(per_channel()), torch.ones(2)
+    for result, expected in zip(compiled(model)(x)[0], model(x)[0], strict=True):
+        assert result.qparams == expected.qparams
+        assert torch.equal(result.int_repr(), expected.int_repr())
+
+
 # Not q_zero_point() and what else is a method of torch.Tensor and returns no tensor nor float: in
 # torch 2.13 the compiler takes none of a tensor subclass, be it torch's own.
 QUESTIONS = {

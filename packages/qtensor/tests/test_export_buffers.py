@@ -116,6 +116,18 @@ def test_values_that_move(kind, strict):
     check_export(Holder(moved, KINDS[kind]()), torch.randn(SHAPE), strict)
 
 
+def channels_left(q, x):
+    """Other channels, or in another order: each keeps its scale."""
+    parts = [q[:1], q[1:2], *q.chunk(2), q.flip(0), q[[1, 0]], q.roll(1, 0), torch.cat([q, q])]
+    return [part.clone().int_repr() for part in parts] + [part.dequantize() + x for part in parts]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("kind", ["qint8 per channel", "quint4x2 per channel"])
+def test_channels_that_are_left(kind, strict):
+    check_export(Holder(channels_left, KINDS[kind]()), torch.randn(1), strict)
+
+
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("kind", ["quint8", "qint8 per channel", "quint4x2"])
 def test_parameters(kind, strict):

@@ -1,6 +1,7 @@
 """Where the channels of a tensor quantized per channel go when its values move."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -36,11 +37,13 @@ def following(
     with _disable_current_modes():  # this is part of no trace
         numbers = move([_numbers(x) for x in tensors])
         several = isinstance(moved, (tuple, list))
-        qparams = [_parameters(n, tensors[0]) for n in (numbers if several else [numbers])]
-    if None in qparams:
-        return None
-    parts = zip(moved if several else [moved], qparams, strict=True)
-    results = [QTensor(data, found) for data, found in parts if found is not None]
+        found = [_channels_left(n, tensors[0]) for n in (numbers if several else [numbers])]
+    results = []
+    for data, left in zip(moved if several else [moved], found, strict=True):
+        qparams = None if left is None else _parameters(*left, tensors[0].qparams)
+        if qparams is None:
+            return None
+        results.append(QTensor(data, qparams))
     return type(moved)(results) if several else results[0]
 
 
@@ -57,37 +60,36 @@ def _numbers(x: QTensor) -> Tensor:
     return torch.empty_like(layout, dtype=channels.dtype, device=device).copy_(channels)
 
 
-def _parameters(numbers: Tensor, x: QTensor) -> QParams | None:
-    """Those of values that were in the channels of ``x`` with these numbers, if they have any."""
-    qparams, axis, count = x.qparams, x.q_per_channel_axis(), x.shape[x.q_per_channel_axis()]
+def _channels_left(numbers: Tensor, x: QTensor) -> tuple[list[int], int | None] | None:
+    """Of values that were in the channels of ``x`` with these numbers: which channels are left, and
+    along which axis, which is none for a single channel. ``None`` if they lie along no axis."""
+    axis, count = x.q_per_channel_axis(), x.shape[x.q_per_channel_axis()]
     if numbers.numel() == 0:
         return None
     if bool((numbers == numbers.flatten()[0]).all()):
         kept = axis < numbers.dim() == x.dim() or (count == 1 and axis < numbers.dim())
         if not (kept and numbers.shape[axis] == 1):
-            return _of_one_channel(int(numbers.flatten()[0]), qparams)
+            return [int(numbers.flatten()[0])], None
     for dim in sorted(range(numbers.dim()), key=lambda dim: dim != axis):
         left = numbers.transpose(0, dim).flatten(1)[:, 0] if numbers.dim() > 1 else numbers
         as_before = left.numel() <= count or left.numel() < numbers.numel()
         if as_before and torch.equal(numbers, along(dim, left, numbers.dim()).expand_as(numbers)):
-            return _of_channels(left, dim, qparams)
+            return left.tolist(), dim
     return None
 
 
-def _of_one_channel(number: int, qparams: QParams) -> QParams | None:
+def _parameters(left: list[int], axis: int | None, qparams: QParams) -> QParams | None:
+    """Those of the channels that are left, if they can be known."""
     scale, zero_point = torch.as_tensor(qparams.scale), torch.as_tensor(qparams.zero_point)
-    if not _known(scale) or zero_point.is_floating_point():  # per tensor they are integers
-        return None
-    return qparams.replace(
-        scale=float(scale[number]), zero_point=int(zero_point[number]), axis=None
-    )
-
-
-def _of_channels(numbers: Tensor, axis: int, qparams: QParams) -> QParams | None:
-    scale, zero_point = torch.as_tensor(qparams.scale), torch.as_tensor(qparams.zero_point)
-    if torch.equal(numbers, torch.arange(scale.numel(), device=numbers.device)):
+    if axis is not None and left == list(range(scale.numel())):
         return qparams.replace(axis=axis)
-    if type(scale) is not Tensor:
-        return None
-    left = numbers.to(scale.device)
-    return qparams.replace(scale=scale[left], zero_point=zero_point[left], axis=axis)
+    # Only what is taken from a tracer's tensors is part of its graph.
+    with _disable_current_modes() if type(scale) is Tensor else nullcontext():
+        if axis is not None:
+            return qparams.replace(scale=scale[left], zero_point=zero_point[left], axis=axis)
+        if not _known(scale) or zero_point.is_floating_point():  # per tensor they are integers
+            return None
+        number = left[0]
+        return qparams.replace(
+            scale=float(scale[number]), zero_point=int(zero_point[number]), axis=None
+        )

@@ -280,18 +280,11 @@ static void linear(const interpolate_rows *rows, uint8_t *out, uint8_t flip) {
 
 /* ---- Nearest ------------------------------------------------------------------------------- */
 
-static void nearest_pixels(const interpolate_rows *given, uint8_t *out) {
-    const interpolate_rows rows = *given;
-    for (int64_t i = 0; i < rows.width.output; i++, out += rows.channels) {
-        copy_short(rows.input[0][0] + rows.width.low[i] * rows.in.column, out, rows.channels);
-    }
-}
-
 static void nearest(const interpolate_rows *rows, uint8_t *out) {
     if (rows->out.column == 1) {
         by_columns(rows, out, 0, 0);
     } else {
-        nearest_pixels(rows, out);
+        interpolate_scalar.nearest(rows, out);
     }
 }
 

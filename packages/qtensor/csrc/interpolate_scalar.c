@@ -42,11 +42,14 @@ static void linear(const interpolate_rows *rows, uint8_t *out, uint8_t flip) {
 
 static void nearest(const interpolate_rows *rows, uint8_t *out) {
     const pixel_strides *in = &rows->in, *apart = &rows->out;
-    const uint8_t *input = rows->input[0][0];
-    for (int64_t i = 0; i < rows->width.output; i++) {
+    for (int64_t i = 0; i < rows->width.output; i++, out += apart->column) {
+        const uint8_t *pixel = rows->input[0][0] + rows->width.low[i] * in->column;
+        if (in->channel == 1 && apart->channel == 1) {
+            copy_short(pixel, out, rows->channels);
+            continue;
+        }
         for (int64_t c = 0; c < rows->channels; c++) {
-            out[i * apart->column + c * apart->channel] =
-                input[rows->width.low[i] * in->column + c * in->channel];
+            out[c * apart->channel] = pixel[c * in->channel];
         }
     }
 }

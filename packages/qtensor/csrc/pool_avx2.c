@@ -128,7 +128,7 @@ typedef struct {
     __m256i v[4]; /* 32 lanes in 32 bits, in the order of two unpacks */
 } sums32;
 
-static inline void widen_into(sums32 *sums, sums16 more) {
+INLINE void widen_into(sums32 *sums, sums16 more) {
     const __m256i zero = _mm256_setzero_si256();
     sums->v[0] = _mm256_add_epi32(sums->v[0], _mm256_unpacklo_epi16(more.low, zero));
     sums->v[1] = _mm256_add_epi32(sums->v[1], _mm256_unpackhi_epi16(more.low, zero));
@@ -191,7 +191,7 @@ static division division_by(int64_t divisor, int64_t count, int32_t zero_point) 
     };
 }
 
-static inline __m256i divided(__m256i sums, const division *by) {
+INLINE __m256i divided(__m256i sums, const division *by) {
     const __m256i n = _mm256_add_epi16(sums, by->padding_and_half);
     const __m256i up = _mm256_srl_epi16(_mm256_mulhi_epu16(n, by->factor), by->shift);
     if (!by->ties) {
@@ -265,7 +265,7 @@ INLINE __m256i mean_block(const pool_run *run, const uint8_t *first, const windo
     return flipped(rounded_means(sums, bias, state->divisor, state->rule), form.flip);
 }
 
-static inline uint8_t mean_from(int64_t sum, const mean_state *state, uint8_t flip) {
+INLINE uint8_t mean_from(int64_t sum, const mean_state *state, uint8_t flip) {
     if (state->by.exact) {
         const __m256i mean = divided(_mm256_set1_epi16((int16_t)sum), &state->by);
         return (uint8_t)_mm256_extract_epi8(mean, 0) ^ flip;
@@ -357,13 +357,13 @@ INLINE __m256i joined(__m256i v, __m256i bytes, const int adds) {
                 : _mm256_max_epu8(v, bytes);
 }
 
-static int64_t total_of(__m256i sums) {
-    int64_t parts[4];
-    _mm256_storeu_si256((__m256i *)parts, sums);
-    return parts[0] + parts[1] + parts[2] + parts[3];
+INLINE int64_t total_of(__m256i sums) {
+    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sums),
+                                      _mm256_extracti128_si256(sums, 1));
+    return _mm_cvtsi128_si64(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two)));
 }
 
-static uint8_t largest_of(__m256i v) {
+INLINE uint8_t largest_of(__m256i v) {
     __m128i best = _mm_max_epu8(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     best = _mm_max_epu8(best, _mm_srli_si128(best, 8));
     best = _mm_max_epu8(best, _mm_srli_si128(best, 4));

@@ -54,23 +54,41 @@ static void block_mean(const pool_run *run, const uint8_t *first, int64_t lanes,
     }
 }
 
-static void mean(const pool_run *run, uint8_t *out, const mean_rule *rule, uint8_t flip) {
-    for (int64_t group = 0; group < run->groups; group++, out += run->output_stride) {
-        const uint8_t *first = run->input + group * run->group_stride;
-        for (int64_t lane = 0; lane < run->lanes; lane += BLOCK) {
-            const int64_t left = run->lanes - lane;
-            block_mean(run, first + lane * run->lane_stride, left < BLOCK ? left : BLOCK,
-                       out + lane, rule, flip);
-        }
-    }
-}
-
 static int64_t sum(const uint8_t *bytes, int64_t n, uint8_t flip) {
     int64_t total = 0;
     for (int64_t i = 0; i < n; i++) {
         total += bytes[i] ^ flip;
     }
     return total;
+}
+
+/* The mean of one window, whose taps follow each other. */
+static uint8_t line_mean(const pool_run *run, const uint8_t *first, const mean_rule *rule,
+                         uint8_t flip) {
+    int64_t total = 0;
+    for (int64_t plane = 0; plane < run->planes; plane++) {
+        for (int64_t row = 0; row < run->rows; row++) {
+            const uint8_t *line = first + plane * run->plane_stride + row * run->row_stride;
+            total += sum(line, run->taps, flip) - run->taps * rule->zero_point;
+        }
+    }
+    return rounded_mean(total, divisor_of(rule, run), rule) ^ flip;
+}
+
+static void mean(const pool_run *run, uint8_t *out, const mean_rule *rule, uint8_t flip) {
+    const int64_t most = run->tap_stride == 1 && run->lane_stride != 1 ? 1 : BLOCK;
+    for (int64_t group = 0; group < run->groups; group++, out += run->output_stride) {
+        for (int64_t lane = 0; lane < run->lanes; lane += most) {
+            const uint8_t *first =
+                run->input + group * run->group_stride + lane * run->lane_stride;
+            const int64_t left = run->lanes - lane;
+            if (most == 1) {
+                out[lane] = line_mean(run, first, rule, flip);
+            } else {
+                block_mean(run, first, left < most ? left : most, out + lane, rule, flip);
+            }
+        }
+    }
 }
 
 const pool_kernels pool_scalar = {.max = max, .mean = mean, .sum = sum};

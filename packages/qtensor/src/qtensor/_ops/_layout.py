@@ -13,16 +13,6 @@ FLOAT = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 """Codes of ``enum float_type`` in csrc/blocks.h."""
 
 
-def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether elements of these strides fill the memory that they span, in any order."""
-    expected = 1
-    for stride, size in sorted(zip(strides, shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
-
-
 _BLOCK = 1 << 18  # values, whose copy leaves room in an L2 cache
 
 

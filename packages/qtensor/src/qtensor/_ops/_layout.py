@@ -1,6 +1,6 @@
 """Memory layouts of what elementwise kernels read, in the order of the output, and write."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 
 import torch

@@ -4,7 +4,7 @@ float: ``python benchmarks/pool.py``.
 Each call is that of a user: most are functions of torch on a quantized tensor, and what torch's own
 Python takes before it asks such a tensor is shown beside them. Pooling is also called by the
 operator's own name and through a module. ONNX Runtime's operators are those that read channels-last
-images, where it has such.
+images, where it has such. Images have channels last unless a row says otherwise.
 """
 
 from collections.abc import Callable, Iterator
@@ -127,11 +127,14 @@ def timed(function: Function, x: Tensor, onnx: Onnx | None = None) -> dict[str, 
 def main() -> None:
     for count in thread_counts(__doc__):
         with threads(count):
-            table = Table("Pooling and interpolation, uint8, channels last", peer=LEGACY)
+            table = Table("Pooling and interpolation, uint8", peer=LEGACY)
             for shape in IMAGES:
                 x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
                 for name, function, onnx in functions():
                     table.add(f"{name} {'x'.join(map(str, shape))}", timed(function, x, onnx))
+            for name, function, _ in functions():
+                label = f"{name} {'x'.join(map(str, IMAGES[0]))}, contiguous"
+                table.add(label, timed(function, torch.randn(IMAGES[0])))
             images = torch.randn(IMAGES[0]).contiguous(memory_format=torch.channels_last)
             quantized = SCALE, ZERO_POINT
             ours = quantize_per_tensor(images, *quantized, quint8)

@@ -26,7 +26,8 @@ static void max(const pool_run *run, uint8_t *out, uint8_t flip) {
     }
 }
 
-enum { BLOCK = 64 }; /* lanes summed at a time */
+enum { BLOCK = 64 };       /* lanes summed at a time */
+enum { WORTH_A_LINE = 8 }; /* taps that are summed by themselves */
 
 static void add(const uint8_t *taps, int64_t stride, int64_t lanes, int64_t *restrict sums,
                 int32_t zero_point, uint8_t flip) {
@@ -76,13 +77,14 @@ static uint8_t line_mean(const pool_run *run, const uint8_t *first, const mean_r
 }
 
 static void mean(const pool_run *run, uint8_t *out, const mean_rule *rule, uint8_t flip) {
-    const int64_t most = run->tap_stride == 1 && run->lane_stride != 1 ? 1 : BLOCK;
+    const int lines = run->tap_stride == 1 && run->lane_stride != 1 && run->taps >= WORTH_A_LINE;
+    const int64_t most = lines ? 1 : BLOCK;
     for (int64_t group = 0; group < run->groups; group++, out += run->output_stride) {
         for (int64_t lane = 0; lane < run->lanes; lane += most) {
             const uint8_t *first =
                 run->input + group * run->group_stride + lane * run->lane_stride;
             const int64_t left = run->lanes - lane;
-            if (most == 1) {
+            if (lines) {
                 out[lane] = line_mean(run, first, rule, flip);
             } else {
                 block_mean(run, first, left < most ? left : most, out + lane, rule, flip);

@@ -207,6 +207,10 @@ def test_more_errors_name_the_module():
         qnn.quantized.dynamic.Linear(4, 2)(quantized_input(3, 4))
     with pytest.raises(TypeError, match=r"DynamicQuantizedLinear expects a float32.*float64"):
         qnn.quantized.dynamic.Linear(4, 2)(torch.ones(3, 4, dtype=torch.float64))
+    with pytest.raises(TypeError, match=r"add in QFunctional expects.*qb, got a torch\.float32"):
+        qnn.quantized.QFunctional().add(quantized_input(3, 4), torch.ones(3, 4))
+    with pytest.raises(ValueError, match=r"qtensor\.add in QFunctional: "):
+        qnn.quantized.QFunctional().add(quantized_input(3, 4), quantized_input(3, 5))
     with pytest.raises(TypeError, match=r"QuantizedConvAdd2d expects.*extra_input.*torch\.float32"):
         qnn.intrinsic.quantized.ConvAdd2d(4, 2, 1)(quantized_input(1, 4, 3, 3), torch.ones(1))
     with pytest.raises(TypeError, match=r"QuantizedLinear expects input.*per tensor"):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ._direct import direct
+from ._ops._errors import calling_module
 from ._qparams import QParams, per_tensor_qparams
 from ._qtensor import QTensor, described, parameters
 
@@ -18,9 +19,12 @@ def quantized(x: Any, caller: str, argument: str = "input") -> QTensor:
         TypeError: it is not; the message names ``caller`` and ``argument``.
     """
     if not isinstance(x, QTensor):
+        module = calling_module()
+        where = f" in {module}" if module not in ("", caller) else ""
         raise TypeError(
-            f"{caller} expects a quantized tensor as {argument}, got {described(x)}; quantize it "
-            "with qtensor.quantize_per_tensor(...), or put a QuantStub or Quantize module before it"
+            f"{caller}{where} expects a quantized tensor as {argument}, got {described(x)}; "
+            "quantize it with qtensor.quantize_per_tensor(...), or put a QuantStub or Quantize "
+            "module before it"
         )
     if x._axis is not None:
         raise TypeError(
@@ -82,7 +86,7 @@ def weight_arguments(
             given += f" per channel along axis {weight.q_per_channel_axis()}"
         raise TypeError(
             f"{caller} expects a weight quantized per tensor or per channel along axis {axis}, "
-            f"got {given}"
+            f"got {given}; quantize the float weight so"
         )
     scale, zero_point = parameters(weight).scale, parameters(weight).zero_point
     data, device = weight.int_repr(), weight.device

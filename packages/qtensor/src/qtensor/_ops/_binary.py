@@ -70,7 +70,9 @@ def _fake(*arguments: Any) -> Tensor:
     a, b, dtype = given.a, given.b, given.a.dtype
     check_integers(a, BYTES, "a")
     if b.dtype != dtype:
-        raise TypeError(f"expected a and b of one dtype, got {dtype} and {b.dtype}")
+        raise TypeError(
+            f"expected a and b of one dtype, got {dtype} and {b.dtype}; requantize one of them"
+        )
     check_range(given.quant_min, given.quant_max, dtype)
     check_parameters(given.a_scale, given.a_zero_point, *RANGES[dtype], "a_")
     check_parameters(given.b_scale, given.b_zero_point, *RANGES[dtype], "b_")

@@ -1,8 +1,9 @@
 """Whom an error is about: the operator, and the module or function that called it."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
+from types import FrameType
 from typing import Any
 
 import torch
@@ -34,22 +35,37 @@ def name_in(error: Exception, operator: str) -> None:
 
 
 def called(operator: str) -> str:
-    """``"qtensor.linear in QuantizedLinear"``, where the ``forward`` of that module runs.
+    """``"qtensor.linear in QuantizedLinear"``, where a method of that module runs.
 
     Or ``"qtensor.unary in ops.elu"`` where a function of ``qtensor.ops`` does, and no module; or
-    the operator alone. Looking for the caller takes long, and is for errors only.
+    the operator alone.
     """
-    name = function = f"qtensor.{operator}"
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        frame = frame.f_back
+    caller = calling_module() or calling_function()
+    return f"qtensor.{operator} in {caller}" if caller else f"qtensor.{operator}"
+
+
+def calling_module() -> str:
+    """The name of the innermost module of which a method runs, or ``""``: for errors only, since
+    looking for it takes long."""
+    modules: Iterator[Any] = (frame.f_locals.get("self") for frame in _frames())
+    return next((m._get_name() for m in modules if isinstance(m, nn.Module)), "")
+
+
+def calling_function() -> str:
+    """The name of the outermost function of ``qtensor.ops`` that runs, or ``""``."""
+    name = ""
+    for frame in _frames():
         caller = frame.f_code.co_name
-        if caller == "forward" and isinstance(frame.f_locals.get("self"), nn.Module):
-            module: Any = frame.f_locals["self"]
-            return f"{name} in {module._get_name()}"
         if frame.f_globals.get("__name__", "").startswith(_FUNCTIONS) and caller[0] not in "_<":
-            function = f"{name} in ops.{caller}"
-    return function
+            name = f"ops.{caller}"
+    return name
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def check_tensors(

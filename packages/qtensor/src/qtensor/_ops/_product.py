@@ -230,7 +230,9 @@ def _check_per_channel(
     name: str, tensor: Tensor, dtype: torch.dtype, channels: int, weight: Tensor
 ) -> None:
     if tensor.dtype is not dtype:
-        raise TypeError(f"expected {dtype} {name}, got {tensor.dtype}")
+        raise TypeError(
+            f"expected {dtype} {name}, got {tensor.dtype}; convert it with .to({dtype})"
+        )
     one_for_all = name == "weight_scales" and tensor.numel() == 1
     if tensor.dim() != 1 or not (tensor.shape[0] == channels or one_for_all):
         raise ValueError(

@@ -118,7 +118,8 @@ class FloatLayer(WeightedLayer):
 
     def _checked(self, x: Tensor) -> Tensor:
         if isinstance(x, QTensor) or getattr(x, "dtype", None) != torch.float32:
-            raise TypeError(f"{self._name} expects a float32 tensor, got {described(x)}")
+            how = "dequantize it" if isinstance(x, QTensor) else "convert it with .float()"
+            raise TypeError(f"{self._name} expects a float32 tensor, got {described(x)}; {how}")
         return x
 
     def _finish_arguments(self) -> tuple[Any, ...]:

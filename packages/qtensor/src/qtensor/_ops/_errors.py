@@ -47,8 +47,11 @@ def called(operator: str) -> str:
 def calling_module() -> str:
     """The name of the innermost module of which a method runs, or ``""``: for errors only, since
     looking for it takes long."""
-    modules: Iterator[Any] = (frame.f_locals.get("self") for frame in _frames())
-    return next((m._get_name() for m in modules if isinstance(m, nn.Module)), "")
+    for frame in _frames():
+        if isinstance(frame.f_locals.get("self"), nn.Module):
+            module: Any = frame.f_locals["self"]
+            return str(module._get_name())
+    return ""
 
 
 def calling_function() -> str:

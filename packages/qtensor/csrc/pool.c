@@ -52,12 +52,13 @@ typedef struct {
 
 enum { COLUMNS = 64 }; /* output columns whose runs are found at a time */
 
-/* Adds a column with this window to the run, if it fits there. */
+/* Adds a column with this window to the run, if it fits there. Dilated windows may begin before those
+ * at their left, which begin in the padding: kernels want no such step. */
 static int extend(column_run *run, pool_span span) {
     const pool_span *first = &run->span;
     const int64_t distance = span.first - first->first;
     const int alike = span.taps == first->taps && span.extent == first->extent;
-    if (!alike || (run->columns > 1 && distance != run->columns * run->step)) {
+    if (!alike || distance < 0 || (run->columns > 1 && distance != run->columns * run->step)) {
         return 0;
     }
     run->step = distance / run->columns;

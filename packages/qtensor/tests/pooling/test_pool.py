@@ -227,6 +227,18 @@ def test_more_threads_give_the_same():
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("channels", [1, 5, 12, 20])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (0, 1, 3, 2)])
+def test_dilated_windows_that_begin_before_those_at_their_left(channels, order):
+    # Of four pixels the first window, which begins in the padding, has the second and fourth, the
+    # next one the first and third. No memory is behind the last pixel, for sanitizers.
+    dense = integers(np.random.default_rng(0), (1, channels, 4, 4), torch.uint8)
+    laid_out = dense.permute(order).clone(memory_format=torch.contiguous_format)
+    images = laid_out.permute(*np.argsort(order).tolist())
+    result = on_every_isa(ops.max_pool, images, [3, 3], [1, 1], [1, 1], [2, 2], False)
+    assert torch.equal(result.double(), F.max_pool2d(dense.double(), 3, 1, 1, 2))
+
+
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch", [0, 1, 2])
 def test_fakes(memory_format, batch):
